@@ -1,0 +1,185 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    ExporterError
+    ├── ConfigError                 the configuration has faults, all of them listed
+    └── PollError                   a poll brought no reading
+        ├── ApiError                the provider answered with an error number
+        │   ├── ParametersError     1
+        │   ├── UnauthorizedError   2
+        │   ├── NotFoundError       3
+        │   ├── BlockedError        4
+        │   ├── ThrottledError      9
+        │   └── UnknownApiError     any other number
+        ├── MalformedError          an answer came, but not a whole one for this link
+        │   └── NoAnswerError       an empty body or a web page: the API itself did not speak
+        ├── HttpStatusError         the HTTP status was not 200
+        ├── PollTimeoutError        no whole answer within the account's ``timeout``
+        └── UnreachableError        no connection, or it broke before an answer
+
+Error numbers and their meanings are the provider's, from its page "Getting data about a short link".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Outcome(StrEnum):
+    """How one request ended: the values of the ``outcome`` label."""
+
+    OK = "ok"
+    PARAMETERS = "parameters"
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not_found"
+    BLOCKED = "blocked"
+    THROTTLED = "throttled"
+    HTTP_ERROR = "http_error"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    MALFORMED = "malformed"
+    UNKNOWN_ERROR = "unknown_error"
+
+
+class ExporterError(Exception):
+    """The root of every error the exporter raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Fault:
+    """One fault in a configuration file: where it is, what is wrong, what to write instead.
+
+    ``line`` and ``column`` count from 1; 0 means the fault concerns the whole file. ``path`` is the key's
+    path inside the document, such as ``accounts[0].links[3].id``.
+    """
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.path}: {self.message}" if self.path else f"{place}: {self.message}"
+
+
+class ConfigError(ExporterError):
+    """The configuration cannot be used; ``faults`` lists every reason, in the order of the file."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        self.faults = sorted(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class PollError(ExporterError):
+    """A poll brought no reading.
+
+    ``outcome`` names the kind. ``transport`` says that the API itself did not speak, so the failure is the
+    way's rather than the link's: such failures are tried on a mirror, back off with jitter, and several in a
+    row mean that the account is unreachable. ``retry_after`` is the delay the server asked for, in seconds.
+    """
+
+    outcome: ClassVar[Outcome]
+    transport: ClassVar[bool] = False
+    retry_after: float | None = None
+
+
+class ApiError(PollError):
+    """The provider answered with an error number (``code``) and its own ``description``."""
+
+    def __init__(self, code: int, description: str) -> None:
+        self.code = code
+        self.description = description
+        super().__init__(f"error {code}: {description}" if description else f"error {code}")
+
+
+class ParametersError(ApiError):
+    """1: error in parameters. This link is misconfigured; asking again soon is pointless."""
+
+    outcome = Outcome.PARAMETERS
+
+
+class UnauthorizedError(ApiError):
+    """2: invalid login or password, or an IP address that the account does not allow. Stops the account."""
+
+    outcome = Outcome.UNAUTHORIZED
+
+
+class NotFoundError(ApiError):
+    """3: link not found. Look again rarely."""
+
+    outcome = Outcome.NOT_FOUND
+
+
+class BlockedError(ApiError):
+    """4: the IP address is temporarily blocked. Stops every account of that host."""
+
+    outcome = Outcome.BLOCKED
+
+
+class ThrottledError(ApiError):
+    """9: more than three identical requests in a minute, or fifteen and more at once under the login."""
+
+    outcome = Outcome.THROTTLED
+
+
+class UnknownApiError(ApiError):
+    """A number that the provider's page does not list."""
+
+    outcome = Outcome.UNKNOWN_ERROR
+
+
+class MalformedError(PollError):
+    """An answer came that is not a whole, well-formed one for the link that was asked about."""
+
+    outcome = Outcome.MALFORMED
+
+
+class NoAnswerError(MalformedError):
+    """An empty or broken-off body, or a web page of the front proxy: the API did not speak."""
+
+    transport = True
+
+
+class HttpStatusError(PollError):
+    """The HTTP status was not 200; API errors come with 200, so the front proxy is speaking."""
+
+    outcome = Outcome.HTTP_ERROR
+    transport = True
+
+    def __init__(self, status: int, retry_after: float | None = None) -> None:
+        self.status = status
+        self.retry_after = retry_after
+        super().__init__(f"HTTP status {status}")
+
+
+class PollTimeoutError(PollError):
+    """No whole answer came within the account's ``timeout``; the provider may still be working on it."""
+
+    outcome = Outcome.TIMEOUT
+    transport = True
+
+
+class UnreachableError(PollError):
+    """No connection could be made, or it broke before an answer came."""
+
+    outcome = Outcome.UNREACHABLE
+    transport = True
+
+
+_BY_CODE: dict[int, type[ApiError]] = {
+    1: ParametersError,
+    2: UnauthorizedError,
+    3: NotFoundError,
+    4: BlockedError,
+    9: ThrottledError,
+}
+
+
+def api_error(code: int, description: str = "") -> ApiError:
+    """The error that stands for the provider's number ``code``."""
+    return _BY_CODE.get(code, UnknownApiError)(code, description)

@@ -1,0 +1,180 @@
+"""The nouns: links, accounts, readings and snapshots. All frozen; a change makes a new one."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from exporter.errors import Outcome
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from pydantic import SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One short link to read, by its ``id`` or by its original full ``url`` (exactly one is set).
+
+    ``account`` and ``name`` are its identity to Prometheus. ``refresh_interval`` and ``stale_after`` are in
+    seconds; ``labels`` are the configured ones, sorted by name.
+    """
+
+    account: str
+    name: str
+    id: str | None = None
+    url: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    refresh_interval: float = 60.0
+    stale_after: float = 900.0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies the link's series: account and name."""
+        return self.account, self.name
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """What the provider is asked for: the parameter ``id`` or ``link`` and its value.
+
+        Requests are *identical* to the provider when they agree in this and in the login.
+        """
+        return ("id", self.id) if self.id is not None else ("link", self.url or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What signs an account in: login and password, or an API key. Never shown by ``repr``."""
+
+    login: SecretStr | None = field(default=None, repr=False)
+    password: SecretStr | None = field(default=None, repr=False)
+    api_key: SecretStr | None = field(default=None, repr=False)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The request parameters, in the clear: for the request's body alone."""
+        named = {"login": self.login, "psw": self.password, "apikey": self.api_key}
+        return {name: secret.get_secret_value() for name, secret in named.items() if secret is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One login at the provider, with the links read under it. ``timeout`` is in seconds."""
+
+    name: str
+    credentials: Credentials
+    base_url: str
+    timezone: ZoneInfo
+    links: tuple[Link, ...]
+    fallback_urls: tuple[str, ...] = ()
+    method: Literal["GET", "POST"] = "POST"
+    format: Literal["json", "xml", "csv", "plain"] = "json"
+    timeout: float = 10.0
+    max_concurrent_requests: int = 4
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Where to ask, in order of preference: ``base_url``, then its mirrors."""
+        return self.base_url, *self.fallback_urls
+
+    @property
+    def host(self) -> str:
+        """The provider's host, over which IP blocks and failed logins are counted.
+
+        A leading ``www.`` or ``www2.`` is dropped: the provider's mirrors are the same provider.
+        """
+        parts = urlsplit(self.base_url)
+        return re.sub(r"^www\d*\.", "", parts.netloc.lower())
+
+    @property
+    def login_key(self) -> str:
+        """Names the login at its host without telling it: what the provider counts requests by."""
+        who = self.credentials.login or self.credentials.api_key
+        told = who.get_secret_value() if who else ""
+        return f"{self.host}/{hashlib.blake2s(told.encode(), digest_size=12).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One parsed answer: the provider's figures for one link. Counts are clicks."""
+
+    id: str
+    all_time: int
+    month: int
+    today: int
+    yesterday: int
+    previous_month: int
+    short_link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is known of a link now.
+
+    ``read_at`` is the wall-clock time (seconds since the epoch) at which the request behind ``reading`` was
+    sent: the figures are at least as new. ``total`` adds up the rises of the all-time figure and never falls.
+    ``outcome`` is how the latest poll ended, None before the first.
+    """
+
+    link: Link
+    reading: Reading | None = None
+    read_at: float = 0.0
+    total: int = 0
+    outcome: Outcome | None = None
+
+    def succeeded(self, reading: Reading, at: float) -> Snapshot:
+        """The snapshot after a poll that brought ``reading``, sent at ``at``."""
+        total = self.total + self._rise(reading)
+        return replace(self, reading=reading, read_at=at, total=total, outcome=Outcome.OK)
+
+    def failed(self, outcome: Outcome) -> Snapshot:
+        """The snapshot after a poll that brought none: figures and their age stay as they are."""
+        return replace(self, outcome=outcome)
+
+    def relabelled(self, link: Link) -> Snapshot:
+        """The same knowledge under a link's new configuration."""
+        return replace(self, link=link)
+
+    def _rise(self, reading: Reading) -> int:
+        """Clicks to add for ``reading``: the first figure seen, then every rise; a fall adds nothing.
+
+        A full link whose short link was made anew has another id and another count: nothing rose.
+        """
+        if self.reading is None:
+            return reading.all_time
+        if self.reading.id != reading.id:
+            return 0
+        return max(0, reading.all_time - self.reading.all_time)
+
+
+class State(StrEnum):
+    """What an account is doing: the values of ``smsc_account_state``."""
+
+    POLLING = "polling"
+    THROTTLED = "throttled"
+    BLOCKED = "blocked"
+    UNAUTHORIZED = "unauthorized"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountStatus:
+    """An account as seen now.
+
+    ``up`` is None before the first answer. ``paused_until`` is wall-clock time, 0 when not paused. ``lag`` is
+    how late the most overdue link is, in seconds.
+    """
+
+    name: str
+    state: State
+    up: bool | None
+    paused_until: float
+    links: int
+    lag: float
+    concurrency_limit: int
+    in_flight: int
