@@ -80,11 +80,13 @@ class PollError(ExporterError):
 
     ``outcome`` names the kind. ``transport`` says that the API itself did not speak, so the failure is the
     way's rather than the link's: such failures are tried on a mirror, back off with jitter, and several in a
-    row mean that the account is unreachable. ``retry_after`` is the delay the server asked for, in seconds.
+    row mean that the account is unreachable. ``sent`` is false when the request cannot have reached the
+    provider. ``retry_after`` is the delay the server asked for, in seconds.
     """
 
     outcome: ClassVar[Outcome]
     transport: ClassVar[bool] = False
+    sent: bool = True
     retry_after: float | None = None
 
 
@@ -165,10 +167,14 @@ class PollTimeoutError(PollError):
 
 
 class UnreachableError(PollError):
-    """No connection could be made, or it broke before an answer came."""
+    """No connection could be made (``sent`` is false), or it broke before an answer came."""
 
     outcome = Outcome.UNREACHABLE
     transport = True
+
+    def __init__(self, reason: str, *, sent: bool = True) -> None:
+        self.sent = sent
+        super().__init__(reason)
 
 
 _BY_CODE: dict[int, type[ApiError]] = {

@@ -1,0 +1,10 @@
+"""When a request may leave: never a fourth for a link in a minute, never a fifteenth at once.
+
+Pure arithmetic: the time comes in (seconds of a monotonic clock), a decision goes out. Nothing here waits,
+sends or reads a clock, so thousands of links can be proven right in virtual time.
+"""
+
+from exporter.pacing.pacing import Pacing
+from exporter.pacing.planner import Planner, Ticket
+
+__all__ = ["Pacing", "Planner", "Ticket"]

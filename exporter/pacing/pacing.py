@@ -1,0 +1,44 @@
+"""All accounts' planners, and the hosts they share."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from exporter.pacing.host import Host
+from exporter.pacing.planner import Planner
+from exporter.pacing.rules import FAILED_LOGIN_SPAN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter.model import Account
+
+
+class Pacing:
+    """Planners by login, hosts by name. What was sent is remembered beyond a reload that drops an account."""
+
+    def __init__(self, wall_offset: float, random: Random | None = None) -> None:
+        self._wall_offset = wall_offset
+        self._random = random or Random()  # noqa: S311 - jitter, not cryptography
+        self._hosts: dict[str, Host] = {}
+        self._planners: dict[str, Planner] = {}
+        self.active: tuple[Planner, ...] = ()
+
+    def configure(self, accounts: Iterable[Account], now: float) -> None:
+        """Takes a new configuration; planners of logins that stay keep everything they know."""
+        wanted = {account.login_key: account for account in accounts}
+        for key, account in wanted.items():
+            if key not in self._planners:
+                host = self._hosts.setdefault(account.host, Host())
+                self._planners[key] = Planner(account, host, self._random, self._wall_offset)
+            self._planners[key].configure(account, now)
+        for key in self._planners.keys() - wanted.keys():
+            self._retire(key, now)
+        self.active = tuple(self._planners[key] for key in wanted)
+
+    def _retire(self, key: str, now: float) -> None:
+        planner = self._planners[key]
+        planner.retire(now)
+        if not planner.gate.in_flight and planner.touched_at + FAILED_LOGIN_SPAN < now:
+            del self._planners[key]

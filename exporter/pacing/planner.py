@@ -1,0 +1,270 @@
+"""One account's plan: which request leaves next, and what each answer means for those that follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+from exporter.errors import Outcome, PollError
+from exporter.model import Account, AccountStatus, Link, State
+from exporter.pacing.gate import Gate
+from exporter.pacing.rules import (
+    COOLING,
+    LEAST_RETRY,
+    LINGER,
+    LONGEST_COOLING,
+    LONGEST_PAUSE,
+    MIRROR_STAY,
+    RARELY,
+    backoff,
+    doubled,
+)
+from exporter.pacing.schedule import DueHeap, Turn, next_turn, phase, sweep_interval
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from exporter.pacing.host import Host
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ticket:
+    """Leave to send one request for ``link`` to ``url``. To be given back with ``finish``, whatever happens.
+
+    ``sent_at`` is in monotonic seconds.
+    """
+
+    account: Account
+    link: Link
+    url: str
+    sent_at: float
+    turn: Turn
+    mirror: int
+    proven: bool
+    probe: bool
+
+
+class Planner:
+    """Decides for one login. Times are monotonic seconds; ``wall_offset`` added makes them wall-clock."""
+
+    def __init__(self, account: Account, host: Host, random: Random, wall_offset: float) -> None:
+        self.account = account
+        self.host = host
+        self.gate = Gate(account.max_concurrent_requests, random)
+        self.touched_at = -inf
+        self._random = random
+        self._wall_offset = wall_offset
+        self._turns: dict[tuple[str, str], Turn] = {}
+        self._heap = DueHeap()
+        self._added = 0
+        self._mirror = 0
+        self._mirror_since = -inf
+
+    # --- configuration ------------------------------------------------------------------------------------
+
+    def configure(self, account: Account, now: float) -> None:
+        """Takes a new configuration: budgets, pauses and due times of links that stay are kept."""
+        if account.credentials != self.account.credentials:
+            self.gate.new_secret()
+        self.account = account
+        self.gate.set_ceiling(account.max_concurrent_requests)
+        self._mirror = 0
+        self._drop_links({link.target for link in account.links}, now)
+        for link in account.links:
+            self._take_link(link, now)
+
+    def retire(self, now: float) -> None:
+        """The account left the configuration: nothing is due any more, what was sent still counts."""
+        self._drop_links(set(), now)
+
+    def _drop_links(self, kept: set[tuple[str, str]], now: float) -> None:
+        for target in self._turns.keys() - kept:
+            turn = self._turns[target]
+            turn.wanted = False
+            if turn.window.idle(now):
+                del self._turns[target]
+
+    def _take_link(self, link: Link, now: float) -> None:
+        turn = self._turns.get(link.target)
+        if turn is None:
+            turn = self._turns[link.target] = Turn(link, phase(self._added))
+            self._added += 1
+        stays = turn.wanted and turn.link.refresh_interval == link.refresh_interval
+        turn.link, turn.wanted = link, True
+        if not stays and not turn.in_flight:
+            self._heap.put(turn, self._sweep_turn(turn, now))
+
+    # --- what next ----------------------------------------------------------------------------------------
+
+    def next(self, now: float) -> Ticket | float:
+        """A ticket for the request that may leave now, or the time from which asking again is worth it.
+
+        ``inf`` means: once a request in flight has ended, here or at the same host.
+        """
+        ready_at = max(self.gate.ready_at(now), self.host.ready_at(now, proven=self.gate.proven))
+        if ready_at > now:
+            return ready_at
+        while (turn := self._heap.first()) is not None:
+            if turn.due > now:
+                return turn.due
+            free_at = turn.window.free_at(now)
+            if free_at <= now:
+                return self._issue(turn, now)
+            self._heap.put(turn, free_at)
+        return inf
+
+    def _issue(self, turn: Turn, now: float) -> Ticket:
+        self._heap.pop()
+        turn.in_flight = True
+        turn.window.begin()
+        self.gate.begin()
+        self.touched_at = now
+        if now - self._mirror_since > MIRROR_STAY:
+            self._mirror = 0
+        mirror = (self._mirror + turn.tries) % len(self.account.urls)
+        proven = self.gate.proven
+        probe = self.host.begin(proven=proven)
+        return Ticket(
+            self.account, turn.link, self.account.urls[mirror], now, turn, mirror, proven=proven, probe=probe
+        )
+
+    # --- what came of it ----------------------------------------------------------------------------------
+
+    def finish(self, ticket: Ticket, now: float, error: PollError | None) -> None:
+        """Takes a ticket back: the request ended ``now``, well if ``error`` is None."""
+        turn = ticket.turn
+        abandoned = error is not None and error.outcome is Outcome.TIMEOUT
+        turn.in_flight = False
+        turn.window.end(now + LINGER if abandoned else now)
+        self.gate.end(now, abandoned=abandoned)
+        self.touched_at = now
+        if error is None:
+            self._succeeded(ticket, now)
+        else:
+            self._failed(ticket, now, error)
+        self.host.end(proven=ticket.proven, probe=ticket.probe)
+
+    def _succeeded(self, ticket: Ticket, now: float) -> None:
+        turn = ticket.turn
+        self._answered(ticket, now)
+        self.gate.succeeded(ticket.sent_at)
+        turn.failures = turn.throttles = turn.tries = 0
+        self._heap.put(turn, self._regular_turn(turn, ticket.sent_at, now))
+
+    def _failed(self, ticket: Ticket, now: float, error: PollError) -> None:
+        if error.retry_after is not None:
+            self.gate.hold(now + min(error.retry_after, LONGEST_PAUSE))
+        if error.transport:
+            self._unreached(ticket, now, error)
+        else:
+            self._refused(ticket, now, error)
+
+    def _unreached(self, ticket: Ticket, now: float, error: PollError) -> None:
+        """The API did not speak: try the next mirror at once, and after the last one back off."""
+        turn = ticket.turn
+        self.gate.failed(ticket.sent_at, now)
+        self._unclear(ticket, now, error)
+        turn.tries += 1
+        if turn.tries < len(self.account.urls):
+            self._heap.put(turn, now)
+        else:
+            self._back_off(turn, now)
+
+    def _count_doubtful_login(self, ticket: Ticket, now: float, error: PollError) -> None:
+        """A login nobody vouches for went out and no answer tells whether it was refused: count it so.
+
+        An HTTP status comes from the provider's front proxy, which does not look at logins.
+        """
+        if error.sent and not ticket.proven and error.outcome is not Outcome.HTTP_ERROR:
+            self.host.login_failed(now)
+
+    def _refused(self, ticket: Ticket, now: float, error: PollError) -> None:
+        """The API spoke, and it was no reading."""
+        turn, sent_at = ticket.turn, ticket.sent_at
+        self.gate.spoke()
+        if error.outcome not in (Outcome.BLOCKED, Outcome.MALFORMED):
+            self._answered(ticket, now)
+        match error.outcome:
+            case Outcome.BLOCKED:
+                self.host.block(sent_at, now)
+            case Outcome.UNAUTHORIZED:
+                self.host.login_failed(now)
+                self.gate.refused(sent_at, now)
+            case Outcome.NOT_FOUND:
+                self.gate.succeeded(sent_at)
+            case Outcome.THROTTLED:
+                self.gate.throttled(sent_at, now)
+            case Outcome.MALFORMED:
+                self._unclear(ticket, now, error)
+        self._rest(turn, now, error.outcome)
+
+    def _unclear(self, ticket: Ticket, now: float, error: PollError) -> None:
+        """Something answered, but what it means for a login or a block cannot be told."""
+        self._count_doubtful_login(ticket, now, error)
+        if ticket.probe:
+            self.host.missed(now)
+
+    def _rest(self, turn: Turn, now: float, outcome: Outcome) -> None:
+        """Holds the link back, for as long as its error asks for."""
+        turn.tries = 0
+        if outcome is Outcome.THROTTLED:
+            turn.throttles += 1
+            self._heap.put(turn, now + doubled(COOLING, turn.throttles - 1, LONGEST_COOLING))
+        elif outcome in (Outcome.PARAMETERS, Outcome.NOT_FOUND):
+            self._heap.put(turn, now + max(RARELY, turn.link.refresh_interval))
+        else:
+            self._back_off(turn, now)
+
+    def _answered(self, ticket: Ticket, now: float) -> None:
+        """The API spoke: no block (any more), and a mirror that did so is kept to for a while."""
+        self.host.answered(ticket.sent_at)
+        if ticket.mirror != self._mirror:
+            self._mirror, self._mirror_since = ticket.mirror, now
+
+    def _back_off(self, turn: Turn, now: float) -> None:
+        turn.tries = 0
+        turn.failures += 1
+        self._heap.put(turn, now + max(LEAST_RETRY, backoff(turn.failures, self._random)))
+
+    # --- when ---------------------------------------------------------------------------------------------
+
+    def _regular_turn(self, turn: Turn, sent_at: float, now: float) -> float:
+        """The link's next regular moment, at least half an interval away and never in the past."""
+        interval = turn.link.refresh_interval
+        return self._moment(turn, interval, max(now, sent_at + interval / 2))
+
+    def _sweep_turn(self, turn: Turn, now: float) -> float:
+        """The link's moment in a first round over all links."""
+        return self._moment(turn, sweep_interval(turn.link.refresh_interval, len(self.account.links)), now)
+
+    def _moment(self, turn: Turn, interval: float, after: float) -> float:
+        return next_turn(turn.phase, interval, after + self._wall_offset) - self._wall_offset
+
+    # --- how it stands ------------------------------------------------------------------------------------
+
+    def state(self, now: float) -> State:
+        """What the account is doing."""
+        return State.BLOCKED if self.host.blocked else self.gate.state(now)
+
+    def status(self, now: float) -> AccountStatus:
+        """The account as the metrics show it."""
+        state = self.state(now)
+        answered = self.gate.answered
+        turn = self._heap.first()
+        until = self._held_until(now)
+        return AccountStatus(
+            name=self.account.name,
+            state=state,
+            up=None if answered is None else answered and state is State.POLLING and until <= now,
+            paused_until=until + self._wall_offset if until > now else 0.0,
+            links=len(self.account.links),
+            lag=max(0.0, now - turn.due) if turn else 0.0,
+            concurrency_limit=self.gate.limit,
+            in_flight=self.gate.in_flight,
+        )
+
+    def _held_until(self, now: float) -> float:
+        """Until when nothing leaves; ``now`` or earlier if the account is not held back."""
+        host_at = self.host.ready_at(now, proven=self.gate.proven)
+        return max(self.gate.paused_until, now if host_at == inf else host_at)
