@@ -78,5 +78,4 @@ class Host:
 
     def missed(self, now: float) -> None:
         """A probe met no API at all: the block stays as it is, and the next probe waits a while."""
-        if self.blocked:
-            self._blocked_until = max(self._blocked_until, now + PAUSE)
+        self._blocked_until = max(self._blocked_until, now + PAUSE)

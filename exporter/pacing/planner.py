@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from exporter.errors import Outcome, PollError
+from exporter.errors import ApiError, Outcome, PollError
 from exporter.model import Account, AccountStatus, Link, State
 from exporter.pacing.gate import Gate
 from exporter.pacing.rules import (
@@ -181,23 +181,26 @@ class Planner:
 
     def _refused(self, ticket: Ticket, now: float, error: PollError) -> None:
         """The API spoke, and it was no reading."""
-        turn, sent_at = ticket.turn, ticket.sent_at
+        if isinstance(error, ApiError):
+            self._heed(ticket, now, error.outcome)
+        else:
+            self._unclear(ticket, now, error)
+        self._rest(ticket.turn, now, error.outcome)
+
+    def _heed(self, ticket: Ticket, now: float, outcome: Outcome) -> None:
+        """Draws what an error number says of the account and of the host."""
         self.gate.spoke()
-        if error.outcome not in (Outcome.BLOCKED, Outcome.MALFORMED):
-            self._answered(ticket, now)
-        match error.outcome:
-            case Outcome.BLOCKED:
-                self.host.block(sent_at, now)
-            case Outcome.UNAUTHORIZED:
-                self.host.login_failed(now)
-                self.gate.refused(sent_at, now)
-            case Outcome.NOT_FOUND:
-                self.gate.succeeded(sent_at)
-            case Outcome.THROTTLED:
-                self.gate.throttled(sent_at, now)
-            case Outcome.MALFORMED:
-                self._unclear(ticket, now, error)
-        self._rest(turn, now, error.outcome)
+        if outcome is Outcome.BLOCKED:
+            self.host.block(ticket.sent_at, now)
+            return
+        self._answered(ticket, now)
+        if outcome is Outcome.UNAUTHORIZED:
+            self.host.login_failed(now)
+            self.gate.refused(ticket.sent_at, now)
+        elif outcome is Outcome.NOT_FOUND:
+            self.gate.succeeded(ticket.sent_at)
+        elif outcome is Outcome.THROTTLED:
+            self.gate.throttled(ticket.sent_at, now)
 
     def _unclear(self, ticket: Ticket, now: float, error: PollError) -> None:
         """Something answered, but what it means for a login or a block cannot be told."""

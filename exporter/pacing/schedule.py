@@ -43,8 +43,8 @@ class Turn:
     """A link's place in the schedule.
 
     ``due`` is when it is to be asked next (monotonic seconds); ``failures`` and ``throttles`` count in a row;
-    ``tries`` counts the addresses already tried in this turn. ``wanted`` is false once the link has left the
-    configuration: only its window is kept then.
+    ``tries`` counts the addresses already tried in this turn. ``wanted`` says that the link is in the
+    configuration; of one that has left it only the window is kept.
     """
 
     __slots__ = ("due", "failures", "in_flight", "link", "phase", "throttles", "tries", "wanted", "window")
@@ -54,7 +54,7 @@ class Turn:
         self.phase = phase
         self.window = Window()
         self.due = inf
-        self.wanted = True
+        self.wanted = False
         self.in_flight = False
         self.failures = self.throttles = self.tries = 0
 
