@@ -1,0 +1,116 @@
+"""From a file without faults to the frozen models the exporter works with, and what to warn of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from exporter.config import values
+from exporter.config.durations import format_duration
+from exporter.model import Account, Link
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from exporter.config.document import Document, Loc
+    from exporter.config.schema import AccountSection, File, LinkSection
+    from exporter.config.secrets import Secrets
+    from exporter.errors import Fault
+
+_LEAST_STALE = 900.0
+_STALE_INTERVALS = 3
+_ANSWER = 0.1
+_MOST_CONCURRENT = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A configuration without faults.
+
+    ``storage_url`` says where the state is kept; ``warnings`` are what works but is probably not meant.
+    """
+
+    accounts: tuple[Account, ...]
+    storage_url: SecretStr
+    warnings: tuple[Fault, ...] = ()
+
+
+def build(file: File, secrets: Secrets, document: Document) -> Config:
+    """The configuration that ``file`` and ``secrets`` make, with its warnings placed in ``document``."""
+    accounts = tuple(
+        _account(file, section, secrets, ("accounts", index)) for index, section in enumerate(file.accounts)
+    )
+    storage_url = secrets.storage_url or SecretStr("memory:")
+    return Config(accounts, storage_url, tuple(sorted(_warnings(accounts, secrets, document))))
+
+
+def _account(file: File, section: AccountSection, secrets: Secrets, loc: Loc) -> Account:
+    return Account(
+        name=section.name,
+        credentials=secrets.credentials[loc],
+        base_url=section.base_url,
+        timezone=section.timezone,
+        links=tuple(_link(file, section, link) for link in section.links),
+        fallback_urls=tuple(section.fallback_urls or ()),
+        method=section.method,
+        format=section.format,
+        timeout=section.timeout,
+        max_concurrent_requests=section.max_concurrent_requests,
+    )
+
+
+def _link(file: File, account: AccountSection, link: LinkSection) -> Link:
+    """The link with what it inherits: durations from the nearest level, labels from both."""
+    refresh = link.refresh_interval or account.refresh_interval or file.refresh_interval
+    stale = link.stale_after or account.stale_after or file.stale_after
+    labels = {**(account.labels or {}), **(link.labels or {})}
+    return Link(
+        account=account.name,
+        name=link.name or link.id or link.link or "",
+        id=link.id,
+        url=link.link,
+        labels=tuple(sorted(labels.items())),
+        refresh_interval=refresh,
+        stale_after=stale or max(_LEAST_STALE, _STALE_INTERVALS * refresh),
+    )
+
+
+def _warnings(accounts: tuple[Account, ...], secrets: Secrets, document: Document) -> Iterator[Fault]:
+    if secrets.storage_url is None:
+        yield document.fault(
+            ("storage",),
+            "is missing, so state is kept in memory only and a restart forgets it: "
+            'write storage: {url: "memory:"} if that is what you want',
+        )
+    for index, account in enumerate(accounts):
+        yield from _clear_text(account, ("accounts", index), document)
+        yield from _overload(account, ("accounts", index), document)
+
+
+def _clear_text(account: Account, loc: Loc, document: Document) -> Iterator[Fault]:
+    message = "plain http: the login and the password travel unencrypted, write https://"
+    if values.in_the_clear(account.base_url):
+        yield document.fault((*loc, "base_url"), message)
+    for index, url in enumerate(account.fallback_urls):
+        if values.in_the_clear(url):
+            yield document.fault((*loc, "fallback_urls", index), message)
+
+
+def _overload(account: Account, loc: Loc, document: Document) -> Iterator[Fault]:
+    """Warn when the links ask for more requests a second than fit, at an assumed 100 ms an answer."""
+    wanted = sum(1 / link.refresh_interval for link in account.links)
+    carried = account.max_concurrent_requests / _ANSWER
+    if wanted <= carried:
+        return
+    slowest = format_duration(math.ceil(len(account.links) / carried))
+    needed = math.ceil(wanted * _ANSWER)
+    more = f" or max_concurrent_requests: {needed}" if needed <= _MOST_CONCURRENT else ""
+    yield document.fault(
+        loc,
+        f"{len(account.links)} links ask for {wanted:.1f} requests a second, but "
+        f"max_concurrent_requests: {account.max_concurrent_requests} carries about {carried:.0f} "
+        f"(at 100 ms an answer), so readings will be late: write refresh_interval: {slowest}{more}",
+    )

@@ -1,0 +1,138 @@
+"""From a file's bytes to YAML nodes, and YAML's own complaints in plain words."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import yaml
+from yaml.composer import Composer, ComposerError
+
+from exporter.errors import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEEPEST = 50
+"""Levels of nesting taken; the schema needs six. libyaml's own composer would overflow the C stack."""
+
+TOO_DEEP = f"is nested more than {DEEPEST} levels deep: check the brackets, and aliases that hold themselves"
+
+# What YAML allows unescaped, from section 5.1 of its specification.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+# A part of YAML's complaint; whether to point to where the thing began; what we say instead. libyaml and the
+# pure Python parser word the same complaint differently. Nothing of the file is repeated: the text at fault
+# may be half a password.
+_PLAINLY = (
+    ("another document", False, "a second document begins: keep one, remove the --- between them"),
+    ("undefined alias", False, "an alias (*) to nothing: put text that begins with * in quotes"),
+    ("duplicate anchor", False, "an anchor (&) is set twice: put text that begins with & in quotes"),
+    ("undefined tag handle", False, "an unknown tag (!): put text that begins with ! in quotes"),
+    ("(parsing|scanning) a tag", True, "an unknown tag (!): put text that begins with ! in quotes"),
+    ("scanning an a", True, "text cannot begin with * or & here: put it in quotes"),
+    (
+        "values are not allowed",
+        False,
+        "a colon too many, or a line too far in: align keys, quote text with a colon in it or at its end",
+    ),
+    ("sequence entries are not allowed", False, "a list cannot begin here: begin it on the next line"),
+    ("expected ':'", True, "a key without its colon: write key: value, with a space after the colon"),
+    ("escape", False, "a backslash means something else inside double quotes: use single quotes"),
+    ("quoted scalar", True, "the quote that begins here is never closed: close it"),
+    ("expected ',' or", True, "the bracket that opens here is not closed, or a comma is missing: add it"),
+    ("block collection", False, 'not an entry of the list above: begin it with "- ", right below the others'),
+    ("block mapping", False, "does not fit what stands above: align keys, put the whole of a text in quotes"),
+    ("node content", False, "a value is missing here: write it, put text with brackets or commas in quotes"),
+    ("document start", False, "the document ended before this: remove it, or check the brackets"),
+    ("block scalar", False, "nothing may follow | or > on its line: begin the text on the next one"),
+    ("cannot start any token", False, "text cannot begin with this character (@, ` or %): put it in quotes"),
+    ("deep", False, TOO_DEEP),
+)
+
+_FAST: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+
+def make_loader(base: Any) -> Any:
+    """A loader on ``base``'s parser, composing in Python so that nesting has an end."""
+    bases = (base,) if issubclass(base, Composer) else (Composer, base)
+
+    class Loader(*bases):  # type: ignore[misc]
+        def __init__(self, stream: str) -> None:
+            base.__init__(self, stream)
+            Composer.__init__(self)
+            self.depth = 0
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            if self.depth > DEEPEST:
+                raise ComposerError(None, None, "deep", self.peek_event().start_mark)
+            self.depth += 1
+            node: yaml.Node | None = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+    return Loader
+
+
+def read_text(path: Path) -> str:
+    """The text of the file at ``path``. Raises ConfigError when there is none or it is not UTF-8."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        _refuse(path, 0, 0, "there is no such file: create it, or name another with --config.file")
+    except IsADirectoryError:
+        _refuse(path, 0, 0, "is a directory: name the file in it with --config.file")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "its name is not a file name"
+        advice = "name another with --config.file, or change its permissions"
+        _refuse(path, 0, 0, f"cannot be read ({reason}): {advice}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].split(b"\n")
+        _refuse(path, len(before), len(before[-1]) + 1, "is not UTF-8 text: save the file as UTF-8")
+
+
+def compose(path: Path, text: str, base: Any = _FAST) -> yaml.Node:
+    """The node tree of ``text``, every scalar as its text.
+
+    Raises ConfigError when it is not one YAML document.
+    ``base`` is the PyYAML loader whose parser is used: libyaml's where PyYAML was built with it.
+    """
+    stray = _FORBIDDEN.search(text)
+    if stray is not None:
+        before = text[: stray.start()].split("\n")
+        _refuse(path, len(before), len(before[-1]) + 1, "a control character: remove it")
+    try:
+        node: yaml.Node | None = make_loader(base)(text).get_single_node()
+    except yaml.MarkedYAMLError as error:
+        _refuse(path, *_explain(error, text))
+    if node is None:
+        _refuse(path, 0, 0, "is empty: list at least one account under accounts")
+    return node
+
+
+def _explain(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
+    """Line, column and plain words for YAML's complaint."""
+    message, at_start = _plainly(f"{error.context} {error.problem}")
+    mark: Any = (error.context_mark if at_start else None) or error.problem_mark
+    if _follows_tab(text, mark.index):
+        message = "a tab: YAML is indented with spaces, replace it"
+    return mark.line + 1, mark.column + 1, message
+
+
+def _plainly(said: str) -> tuple[str, bool]:
+    for pattern, at_start, message in _PLAINLY:
+        if re.search(pattern, said):
+            return message, at_start
+    return "is not YAML: check quotes, brackets and indentation here", False
+
+
+def _follows_tab(text: str, index: int) -> bool:
+    """Whether a tab stands at ``index``, or in the white space that its line begins with."""
+    line = text[text.rfind("\n", 0, index) + 1 : index + 1]
+    return line.endswith("\t") or "\t" in line[: len(line) - len(line.lstrip())]
+
+
+def _refuse(path: Path, line: int, column: int, message: str) -> NoReturn:
+    raise ConfigError([Fault(str(path), line, column, "", message)]) from None

@@ -1,0 +1,216 @@
+"""What a single value may be. Each function takes what stands in the file and returns what it means.
+
+All raise ValueError with a sentence that says what is wrong and what to write, and never repeat a value that
+may hold a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import zoneinfo
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
+
+from exporter.config.document import EMPTY, quote
+from exporter.config.durations import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LEAST_INTERVAL = 21.0
+"""Seconds: three requests a minute are allowed for a link, and two of three may reach the provider late."""
+
+_LONGEST_TIMEOUT = 60.0
+_OUR_LABELS = frozenset({"account", "link", "id", "short_link", "outcome", "state", "le", "job", "instance"})
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def plain_text(value: object) -> str:
+    """Any text, an empty one too."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        raise ValueError(EMPTY)
+    raise ValueError("must be plain text: put it in quotes if it holds brackets")
+
+
+def one_line(value: object) -> str:
+    """Text without control characters, such as the value of a label."""
+    text = plain_text(value)
+    if _UNFIT.search(text):
+        raise ValueError(
+            "holds a line break or another control character: write it on one line, without them"
+        )
+    return text
+
+
+def name(value: object) -> str:
+    """Text of one line that is not blank."""
+    text = one_line(value)
+    if not text.strip():
+        raise ValueError("is blank: write at least one letter or digit")
+    return text
+
+
+def link_id(value: object) -> str:
+    """The provider's number of a link, taken as opaque text."""
+    text = name(value)
+    if re.search(r"\s", text):
+        raise ValueError("holds a space: write the id as the provider shows it, such as 145142")
+    return text
+
+
+def label_name(value: object) -> str:
+    """A name that Prometheus allows for a label and that our own series do not use."""
+    text = plain_text(value)
+    if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", text):
+        raise ValueError(
+            "is not a label's name: write letters, digits and _ only, not beginning with a digit"
+        )
+    if text.startswith("__"):
+        raise ValueError("labels that begin with __ are Prometheus' own: write another name")
+    if text in _OUR_LABELS:
+        raise ValueError("is a label that the exporter or Prometheus sets itself: write another name")
+    return text
+
+
+def duration(value: object) -> float:
+    """A duration longer than none, in seconds."""
+    text = plain_text(value)
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ValueError(f"{quote(text)} {error}") from None
+    if not seconds:
+        raise ValueError(f"{quote(text)} is no time at all: write a duration such as 10s")
+    return seconds
+
+
+def interval(value: object) -> float:
+    """How often a link is read, in seconds: at least ``LEAST_INTERVAL``."""
+    seconds = duration(value)
+    if seconds < LEAST_INTERVAL:
+        raise ValueError(
+            f"{quote(plain_text(value))} is too short: three requests a minute are allowed for a link, "
+            "write 21s or more"
+        )
+    return seconds
+
+
+def timeout(value: object) -> float:
+    """How long to wait for an answer, in seconds: at most a minute."""
+    seconds = duration(value)
+    if seconds > _LONGEST_TIMEOUT:
+        raise ValueError(f"{quote(plain_text(value))} is too long: write 60s or less")
+    return seconds
+
+
+def concurrency(value: object) -> int:
+    """Requests in flight at once: the provider refuses fifteen."""
+    text = plain_text(value)
+    if not re.fullmatch("[1-9]|1[0-4]", text):
+        raise ValueError(f"{quote(text)} is not a whole number from 1 to 14: write one, such as 4")
+    return int(text)
+
+
+def one_of(*allowed: str) -> Callable[[object], str]:
+    """Takes one of the words ``allowed``, in either case."""
+
+    def choose(value: object) -> str:
+        text = plain_text(value)
+        for word in allowed:
+            if text.casefold() == word.casefold():
+                return word
+        raise ValueError(f"{quote(text)} is not known: write {', '.join(allowed[:-1])} or {allowed[-1]}")
+
+    return choose
+
+
+def timezone(value: object) -> zoneinfo.ZoneInfo:
+    """An IANA time zone."""
+    text = plain_text(value)
+    try:
+        return zoneinfo.ZoneInfo(text)
+    except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
+        hint = closest(text, zoneinfo.available_timezones())
+        advice = f"did you mean {quote(hint)}?" if hint else "write one such as Europe/Moscow or UTC"
+    raise ValueError(f"{quote(text)} is not a known time zone: {advice}")
+
+
+def closest(text: str, known: set[str]) -> str | None:
+    """The word of ``known`` that ``text`` was probably meant to be."""
+    folded = {word.casefold(): word for word in sorted(known)}
+    near = difflib.get_close_matches(text.casefold()[:60], folded, n=1)
+    return folded[near[0]] if near else None
+
+
+def base_url(value: object) -> str:
+    """An address of the provider: http or https with a host, in one spelling, without a slash at its end."""
+    text = name(value)
+    parts, port = _split(text)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise ValueError("is not a web address: write one such as https://smscentre.com")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user or password: give them as login and password")
+    if "?" in text or "#" in text or re.search(r"[\s\\]", text):
+        raise ValueError("must end with the host or a path: remove spaces and what follows ? or #")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    place = host if port in {None, _DEFAULT_PORTS[parts.scheme]} else f"{host}:{port}"
+    return f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
+
+
+def _split(text: str) -> tuple[SplitResult, int | None]:
+    """``text`` as a URL. The standard library's own complaints would repeat what it was given."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(
+            "has a host or port that cannot be: write an address such as https://smscentre.com"
+        ) from None
+    return parts, port
+
+
+def in_the_clear(url: str) -> bool:
+    """Whether ``url`` sends what it is given unencrypted over a network."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme == "http" and not _is_loopback(host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def storage_url(text: str) -> str:
+    """Where the state is kept. The text may hold a password and is never repeated."""
+    if text == "memory:":
+        return text
+    scheme = text.partition(":")[0].lower()
+    if scheme in {"sqlite", "redis", "rediss"}:
+        raise ValueError(f'{scheme}: is not in this version yet: write "memory:"')
+    raise ValueError('is not a storage: write "memory:", the only one in this version (with the quotes)')
+
+
+def secret(text: str) -> str:
+    """A secret's value, which is never repeated."""
+    if not text:
+        raise ValueError("holds nothing: write the secret into it")
+    if _UNFIT.search(text):
+        raise ValueError(
+            "holds a line break or another control character: write the secret alone, on one line"
+        )
+    return text
+
+
+def no_link_files(value: object) -> tuple[str, ...]:
+    """An empty list of link files: reading them is not in this version."""
+    if value:
+        raise ValueError("link files are not in this version yet: write the links under links")
+    return ()
