@@ -16,7 +16,8 @@
         │   └── NoAnswerError       an empty body or a web page: the API itself did not speak
         ├── HttpStatusError         the HTTP status was not 200
         ├── PollTimeoutError        no whole answer within the account's ``timeout``
-        └── UnreachableError        no connection, or it broke before an answer
+        ├── UnreachableError        no connection, or it broke before an answer
+        └── CrashedError            our own code failed
 
 Error numbers and their meanings are the provider's, from its page "Getting data about a short link".
 """
@@ -175,6 +176,12 @@ class UnreachableError(PollError):
     def __init__(self, reason: str, *, sent: bool = True) -> None:
         self.sent = sent
         super().__init__(reason)
+
+
+class CrashedError(PollError):
+    """Our own code failed in the middle of a poll: a bug, which must not end the polling of other links."""
+
+    outcome = Outcome.UNKNOWN_ERROR
 
 
 _BY_CODE: dict[int, type[ApiError]] = {

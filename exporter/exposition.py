@@ -1,0 +1,290 @@
+"""Snapshots to Prometheus' text, as fast as a file: each link's lines are rendered once, when they change.
+
+Which values are withheld is decided here: a value that can no longer be true loses its line. A scrape drops
+what has expired since the last one and joins the lines family by family, because the formats (text 0.0.4 and
+OpenMetrics 1.0) want a family's lines together. The bytes are those that prometheus_client would write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from heapq import heappop, heappush
+from math import inf
+from typing import TYPE_CHECKING
+
+from prometheus_client.utils import floatToGoString
+
+from exporter.errors import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+    from zoneinfo import ZoneInfo
+
+    from exporter.clock import Clock
+    from exporter.model import Account, Link, Snapshot
+
+ROLLOVER = 5.0
+"""Seconds after midnight in which the provider's clock may still show the day before."""
+
+_number: Callable[[float], str] = floatToGoString  # prometheus_client leaves it untyped
+
+STEP = 1.0
+"""Seconds the wall clock may drift back against the monotonic one before it counts as set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric family: its sample's name, type and help. Counters' samples end in ``_total``."""
+
+    name: str
+    help: str
+    type: str = "gauge"
+
+    def header(self, *, openmetrics: bool) -> bytes:
+        """The HELP and TYPE lines. OpenMetrics names a counter's family without its suffix."""
+        name = self.name.removesuffix("_total") if openmetrics else self.name
+        return f"# HELP {name} {self.help}\n# TYPE {name} {self.type}\n".encode()
+
+
+def _clicks(period: str, field: str, until: str) -> Family:
+    help_text = f"Clicks {period}, as last read and cached ({field} of the provider). Absent {until}."
+    return Family(f"smsc_link_clicks_{period.replace(' ', '_')}", help_text)
+
+
+FAMILIES = (
+    _clicks("all time", "cnt", "when stale"),
+    _clicks("today", "cnt_day", "when stale or from before midnight of the account's time zone"),
+    _clicks("yesterday", "cnt_yes", "when stale or from before midnight of the account's time zone"),
+    _clicks("month", "cnt_mon", "when stale or from before the month's end in the account's time zone"),
+    _clicks(
+        "previous month", "cnt_pmon", "when stale or from before the month's end in the account's time zone"
+    ),
+    Family(
+        "smsc_link_clicks_total",
+        "Rises of the all-time clicks added up, as last read and cached (cnt of the provider)."
+        " For rate() and increase().",
+        "counter",
+    ),
+    Family("smsc_link_up", "1 if the latest poll of this link succeeded, 0 if it failed; absent before it."),
+    Family("smsc_link_failing", "1 while the latest poll of this link failed, with its outcome."),
+    Family(
+        "smsc_link_last_success_timestamp_seconds",
+        "When the reading behind this link's cached click series was taken.",
+    ),
+    Family(
+        "smsc_link_info",
+        "The link's id and short link, as last read and cached (id and link of the provider).",
+    ),
+)
+_ALL_TIME, _TODAY, _YESTERDAY, _MONTH, _PREVIOUS, _TOTAL, _UP, _FAILING, _LAST_SUCCESS, _INFO = range(
+    len(FAMILIES)
+)
+_PER_DAY = (_TODAY, _YESTERDAY)
+_PER_MONTH = (_MONTH, _PREVIOUS)
+_CLICKS = (_ALL_TIME, *_PER_DAY, *_PER_MONTH, _TOTAL)
+
+
+def label_text(labels: Iterable[tuple[str, str]]) -> str:
+    """Labels as they stand in a line, sorted by name as prometheus_client does."""
+    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in sorted(labels)) + "}"
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def period_ends(read_at: float, zone: ZoneInfo) -> tuple[float, float]:
+    """When the day and the month of a reading end (seconds since the epoch), in the account's zone.
+
+    A reading from the first seconds of a day may have come from a provider whose clock had not turned yet:
+    it counts to the day before, and so has ended already.
+    """
+    day = datetime.fromtimestamp(read_at - ROLLOVER, zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    next_day = (day + timedelta(days=1)).replace(fold=0)
+    next_month = (day.replace(day=1) + timedelta(days=32)).replace(day=1, fold=0)
+    return next_day.timestamp(), next_month.timestamp()
+
+
+class _Slot:
+    """A link's place in the families' lists, and when its lines expire (seconds since the epoch)."""
+
+    __slots__ = (
+        "day_ends",
+        "labels",
+        "month_ends",
+        "queued",
+        "snapshot",
+        "stale_at",
+        "taken",
+        "taken_mono",
+        "zone",
+    )
+
+    def __init__(self, snapshot: Snapshot, zone: ZoneInfo) -> None:
+        self.snapshot = snapshot
+        self.zone = zone
+        self.labels = label_text(_labels(snapshot.link))
+        self.taken = self.taken_mono = -inf
+        self.stale_at = self.day_ends = self.month_ends = self.queued = inf
+
+    def take(self, snapshot: Snapshot, now: float, monotonic: float) -> None:
+        """Takes a newer snapshot, noting its reading's time on both clocks."""
+        self.snapshot = snapshot
+        if snapshot.reading is not None:
+            self.taken = snapshot.read_at
+            self.taken_mono = monotonic - max(0.0, now - snapshot.read_at)
+            self._set_ends()
+
+    def inherit(self, before: _Slot) -> None:
+        """Takes over what an earlier slot knew of the same reading's age."""
+        if before.snapshot.read_at == self.snapshot.read_at:
+            self.taken, self.taken_mono = before.taken, before.taken_mono
+            self._set_ends()
+
+    def clock_was_set_back(self, now: float, monotonic: float) -> None:
+        """Moves the reading's time along, so that it is never younger than it really is."""
+        if self.snapshot.reading is not None:
+            self.taken = min(self.taken, now - (monotonic - self.taken_mono))
+            self._set_ends()
+
+    def _set_ends(self) -> None:
+        self.stale_at = self.taken + self.snapshot.link.stale_after
+        self.day_ends, self.month_ends = period_ends(self.taken, self.zone)
+
+    def next_end(self, now: float) -> float:
+        """When the next lines expire that have not yet."""
+        ends = (self.stale_at, self.day_ends, self.month_ends)
+        return min((end for end in ends if end > now), default=inf)
+
+
+def _labels(link: Link) -> tuple[tuple[str, str], ...]:
+    return ("account", link.account), ("link", link.name), *link.labels
+
+
+class Exposition:
+    """The lines of all links' series, kept ready."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = clock.time() - clock.monotonic()
+        self._slots: list[_Slot] = []
+        self._places: dict[tuple[str, str], int] = {}
+        self._lines: list[list[bytes]] = [[] for _ in FAMILIES]
+        self._ends: list[tuple[float, int]] = []
+
+    def configure(self, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> None:
+        """Takes the configured links' snapshots, in the order in which they are to stand."""
+        zones = {account.name: account.timezone for account in accounts}
+        before = {slot.snapshot.link.key: slot for slot in self._slots}
+        self._slots = [_Slot(snapshot, zones[snapshot.link.account]) for snapshot in snapshots]
+        self._places = {slot.snapshot.link.key: place for place, slot in enumerate(self._slots)}
+        self._lines = [[b""] * len(self._slots) for _ in FAMILIES]
+        self._ends = []
+        now, monotonic = self._clock.time(), self._clock.monotonic()
+        for place, slot in enumerate(self._slots):
+            slot.take(slot.snapshot, now, monotonic)
+            if slot.snapshot.reading is not None and slot.snapshot.link.key in before:
+                slot.inherit(before[slot.snapshot.link.key])
+            self._render_slot(place, now)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Renders one link's lines anew."""
+        now = self._clock.time()
+        place = self._places[snapshot.link.key]
+        self._slots[place].take(snapshot, now, self._clock.monotonic())
+        self._render_slot(place, now)
+
+    def render(self, *, openmetrics: bool, names: Collection[str] | None = None) -> bytes:
+        """All links' series, or those in ``names`` that have any; without OpenMetrics' closing line."""
+        self._expire()
+        parts: list[bytes] = []
+        for family, lines in zip(FAMILIES, self._lines, strict=True):
+            if names is None or (family.name in names and any(lines)):
+                parts.append(family.header(openmetrics=openmetrics))
+                parts += lines
+        return b"".join(parts)
+
+    # --- time passes --------------------------------------------------------------------------------------
+
+    def _expire(self) -> None:
+        now = self._clock.time()
+        self._heed_clock(now)
+        while self._ends and self._ends[0][0] <= now:
+            end, place = heappop(self._ends)
+            if self._slots[place].queued == end:
+                self._slots[place].queued = inf
+                self._render_slot(place, now)
+
+    def _heed_clock(self, now: float) -> None:
+        monotonic = self._clock.monotonic()
+        offset = now - monotonic
+        if offset < self._offset - STEP:
+            for place, slot in enumerate(self._slots):
+                slot.clock_was_set_back(now, monotonic)
+                self._render_slot(place, now)
+            self._offset = offset
+        self._offset = max(self._offset, offset)
+
+    def _queue(self, place: int, now: float) -> None:
+        """Sees to it that the slot is looked at when its next lines expire.
+
+        A slot already queued for an earlier moment is left there and queued again then: polls only ever
+        move the moment on, and the heap stays as small as the number of links.
+        """
+        slot = self._slots[place]
+        end = slot.next_end(now)
+        if end < slot.queued:
+            slot.queued = end
+            heappush(self._ends, (end, place))
+
+    # --- lines --------------------------------------------------------------------------------------------
+
+    def _render_slot(self, place: int, now: float) -> None:
+        slot = self._slots[place]
+        for family in range(len(FAMILIES)):
+            self._lines[family][place] = b""
+        self._render_state(place, slot)
+        if slot.snapshot.reading is not None:
+            self._render_reading(place, slot, now)
+        self._queue(place, now)
+
+    def _render_state(self, place: int, slot: _Slot) -> None:
+        link, outcome, reading = slot.snapshot.link, slot.snapshot.outcome, slot.snapshot.reading
+        ids = {
+            "id": reading.id if reading else link.id,
+            "short_link": reading.short_link if reading else None,
+        }
+        self._set(_INFO, place, _labels_with(link, ids), 1)
+        if outcome is None:
+            return
+        self._set(_UP, place, slot.labels, outcome is Outcome.OK)
+        if outcome is not Outcome.OK:
+            self._set(_FAILING, place, _labels_with(link, {"outcome": outcome}), 1)
+
+    def _render_reading(self, place: int, slot: _Slot, now: float) -> None:
+        self._set(_LAST_SUCCESS, place, slot.labels, slot.taken)
+        for family, clicks in _trusted(slot, now):
+            self._set(family, place, slot.labels, clicks)
+
+    def _set(self, family: int, place: int, labels: str, value: float) -> None:
+        line = f"{FAMILIES[family].name}{labels} {_number(value)}\n"
+        self._lines[family][place] = line.encode()
+
+
+def _labels_with(link: Link, extra: dict[str, str | None]) -> str:
+    known = [(name, value) for name, value in extra.items() if value is not None]
+    return label_text([*_labels(link), *known])
+
+
+def _trusted(slot: _Slot, now: float) -> list[tuple[int, int]]:
+    """The families that may be shown now, with their clicks."""
+    snapshot, reading = slot.snapshot, slot.snapshot.reading
+    if reading is None or now >= slot.stale_at:
+        return []
+    shown = [(_ALL_TIME, reading.all_time), (_TOTAL, snapshot.total)]
+    if now < slot.day_ends:
+        shown += [(_TODAY, reading.today), (_YESTERDAY, reading.yesterday)]
+    if now < slot.month_ends:
+        shown += [(_MONTH, reading.month), (_PREVIOUS, reading.previous_month)]
+    return shown

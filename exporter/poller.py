@@ -1,0 +1,173 @@
+"""Polls: asks pacing what may leave, sends it, and passes on what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from exporter.errors import CrashedError, Outcome, PollError
+from exporter.model import State
+from exporter.pacing import Pacing, Planner, Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from exporter.clock import Clock
+    from exporter.model import Account, AccountStatus, Link, Reading, Snapshot
+    from exporter.store import Store
+
+    Fetch = Callable[[Account, Link, str], Awaitable[Reading]]
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Observer(Protocol):
+    """Who counts requests."""
+
+    def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
+        """One request ended as ``outcome`` after ``seconds``."""
+        ...
+
+
+class Poller:
+    """Polls all accounts in the background, each from a task of its own.
+
+    ``fetch`` sends one request and returns a reading or raises a ``PollError``; ``clock`` must run with the
+    event loop's own time.
+    """
+
+    def __init__(self, pacing: Pacing, store: Store, fetch: Fetch, observer: Observer, clock: Clock) -> None:
+        self._pacing = pacing
+        self._store = store
+        self._fetch = fetch
+        self._observer = observer
+        self._clock = clock
+        self._loops: dict[Planner, asyncio.Task[None]] = {}
+        self._polls: set[asyncio.Task[None]] = set()
+        self._wakes: dict[Planner, asyncio.Event] = {}
+        self._states: dict[Planner, State] = {}
+
+    def configure(self, accounts: Iterable[Account]) -> None:
+        """Takes accounts to poll: at the start, and at each reload. Requests in flight are left to end."""
+        self._pacing.configure(accounts, self._clock.monotonic())
+        for planner in self._loops.keys() - set(self._pacing.active):
+            self._loops.pop(planner).cancel()
+            del self._states[planner]
+        for planner in self._pacing.active:
+            if planner not in self._loops:
+                self._states[planner] = planner.state(self._clock.monotonic())
+                self._wakes.setdefault(planner, asyncio.Event())
+                self._loops[planner] = asyncio.create_task(self._run(planner))
+        self._wake_all()
+
+    def broken(self) -> str | None:
+        """Why polling stands still; None while it goes on."""
+        for planner, loop in self._loops.items():
+            if loop.done():
+                return f"polling of account {planner.account.name} has stopped: {loop.exception()!r}"
+        return None
+
+    def statuses(self) -> list[AccountStatus]:
+        """How each account stands now."""
+        now = self._clock.monotonic()
+        return [planner.status(now) for planner in self._pacing.active]
+
+    async def close(self, grace: float = 2.0) -> None:
+        """Stops polling; requests in flight get ``grace`` seconds to end."""
+        for loop in self._loops.values():
+            loop.cancel()
+        if self._polls:
+            await asyncio.wait(self._polls, timeout=grace)
+        leftover = [*self._loops.values(), *self._polls]
+        for task in leftover:
+            task.cancel()
+        await asyncio.gather(*leftover, return_exceptions=True)
+
+    def _wake_all(self) -> None:
+        for wake in self._wakes.values():
+            wake.set()
+
+    async def _run(self, planner: Planner) -> None:
+        wake = self._wakes[planner]
+        while True:
+            wake.clear()
+            now = self._clock.monotonic()
+            self._tell_state(planner, now)
+            step = planner.next(now)
+            if isinstance(step, Ticket):
+                self._start(planner, step)
+            else:
+                await _wait(wake, step - now)
+
+    def _start(self, planner: Planner, ticket: Ticket) -> None:
+        poll = asyncio.create_task(self._poll(planner, ticket))
+        self._polls.add(poll)
+        poll.add_done_callback(self._polls.discard)
+
+    async def _poll(self, planner: Planner, ticket: Ticket) -> None:
+        epoch = planner.host.epoch
+        sent_at = self._clock.time()
+        result = await self._ask(ticket)
+        now = self._clock.monotonic()
+        error = result if isinstance(result, PollError) else None
+        planner.finish(ticket, now, error)
+        outcome = error.outcome if error else Outcome.OK
+        self._observer.request_ended(ticket.account.name, outcome, now - ticket.sent_at)
+        self._publish(ticket.link, result, sent_at)
+        if planner.host.epoch == epoch:
+            self._wakes[planner].set()
+        else:
+            self._wake_all()
+
+    async def _ask(self, ticket: Ticket) -> Reading | PollError:
+        try:
+            await self._store.backend.record_attempt(ticket.account, ticket.link)
+            return await self._fetch(ticket.account, ticket.link, ticket.url)
+        except PollError as error:
+            return error
+        except Exception as error:
+            log.exception("poll_crashed", account=ticket.account.name, link=ticket.link.name)
+            return CrashedError(type(error).__name__)
+
+    def _publish(self, link: Link, result: Reading | PollError, sent_at: float) -> None:
+        known = self._store.get(link)
+        if known is None:
+            return
+        if isinstance(result, PollError):
+            new = known.failed(result.outcome)
+        else:
+            new = known.succeeded(result, sent_at)
+        self._store.put(new)
+        _tell_change(known, new, result)
+
+    def _tell_state(self, planner: Planner, now: float) -> None:
+        state = planner.state(now)
+        if self._states[planner] is state:
+            return
+        self._states[planner] = state
+        status = planner.status(now)
+        say = log.info if state is State.POLLING else log.warning
+        say("account_state", account=status.name, state=str(state), paused_until=int(status.paused_until))
+
+
+async def _wait(wake: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(None if seconds == inf else seconds):
+            await wake.wait()
+    except TimeoutError:
+        pass
+
+
+def _tell_change(known: Snapshot, new: Snapshot, result: Reading | PollError) -> None:
+    """One line when a link begins to fail, fails otherwise, or recovers; a line per poll only to debug."""
+    names = {"account": new.link.account, "link": new.link.name}
+    log.debug("poll", **names, outcome=str(new.outcome))
+    if known.outcome is new.outcome:
+        return
+    if isinstance(result, PollError):
+        log.warning("link_failing", **names, outcome=str(new.outcome), reason=str(result))
+    elif known.outcome is not None:
+        log.info("link_recovered", **names)

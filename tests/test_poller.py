@@ -1,0 +1,347 @@
+"""Polling, in virtual time: the answers come from a function, the hours from a clock that jumps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from exporter.errors import HttpStatusError, Outcome, PollError, PollTimeoutError, UnreachableError, api_error
+from exporter.model import State
+from exporter.pacing import Pacing, Planner, Ticket
+from exporter.pacing.host import Host
+from exporter.poller import Poller
+from exporter.store import MemoryBackend, Store
+from tests import virtual
+from tests.factories import make_account, make_link, make_links, make_reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from exporter.model import Account, Link, Reading, Snapshot
+
+
+class Desk:
+    """A poller with its surroundings; ``answer`` says how the next request ends."""
+
+    def __init__(self, *accounts: Account, backend: MemoryBackend | None = None) -> None:
+        self.clock = virtual.VirtualClock()
+        self.accounts = accounts
+        self.answer: Callable[[Link], Reading | Exception] = lambda link: make_reading(id=link.id or "1")
+        self.seconds = 0.1
+        self.requests: list[tuple[float, str]] = []
+        self.snapshots: dict[str, Snapshot] = {}
+        self.outcomes: Counter[Outcome] = Counter()
+        self.store = Store(backend or MemoryBackend(), self._changed)
+        pacing = Pacing(self.clock.time() - self.clock.monotonic(), Random(1))
+        self.poller = Poller(pacing, self.store, self._fetch, self, self.clock)
+
+    def _changed(self, snapshot: Snapshot) -> None:
+        self.snapshots[snapshot.link.name] = snapshot
+
+    def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
+        assert seconds >= 0
+        self.outcomes[outcome] += 1
+
+    async def _fetch(self, account: Account, link: Link, url: str) -> Reading:
+        self.requests.append((self.clock.monotonic(), link.name))
+        await asyncio.sleep(self.seconds)
+        answer = self.answer(link)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def configure(self, *accounts: Account) -> None:
+        self.store.configure(link for account in accounts for link in account.links)
+        self.poller.configure(accounts)
+
+    def run(self, *steps: float | Callable[[], None]) -> None:
+        """Starts the poller, then waits the given seconds and calls the given functions, in order."""
+
+        async def main() -> None:
+            self.configure(*self.accounts)
+            for step in steps:
+                if callable(step):
+                    step()
+                else:
+                    await asyncio.sleep(step)
+            await self.poller.close()
+
+        virtual.run(self.clock, main())
+
+
+def _account(count: int = 3, **fields: Any) -> Account:
+    return make_account(links=make_links(count), **fields)
+
+
+def test_every_link_is_read_within_an_interval_and_then_once_an_interval() -> None:
+    desk = Desk(_account(20))
+    desk.run(601)
+    times = Counter(name for _, name in desk.requests)
+    assert len(times) == 20
+    assert set(times.values()) <= {10, 11}
+    assert desk.outcomes == {Outcome.OK: len(desk.requests)}
+
+
+def test_a_reading_becomes_a_snapshot_dated_by_its_sending() -> None:
+    desk = Desk(_account(1))
+    desk.seconds = 5.0
+    desk.run(61)
+    snapshot = desk.snapshots["link-0"]
+    assert snapshot.outcome is Outcome.OK
+    assert snapshot.reading == make_reading(id="0")
+    assert snapshot.read_at == pytest.approx(desk.requests[0][0] + desk.clock.offset)
+
+
+def test_a_failure_keeps_the_reading_and_its_age() -> None:
+    desk = Desk(_account(1))
+
+    def fail() -> None:
+        desk.answer = lambda link: api_error(3)
+
+    desk.run(61, fail, 61)
+    snapshot = desk.snapshots["link-0"]
+    assert snapshot.outcome is Outcome.NOT_FOUND
+    assert snapshot.reading is not None
+    assert snapshot.read_at < desk.requests[1][0] + desk.clock.offset
+
+
+class _SlowBackend(MemoryBackend):
+    """Records attempts slowly, and knows which were recorded."""
+
+    def __init__(self) -> None:
+        self.recorded: list[str] = []
+
+    async def record_attempt(self, account: Account, link: Link) -> None:
+        await asyncio.sleep(1)
+        self.recorded.append(link.name)
+
+
+def test_an_attempt_is_recorded_before_its_request_leaves() -> None:
+    backend = _SlowBackend()
+    desk = Desk(_account(5), backend=backend)
+    seen: list[bool] = []
+
+    def answer(link: Link) -> Reading:
+        seen.append(link.name in backend.recorded)
+        return make_reading()
+
+    desk.answer = answer
+    desk.run(120)
+    assert len(seen) >= 5
+    assert all(seen)
+
+
+def test_a_wrong_password_costs_one_login_and_the_next_half_an_hour_later() -> None:
+    desk = Desk(_account(50, max_concurrent_requests=14))
+    desk.answer = lambda link: api_error(2)
+    desk.run(1790)
+    assert len(desk.requests) == 1
+    assert desk.poller.statuses()[0].state is State.UNAUTHORIZED
+
+
+def test_a_reload_wakes_an_account_whose_secret_changed() -> None:
+    account = _account()
+    desk = Desk(account)
+    desk.answer = lambda link: api_error(2)
+    other = make_account("other", links=account.links).credentials
+    right = replace(account.credentials, password=other.login)
+
+    def reload() -> None:
+        desk.answer = lambda link: make_reading(id=link.id or "")
+        desk.configure(replace(account, credentials=right))
+
+    desk.run(120, reload, 61)
+    assert desk.outcomes[Outcome.OK] >= 3
+    assert desk.poller.statuses()[0].up
+
+
+def test_a_probe_that_is_answered_frees_all_accounts_of_the_host() -> None:
+    accounts = [make_account(name, make_links(3, name)) for name in "ab"]
+    desk = Desk(*accounts)
+
+    def block() -> None:
+        desk.answer = lambda link: api_error(4)
+
+    def free() -> None:
+        desk.answer = lambda link: make_reading(id=link.id or "")
+
+    desk.run(180, block, 60, free, 1700)
+    assert {status.state for status in desk.poller.statuses()} == {State.BLOCKED}
+    desk = Desk(*accounts)
+    desk.run(180, block, 60, free, 1900)
+    assert {status.state for status in desk.poller.statuses()} == {State.POLLING}
+    assert desk.outcomes[Outcome.BLOCKED] <= 6
+
+
+def test_accounts_that_wait_for_the_failed_login_budget_go_on_when_one_is_accepted() -> None:
+    """Six unproven accounts at one host: four may try at once, the others as those are accepted."""
+    desk = Desk(*[make_account(f"a{n}", make_links(1, f"a{n}")) for n in range(6)])
+    desk.seconds = 5.0
+    desk.run(70)
+    assert desk.outcomes[Outcome.OK] >= 6
+    assert len({time for time, _ in desk.requests[:5]}) > 1
+
+
+def test_a_removed_account_is_polled_no_more_and_its_late_answer_is_dropped() -> None:
+    one, other = make_account("one", make_links(1, "one")), make_account("other", (make_link("x", "other"),))
+    desk = Desk(one, other)
+    desk.seconds = 9.0
+
+    def remove() -> None:
+        while not desk.requests:
+            raise AssertionError("nothing was sent yet")
+        desk.configure(other if desk.requests[-1][1] == "link-0" else one)
+
+    async def until_sent() -> None:
+        desk.configure(one, other)
+        while not desk.requests:
+            await asyncio.sleep(0.1)
+        remove()
+        gone = desk.requests[-1][1]
+        await asyncio.sleep(300)
+        assert gone not in desk.snapshots
+        assert [name for _, name in desk.requests].count(gone) == 1
+        await desk.poller.close()
+
+    virtual.run(desk.clock, until_sent())
+
+
+def test_a_name_that_means_another_link_after_a_reload_starts_from_nothing() -> None:
+    desk = Desk(_account(1))
+    new = make_account(links=(make_link("link-0", id="999"),))
+    desk.run(61, lambda: desk.configure(new))
+    assert desk.store.get(new.links[0]) is not None
+    snapshot = desk.store.configure(new.links)[0]
+    assert (snapshot.reading, snapshot.total, snapshot.outcome) == (None, 0, None)
+
+
+def test_new_labels_keep_the_reading() -> None:
+    account = _account(1)
+    link = replace(account.links[0], labels=(("team", "growth"),))
+    desk = Desk(account)
+    desk.run(61)
+    (snapshot,) = desk.store.configure([link])
+    assert snapshot.reading is not None
+    assert snapshot.link.labels == (("team", "growth"),)
+
+
+def test_a_bug_in_a_poll_is_logged_and_the_others_go_on() -> None:
+    desk = Desk(_account(3))
+    desk.answer = lambda link: ZeroDivisionError("oops") if link.name == "link-1" else make_reading()
+    with capture_logs() as logs:
+        desk.run(61)
+    assert desk.snapshots["link-1"].outcome is Outcome.UNKNOWN_ERROR
+    assert desk.snapshots["link-2"].outcome is Outcome.OK
+    crashed = [entry for entry in logs if entry["event"] == "poll_crashed"]
+    assert {entry["link"] for entry in crashed} == {"link-1"}
+
+
+def test_changes_are_logged_once_and_polls_only_to_debug() -> None:
+    desk = Desk(_account(1))
+
+    def fail() -> None:
+        desk.answer = lambda link: HttpStatusError(502)
+
+    def recover() -> None:
+        desk.answer = lambda link: make_reading(id="0")
+
+    with capture_logs() as logs:
+        desk.run(61, fail, 70, recover, 400)
+    told = [entry["event"] for entry in logs if entry["log_level"] != "debug"]
+    assert told == ["link_failing", "link_recovered"]
+    (failing,) = [entry for entry in logs if entry["event"] == "link_failing"]
+    assert failing["reason"] == "HTTP status 502"
+    assert failing["outcome"] == "http_error"
+    assert len([entry for entry in logs if entry["event"] == "poll"]) == len(desk.requests)
+
+
+def test_changes_of_state_are_logged_once() -> None:
+    desk = Desk(_account(3))
+
+    def fail() -> None:
+        desk.answer = lambda link: UnreachableError("no route", sent=False)
+
+    def recover() -> None:
+        desk.answer = lambda link: make_reading(id=link.id or "")
+
+    with capture_logs() as logs:
+        desk.run(61, fail, 900, recover, 900)
+    states = [(e["state"], e["log_level"]) for e in logs if e["event"] == "account_state"]
+    assert states == [("unreachable", "warning"), ("polling", "info")]
+
+
+def test_closing_lets_requests_in_flight_end_but_not_for_ever() -> None:
+    desk = Desk(_account(1))
+    desk.seconds = 1.5
+
+    async def main(seconds: float) -> None:
+        desk.seconds = seconds
+        desk.configure(*desk.accounts)
+        before = len(desk.requests)
+        while len(desk.requests) == before:
+            await asyncio.sleep(0.1)
+        await desk.poller.close(grace=2.0)
+
+    virtual.run(desk.clock, main(1.5))
+    assert desk.outcomes == {Outcome.OK: 1}
+    desk = Desk(_account(1))
+    virtual.run(desk.clock, main(30.0))
+    assert not desk.outcomes
+
+
+class _BrokenPlanner(Planner):
+    """A planner with a bug in it."""
+
+    def next(self, now: float) -> Ticket | float:
+        raise ZeroDivisionError
+
+
+class _BrokenPacing(Pacing):
+    def configure(self, accounts: Iterable[Account], now: float) -> None:
+        self.active = tuple(_BrokenPlanner(account, Host(), Random(1), 0.0) for account in accounts)
+
+
+def test_polling_that_broke_is_told() -> None:
+    desk = Desk(_account(1))
+    poller = Poller(_BrokenPacing(0.0), desk.store, desk._fetch, desk, desk.clock)
+
+    async def main() -> None:
+        poller.configure(desk.accounts)
+        assert poller.broken() is None
+        await asyncio.sleep(1)
+        assert poller.broken() == "polling of account main has stopped: ZeroDivisionError()"
+        await poller.close()
+
+    virtual.run(desk.clock, main())
+
+
+def test_a_day_of_random_failures_breaks_no_limit_and_ends_with_every_link_read() -> None:
+    desk = Desk(_account(20, max_concurrent_requests=6))
+    random = Random(7)
+    errors: list[PollError] = [api_error(9), HttpStatusError(503), PollTimeoutError("t"), api_error(17)]
+
+    def answer(link: Link) -> Reading | Exception:
+        desk.seconds = random.uniform(0.01, 3.0)
+        return random.choice(errors) if random.random() < 0.1 else make_reading(id=link.id or "")
+
+    def calm() -> None:
+        desk.answer = lambda link: make_reading(id=link.id or "")
+
+    desk.answer = answer
+    desk.run(86_400, calm, 2000)
+    by_link: dict[str, list[float]] = {}
+    for time, name in desk.requests:
+        by_link.setdefault(name, []).append(time)
+    assert len(by_link) == 20
+    assert all(
+        later - sooner > 60
+        for times in by_link.values()
+        for sooner, later in zip(times, times[3:], strict=False)
+    )
+    assert {snapshot.outcome for snapshot in desk.snapshots.values()} == {Outcome.OK}
