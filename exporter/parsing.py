@@ -1,0 +1,287 @@
+"""Bytes of an answer, in any of the provider's four formats, to a reading or an error.
+
+Pure. The formats and the fields are those of the provider's page "Getting data about a short link". An answer
+can come in another format than the one asked for, so its shape decides, never the request. An answer that is
+not whole and well-formed brings no figures at all.
+"""
+
+from __future__ import annotations
+
+import codecs
+import html
+import json
+import re
+from typing import TYPE_CHECKING
+
+from exporter.errors import MalformedError, NoAnswerError, PollError, api_error
+from exporter.model import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.model import Link
+
+# What every format is read into: the page's field names with the values as they stand in the answer. They are
+# texts, but for JSON, where anything may stand.
+_Fields = dict[str, object]
+
+# The order of csv; the other formats name the fields.
+_NAMES = ("id", "cnt", "cnt_mon", "cnt_day", "cnt_yes", "cnt_pmon", "link")
+
+# Prometheus' floats hold whole numbers exactly up to here.
+_MOST_CLICKS = 2**53
+
+_LONGEST_DESCRIPTION = 200
+_LONGEST_EXCERPT = 60
+
+# The charsets that an answer may name. Python also calls idna, punycode and unicode_escape encodings; these
+# are slow or warn on hostile input, and no answer is written in them.
+_CHARSET = re.compile(r"(cp|iso8859-|koi8-|mac-|utf-(8|16|32)|ascii).*")
+
+_WEB_PAGE = re.compile(r"(<\?xml[^>]*>\s*)?<(!--|(!doctype\s+html|html|head|body)\b)", re.IGNORECASE)
+
+# Control characters, line separators and lone surrogates: no id or link holds them, and the last cannot be
+# written out as UTF-8 again.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+
+
+class _BadAnswerError(Exception):
+    """What is wrong with an answer, and the piece of it that shows so, uncut."""
+
+    def __init__(self, wrong: str, piece: str = "") -> None:
+        self.wrong = wrong
+        self.piece = piece
+        super().__init__(wrong)
+
+
+def parse(body: bytes, charset: str | None, link: Link, scrub: Callable[[str], str] = str) -> Reading:
+    """The reading that ``body`` holds for ``link``.
+
+    ``charset`` is the one from the Content-Type header, if any. ``scrub`` takes secrets out of a text: all
+    that a message quotes of the body passes through it before it is cut, since half a secret would no longer
+    be recognised as one.
+
+    Raises an ApiError when the provider answered with an error number, NoAnswerError when the body is empty
+    or a web page, and MalformedError when it is anything else than a whole answer for this link.
+    """
+    error: PollError
+    try:
+        fields = _fields(_text(body, charset))
+        if not fields.keys() & {"error", "error_code"}:
+            return _reading(fields, link)
+        error = api_error(_error_code(fields), _description(fields, scrub))
+    except _BadAnswerError as bad:
+        error = MalformedError(bad.wrong + _excerpt(bad.piece, scrub))
+    # Raised out here so that the uncut text does not hang on the error as its context.
+    raise error
+
+
+def _text(body: bytes, charset: str | None) -> str:
+    """The body as text, trimmed: UTF-8 first, for it hardly ever fits by chance; cp1251 last, as the provider
+    writes it unless told otherwise.
+    """
+    for encoding in ("utf-8-sig", _known(charset), "cp1251"):
+        try:
+            return body.decode(encoding).strip()
+        except ValueError:
+            continue
+    raise _BadAnswerError("the answer is not text in any charset the provider uses")
+
+
+def _known(charset: str | None) -> str:
+    """Python's name for the header's charset; UTF-8 when there is none that is fit to use."""
+    try:
+        name = codecs.lookup(charset or "").name
+    except (LookupError, ValueError):
+        return "utf-8"
+    return name if _CHARSET.fullmatch(name) else "utf-8"
+
+
+def _fields(text: str) -> _Fields:
+    """The answer's fields by name, whichever of the formats it is in."""
+    if not text:
+        raise NoAnswerError("the answer is empty")
+    if _WEB_PAGE.match(text):
+        raise NoAnswerError("the answer is a web page")
+    if text.startswith("{"):
+        return _json(text)
+    if text.startswith("<"):
+        return _xml(text)
+    return _error_line(text) or _line(text)
+
+
+# --- JSON
+
+
+def _unique(pairs: list[tuple[str, object]]) -> _Fields:
+    """A JSON object; a key that stands twice leaves open which of the two is meant."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise _BadAnswerError("a key stands twice in the answer")
+    return fields
+
+
+# Numbers stay text: what is a count is decided in one place for all formats, and a number of a million digits
+# costs nothing. Bare control characters are let through here, for an error's description may have lines.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=str, parse_float=str, parse_constant=str, strict=False
+)
+
+_VALUE = r'("[^"\\\r\n]*"|-?[0-9]+)'
+_SALVAGE_READING = re.compile(
+    r"\{\s*"
+    + "".join(rf'"{name}"\s*:\s*{_VALUE}\s*,\s*' for name in _NAMES[:-1])
+    + r'"link"\s*:\s*"(.*)"\s*\}'
+)
+_SALVAGE_ERROR = re.compile(rf'\{{\s*"error"\s*:\s*"(.*)"\s*,\s*"error_code"\s*:\s*{_VALUE}\s*\}}', re.DOTALL)
+
+# Structure inside what should be one text: the end of an object, or a next key.
+_STRUCTURE = re.compile(r'"\s*(\}|,\s*"\w+"\s*:)')
+
+
+def _json(text: str) -> _Fields:
+    """A JSON answer. It starts with a brace, so what decodes is an object."""
+    try:
+        fields: _Fields = _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return _salvage(text)
+    return fields
+
+
+def _salvage(text: str) -> _Fields:
+    """An answer that is JSON but for bare quotes or backslashes in its one free text.
+
+    The provider writes its answers by hand, in this order. What is salvaged is taken as it stands: whoever
+    leaves a quote bare escapes nothing else either.
+    """
+    if found := _SALVAGE_READING.fullmatch(text):
+        fields = dict(zip(_NAMES, found.groups(), strict=True))
+    elif found := _SALVAGE_ERROR.fullmatch(text):
+        fields = {"error": found[1], "error_code": found[2]}
+    else:
+        raise _BadAnswerError("the answer is not whole JSON", text)
+    if _STRUCTURE.search(fields.get("link") or fields.get("error") or ""):
+        raise _BadAnswerError("the answer is not whole JSON", text)
+    return {name: value if name in ("link", "error") else value.strip('"') for name, value in fields.items()}
+
+
+# --- XML
+#
+# Read by anchored patterns, not by an XML parser: the provider writes it by hand, so that a link's ampersands
+# may stand bare, which a parser must refuse; and without a parser there are no entities to attack it with.
+
+_DOCUMENT = re.compile(r"(?:<\?xml[^>]*\?>\s*)?<result>(.*)</result>", re.DOTALL)
+_ELEMENT = re.compile(r"<([a-z_]+)>(.*?)</\1>\s*", re.DOTALL)
+_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});")
+
+
+def _xml(text: str) -> _Fields:
+    """An XML answer."""
+    document = _DOCUMENT.fullmatch(text)
+    if not document:
+        raise _BadAnswerError("the answer is not whole XML", text)
+    inside, at, pairs = document[1].lstrip(), 0, list[tuple[str, object]]()
+    while element := _ELEMENT.match(inside, at):
+        pairs.append((element[1], _unescaped(element[2])))
+        at = element.end()
+    if at != len(inside):
+        raise _BadAnswerError("the answer is not whole XML", inside[at:])
+    return _unique(pairs)
+
+
+def _unescaped(text: str) -> str:
+    """The text with whole XML entities resolved and bare ampersands left alone."""
+    return _ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
+
+
+# --- csv and plain text
+
+_ERROR_LINE = re.compile(
+    r"ERROR\s*=\s*(?P<plain>[0-9]++)\s*+(\((?P<text>.*)\).*|(?P<bare>[^(].*))?|0\s*,\s*-(?P<csv>[0-9]+)",
+    re.DOTALL,
+)
+_NAMED = re.compile(r"\s*([a-z_]+)\s*=(.*)", re.DOTALL)
+
+
+def _error_line(text: str) -> _Fields | None:
+    """An error in csv (``0,-9``) or plain text (``ERROR = 9 (description) perhaps more``), if it is one."""
+    found = _ERROR_LINE.fullmatch(text)
+    return found and {"error_code": found["plain"] or found["csv"], "error": found["text"] or found["bare"]}
+
+
+def _line(text: str) -> _Fields:
+    """A reading in csv or plain text. Both have the link last and unquoted: it alone may hold commas."""
+    if "," not in text:
+        raise _BadAnswerError("the answer has an unknown shape", text)
+    parts = text.split(",", len(_NAMES) - 1)
+    named = [_NAMED.fullmatch(part) for part in parts]
+    if named[0]:
+        return _unique([(found[1], found[2]) for found in named if found])
+    return dict(zip(_NAMES, parts, strict=False))
+
+
+# --- What the fields say, whatever the format
+
+
+def _reading(fields: _Fields, link: Link) -> Reading:
+    """The reading, once every field is there and right and the link is the one that was asked about."""
+    reading = Reading(
+        id=_name(fields, "id"),
+        all_time=_count(fields, "cnt"),
+        month=_count(fields, "cnt_mon"),
+        today=_count(fields, "cnt_day"),
+        yesterday=_count(fields, "cnt_yes"),
+        previous_month=_count(fields, "cnt_pmon"),
+        short_link=_name(fields, "link"),
+    )
+    if link.id is not None and link.id != reading.id:
+        raise _BadAnswerError(f"id: asked for link {link.id}, the answer is for", reading.id)
+    return reading
+
+
+def _value(fields: _Fields, name: str) -> str:
+    """The field as trimmed text, however it was written."""
+    if name not in fields:
+        raise _BadAnswerError(f"{name} is missing")
+    value = fields[name]
+    if not isinstance(value, str):
+        raise _BadAnswerError(f"{name} is neither text nor a number")
+    return value.strip()
+
+
+def _name(fields: _Fields, name: str) -> str:
+    """The field as text that can be shown."""
+    value = _value(fields, name)
+    if not value:
+        raise _BadAnswerError(f"{name} is empty")
+    if _UNPRINTABLE.search(value):
+        raise _BadAnswerError(f"{name} holds control characters", value)
+    return value
+
+
+def _count(fields: _Fields, name: str) -> int:
+    """The field as a number of clicks."""
+    value = _value(fields, name)
+    # Sixteen digits hold the most there may be, and int() refuses numbers of thousands of digits.
+    if not re.fullmatch("[0-9]{1,16}", value) or int(value) > _MOST_CLICKS:
+        raise _BadAnswerError(f"{name} is not a count", value)
+    return int(value)
+
+
+def _error_code(fields: _Fields) -> int:
+    """The provider's error number: positive, or it would not be an error."""
+    value = _value(fields, "error_code")
+    if not re.fullmatch("0*[1-9][0-9]{0,8}", value):
+        raise _BadAnswerError("error_code is not an error number", value)
+    return int(value)
+
+
+def _description(fields: _Fields, scrub: Callable[[str], str]) -> str:
+    """The provider's own words on an error, if there are any, in one line."""
+    told = fields.get("error")
+    return scrub(_UNPRINTABLE.sub(" ", told)).strip()[:_LONGEST_DESCRIPTION] if isinstance(told, str) else ""
+
+
+def _excerpt(piece: str, scrub: Callable[[str], str]) -> str:
+    """The start of ``piece``, to end a message with."""
+    return f": {scrub(piece)[:_LONGEST_EXCERPT]!r}" if piece else ""

@@ -1,0 +1,173 @@
+"""The exporter's metrics of itself, in one table, kept by prometheus_client."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from exporter import __version__
+from exporter.errors import Outcome
+from exporter.model import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from prometheus_client.core import Metric
+
+    from exporter.model import Account, AccountStatus
+
+_disable_created: Callable[[], None] = disable_created_metrics  # prometheus_client leaves it untyped
+
+_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountGauge:
+    """A gauge with one series per account; ``value`` gives None where there is nothing to say yet."""
+
+    name: str
+    help: str
+    value: Callable[[AccountStatus], float | None]
+
+
+ACCOUNT_GAUGES = (
+    AccountGauge(
+        "smsc_account_up",
+        "1 if the provider's latest answer came and the account is not held back; absent before the first.",
+        lambda status: status.up,
+    ),
+    AccountGauge(
+        "smsc_account_paused_until_timestamp_seconds",
+        "Until when nothing is sent for this account, 0 when it is not paused.",
+        lambda status: status.paused_until,
+    ),
+    AccountGauge("smsc_account_links", "Links configured.", lambda status: status.links),
+    AccountGauge(
+        "smsc_account_polling_lag_seconds",
+        "How late the most overdue link of the account is.",
+        lambda status: status.lag,
+    ),
+    AccountGauge(
+        "smsc_account_concurrency_limit",
+        "Requests in flight that the account is allowed now.",
+        lambda status: status.concurrency_limit,
+    ),
+    AccountGauge(
+        "smsc_api_requests_in_flight", "Requests in flight to the provider.", lambda status: status.in_flight
+    ),
+)
+_STATE = ("smsc_account_state", "What the account is doing: exactly one state is 1.")
+
+
+class _AccountCollector(Collector):
+    """Asks how the accounts stand when it is scraped."""
+
+    def __init__(self, statuses: Callable[[], list[AccountStatus]]) -> None:
+        self._statuses = statuses
+
+    def collect(self) -> Iterator[Metric]:
+        """One family per gauge, and the state set."""
+        statuses = self._statuses()
+        for gauge in ACCOUNT_GAUGES:
+            yield _family(gauge, statuses)
+        states = GaugeMetricFamily(*_STATE, labels=["account", "state"])
+        for status in statuses:
+            for state in State:
+                states.add_metric([status.name, state], float(status.state is state))
+        yield states
+
+
+def _family(gauge: AccountGauge, statuses: list[AccountStatus]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(gauge.name, gauge.help, labels=["account"])
+    for status in statuses:
+        if (value := gauge.value(status)) is not None:
+            family.add_metric([status.name], value)
+    return family
+
+
+class Telemetry:
+    """Counts requests and reloads; ``registry`` holds all of it for a scrape."""
+
+    def __init__(self, statuses: Callable[[], list[AccountStatus]], storage_up: Callable[[], bool]) -> None:
+        _disable_created()  # no series beyond those that are documented
+        self.registry = CollectorRegistry(support_collectors_without_names=True)  # for name[]
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self.registry.register(_AccountCollector(statuses))
+        self._requests = Counter(
+            "smsc_api_requests_total",
+            "Requests sent to the provider, by how they ended.",
+            ["account", "outcome"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "smsc_api_request_duration_seconds",
+            "How long requests to the provider took, failed ones included.",
+            ["account"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._reload_ok, self._reloaded_at = self._exporter_gauges(storage_up)
+        self._accounts: set[str] = set()
+
+    def _exporter_gauges(self, storage_up: Callable[[], bool]) -> tuple[Gauge, Gauge]:
+        build = Gauge(
+            "smsc_exporter_build_info",
+            "Version of the exporter and of the Python it runs on.",
+            ["version", "python_version"],
+            registry=self.registry,
+        )
+        build.labels(__version__, platform.python_version()).set(1)
+        storage = Gauge("smsc_exporter_storage_up", "1 while the storage works.", registry=self.registry)
+        storage.set_function(storage_up)
+        successful = Gauge(
+            "smsc_exporter_config_last_reload_successful",
+            "1 if the configuration was loaded the last time it was tried.",
+            registry=self.registry,
+        )
+        at = Gauge(
+            "smsc_exporter_config_last_reload_success_timestamp_seconds",
+            "When the configuration was last loaded.",
+            registry=self.registry,
+        )
+        return successful, at
+
+    def configure(self, accounts: Iterable[Account]) -> None:
+        """Every account's series exist from the start, at 0; those of accounts that left are dropped."""
+        names = {account.name for account in accounts}
+        for name in names - self._accounts:
+            self._seconds.labels(name)
+            for outcome in Outcome:
+                self._requests.labels(name, outcome)
+        for name in self._accounts - names:
+            self._seconds.remove(name)
+            for outcome in Outcome:
+                self._requests.remove(name, outcome)
+        self._accounts = names
+
+    def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
+        """Counts one request; one of an account that has left by then is not counted any more."""
+        if account in self._accounts:
+            self._requests.labels(account, outcome).inc()
+            self._seconds.labels(account).observe(seconds)
+
+    def reloaded(self, at: float | None) -> None:
+        """The configuration was loaded ``at`` (seconds since the epoch); None: it could not be."""
+        self._reload_ok.set(at is not None)
+        if at is not None:
+            self._reloaded_at.set(at)

@@ -1,0 +1,121 @@
+"""What the exporter answers over HTTP. Nothing here waits for the provider or the storage."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+from isal import igzip
+from prometheus_client.exposition import choose_encoder
+
+from exporter import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Collection
+
+    from prometheus_client import CollectorRegistry
+
+    from exporter.exposition import Exposition
+
+GZIP_LEVEL = 1
+"""isal's level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """``alive`` and ``ready`` give None when all is well, or the reason why not."""
+
+    alive: Callable[[], str | None]
+    ready: Callable[[], str | None]
+
+
+class Scrape:
+    """Answers scrapes: the links' cached lines, then the exporter's own metrics."""
+
+    def __init__(self, exposition: Exposition, registry: CollectorRegistry) -> None:
+        self._exposition = exposition
+        self._registry = registry
+
+    def render(self, accept: str, names: Collection[str]) -> tuple[bytes, str]:
+        """The body and its content type, as the Accept header asks; only the series in ``names``, if any."""
+        encode, content_type = choose_encoder(accept)
+        openmetrics = content_type.startswith("application/openmetrics-text")
+        links = self._exposition.render(openmetrics=openmetrics, names=names or None)
+        registry = self._registry.restricted_registry(names) if names else self._registry
+        return links + encode(registry), content_type
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """``GET /metrics``."""
+        names = frozenset(request.query.getall("name[]", ()))
+        body, content_type = self.render(request.headers.get(hdrs.ACCEPT, ""), names)
+        headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
+        if accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
+            # Off the event loop, with the interpreter's lock released: a large page delays nothing else.
+            body = await asyncio.to_thread(igzip.compress, body, GZIP_LEVEL)
+            headers[hdrs.CONTENT_ENCODING] = "gzip"
+        return web.Response(body=body, headers=headers)
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip (RFC 9110: a weight of 0 forbids it)."""
+    weights: dict[str, bool] = {}
+    for part in accept_encoding.lower().split(","):
+        coding, _, parameters = part.partition(";")
+        weight = parameters.replace(" ", "").removeprefix("q=")
+        weights[coding.strip()] = weight.strip("0.") != "" or not weight
+    return weights.get("gzip", weights.get("*", False))
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>smsc-exporter</title>
+<style>body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem; color-scheme: light dark; }}</style>
+</head>
+<body>
+<h1>smsc-exporter</h1>
+<p>Clicks on SMS Centre short links, for Prometheus. Version {version}.</p>
+<ul>
+<li><a href="{metrics}">Metrics</a></li>
+<li><a href="/-/healthy">Healthy</a></li>
+<li><a href="/-/ready">Ready</a></li>
+</ul>
+</body>
+</html>
+"""
+
+
+def make_app(scrape: Scrape, health: Health, telemetry_path: str) -> web.Application:
+    """The web application: the metrics at ``telemetry_path``, health, readiness and the landing page."""
+    page = _PAGE.format(version=escape(__version__), metrics=escape(telemetry_path))
+
+    async def landing(request: web.Request) -> web.Response:
+        return web.Response(text=page, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get(telemetry_path, scrape.handle)
+    app.router.add_get("/-/healthy", _check(health.alive, "healthy"))
+    app.router.add_get("/-/ready", _check(health.ready, "ready"))
+    if telemetry_path != "/":
+        app.router.add_get("/", landing)
+    app.on_response_prepare.append(_hide_server)
+    return app
+
+
+def _check(reason: Callable[[], str | None], word: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handle(request: web.Request) -> web.Response:
+        why_not = reason()
+        status = 200 if why_not is None else 503
+        return web.Response(text=f"{why_not or word}\n", status=status)
+
+    return handle
+
+
+async def _hide_server(request: web.Request, response: web.StreamResponse) -> None:
+    """Which Python and aiohttp run here is nobody's business."""
+    response.headers[hdrs.SERVER] = "smsc-exporter"

@@ -1,0 +1,128 @@
+"""Starting real programs: the exporter's own commands, and those that read what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PATIENCE = 60.0
+"""Seconds after which something that never comes is given up; nothing is measured by it."""
+
+
+class Program:
+    """A program running in the background; ``lines`` is what it has said so far, both streams together."""
+
+    def __init__(self, *command: str, cwd: Path, env: dict[str, str] | None = None) -> None:
+        self.lines: list[str] = []
+        self._said: queue.Queue[str | None] = queue.Queue()
+        self.process = subprocess.Popen(
+            command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self._said.put(line.rstrip("\n"))
+        self._said.put(None)
+
+    def expect(self, pattern: str) -> re.Match[str]:
+        """Waits for a line that matches, and returns the match."""
+        while (line := self._said.get(timeout=PATIENCE)) is not None:
+            self.lines.append(line)
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError(f"{pattern!r} was never said:\n" + "\n".join(self.lines))
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ends the program and returns its exit code."""
+        if self.process.poll() is None:
+            self.send(number)
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        while (line := self._said.get(timeout=PATIENCE)) is not None:
+            self.lines.append(line)
+        assert self.process.stdout
+        self.process.stdout.close()
+        return code
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.lines)
+
+
+@contextlib.contextmanager
+def program(*command: str, cwd: Path, env: dict[str, str] | None = None) -> Iterator[Program]:
+    """A program that is stopped at the end, at the latest."""
+    running = Program(*command, cwd=cwd, env=env)
+    try:
+        yield running
+    finally:
+        if running.process.stdout and not running.process.stdout.closed:
+            running.stop(signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def exporter(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> Iterator[Program]:
+    """``smsc-exporter`` with these arguments."""
+    with program(sys.executable, "-m", "exporter", *arguments, cwd=cwd, env=env) as running:
+        yield running
+
+
+def until(ready: Callable[[], Any], what: str) -> Any:
+    """Asks again and again until there is a true answer."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            if answer := ready():
+                return answer
+        time.sleep(0.05)
+    raise AssertionError(f"never came about: {what}")
+
+
+def get(url: str, **headers: str) -> tuple[int, str]:
+    """Status and body."""
+    request = urllib.request.Request(url, headers={k.replace("_", "-"): v for k, v in headers.items()})  # noqa: S310 - local
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as response:  # noqa: S310 - local
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def get_json(url: str) -> Any:
+    status, body = get(url)
+    assert status == 200, body
+    return json.loads(body)
+
+
+def post(url: str, body: str = "") -> int:
+    request = urllib.request.Request(url, data=body.encode(), method="POST")  # noqa: S310 - local
+    with urllib.request.urlopen(request, timeout=PATIENCE) as response:  # noqa: S310 - local
+        return int(response.status)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port

@@ -1,0 +1,252 @@
+"""The HTTP side, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from exporter.errors import Outcome
+from exporter.exposition import Exposition
+from exporter.listen import open_socket, url_of
+from exporter.model import AccountStatus, Snapshot, State
+from exporter.telemetry import Telemetry
+from exporter.web import Health, Scrape, accepts_gzip, make_app
+from tests.factories import make_account, make_link, make_reading
+from tests.oracle import parse_openmetrics
+from tests.virtual import VirtualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+
+
+class Desk:
+    """The web application over one account with one link that was read."""
+
+    def __init__(self) -> None:
+        self.not_alive: str | None = None
+        self.not_ready: str | None = None
+        self.status = AccountStatus("main", State.POLLING, None, 0.0, 1, 0.0, 1, 0)
+        clock = VirtualClock()
+        account = make_account(links=(make_link(),))
+        self.exposition = Exposition(clock)
+        snapshot = Snapshot(account.links[0]).succeeded(make_reading(), clock.time())
+        self.exposition.configure([account], [snapshot])
+        self.telemetry = Telemetry(lambda: [self.status], lambda: True)
+        self.telemetry.configure([account])
+        self.scrape = Scrape(self.exposition, self.telemetry.registry)
+
+    def run(self, talk: Callable[[TestClient[Any, Any]], Awaitable[None]], path: str = "/metrics") -> None:
+        async def main() -> None:
+            health = Health(alive=lambda: self.not_alive, ready=lambda: self.not_ready)
+            async with TestClient(
+                TestServer(make_app(self.scrape, health, path)), auto_decompress=False
+            ) as client:
+                await talk(client)
+
+        asyncio.run(main())
+
+
+def test_metrics_are_the_links_and_then_the_exporters_own() -> None:
+    desk = Desk()
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.get("/metrics", headers={"Accept-Encoding": "identity"}) as response:
+            text = await response.text()
+            assert response.status == 200
+            assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+            assert "Content-Encoding" not in response.headers
+            assert response.headers["Server"] == "smsc-exporter"
+        names = [family.name for family in parse_text(text)]
+        assert names[0] == "smsc_link_clicks_all_time"
+        assert {"smsc_api_requests", "process_cpu_seconds", "python_info", "smsc_account_state"} <= set(names)
+        assert len(names) == len(set(names))
+
+    desk.run(talk)
+
+
+def test_openmetrics_is_served_when_asked_for() -> None:
+    desk = Desk()
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        headers = {"Accept": OPENMETRICS, "Accept-Encoding": "identity"}
+        async with client.get("/metrics", headers=headers) as response:
+            text = await response.text()
+            assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0;")
+        families = {family.name: family.type for family in parse_openmetrics(text)}
+        assert families["smsc_link_clicks"] == "counter"
+        assert text.endswith("# EOF\n")
+
+    desk.run(talk)
+
+
+def test_gzip_is_served_when_asked_for_and_holds_the_same() -> None:
+    desk = Desk()
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        named = {"name[]": "smsc_link_clicks_total"}
+        async with client.get("/metrics", params=named, headers={"Accept-Encoding": "gzip"}) as response:
+            assert response.headers["Content-Encoding"] == "gzip"
+            assert "Accept-Encoding" in response.headers["Vary"]
+            packed = await response.read()
+        async with client.get("/metrics", params=named, headers={"Accept-Encoding": "br"}) as response:
+            assert gzip.decompress(packed) == await response.read()
+
+    desk.run(talk)
+
+
+def test_named_series_alone_are_served() -> None:
+    desk = Desk()
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        names = ["smsc_link_up", "smsc_account_links", "smsc_link_failing"]
+        async with client.get("/metrics", params=[("name[]", name) for name in names]) as response:
+            text = gzip.decompress(await response.read()).decode()
+        assert {family.name for family in parse_text(text)} == {"smsc_link_up", "smsc_account_links"}
+
+    desk.run(talk)
+
+
+@pytest.mark.parametrize(
+    ("header", "accepted"),
+    [
+        ("gzip", True),
+        ("deflate, GZIP;q=0.5, br", True),
+        ("*", True),
+        ("gzip;q=1", True),
+        ("gzip; q=1.000", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.0, *", False),
+        ("*;q=0", False),
+        ("identity", False),
+        ("x-gzip-not", False),
+        ("", False),
+    ],
+)
+def test_accept_encoding(header: str, accepted: bool) -> None:
+    assert accepts_gzip(header) is accepted
+
+
+def test_health_and_readiness_tell_their_reason() -> None:
+    desk = Desk()
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        for path, word in (("/-/healthy", "healthy"), ("/-/ready", "ready")):
+            async with client.get(path) as response:
+                assert (response.status, await response.text()) == (200, f"{word}\n")
+        desk.not_alive, desk.not_ready = "polling has stopped", "stopping"
+        for path, word in (("/-/healthy", "polling has stopped"), ("/-/ready", "stopping")):
+            async with client.get(path) as response:
+                assert (response.status, await response.text()) == (503, f"{word}\n")
+
+    desk.run(talk)
+
+
+def test_the_landing_page_links_to_what_there_is() -> None:
+    desk = Desk()
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.get("/") as response:
+            text = await response.text()
+            assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        for path in ("/a&amp;b", "/-/healthy", "/-/ready"):
+            assert f'href="{path}"' in text
+        async with client.get("/a&b") as response:
+            assert response.status == 200
+        async with client.post("/") as response:
+            assert response.status == 405
+        async with client.get("/nowhere") as response:
+            assert response.status == 404
+
+    desk.run(talk, path="/a&b")
+
+
+def test_the_metrics_may_take_the_landing_pages_place() -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.get("/", headers={"Accept-Encoding": "identity"}) as response:
+            assert "smsc_link_up" in await response.text()
+
+    Desk().run(talk, path="/")
+
+
+# --- the exporter's own metrics ---------------------------------------------------------------------------
+
+
+def _own(telemetry: Telemetry) -> dict[str, float]:
+    text = generate_latest(telemetry.registry).decode()
+    found = {}
+    for family in parse_text(text):
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            found[f"{sample.name}{{{labels}}}"] = sample.value
+    return found
+
+
+def test_every_outcome_is_there_from_the_start_at_0() -> None:
+    own = _own(Desk().telemetry)
+    for outcome in Outcome:
+        assert own[f"smsc_api_requests_total{{account=main,outcome={outcome}}}"] == 0
+    assert own["smsc_api_request_duration_seconds_count{account=main}"] == 0
+    assert not [name for name in own if "_created" in name]
+
+
+def test_requests_are_counted_by_outcome_and_those_of_accounts_that_left_are_dropped() -> None:
+    telemetry = Desk().telemetry
+    telemetry.request_ended("main", Outcome.THROTTLED, 0.3)
+    own = _own(telemetry)
+    assert own["smsc_api_requests_total{account=main,outcome=throttled}"] == 1
+    assert own["smsc_api_request_duration_seconds_bucket{account=main,le=0.5}"] == 1
+    assert own["smsc_api_request_duration_seconds_bucket{account=main,le=0.25}"] == 0
+    telemetry.configure([make_account("other")])
+    telemetry.request_ended("main", Outcome.OK, 0.3)
+    own = _own(telemetry)
+    assert not [name for name in own if "account=main,outcome" in name]
+    assert own["smsc_api_requests_total{account=other,outcome=ok}"] == 0
+
+
+def test_account_gauges_follow_the_account() -> None:
+    desk = Desk()
+    assert "smsc_account_up{account=main}" not in _own(desk.telemetry)
+    desk.status = AccountStatus("main", State.BLOCKED, False, 1.75e9, 12, 3.5, 7, 2)
+    own = _own(desk.telemetry)
+    assert own["smsc_account_up{account=main}"] == 0
+    assert own["smsc_account_paused_until_timestamp_seconds{account=main}"] == 1.75e9
+    assert own["smsc_account_links{account=main}"] == 12
+    assert own["smsc_account_polling_lag_seconds{account=main}"] == 3.5
+    assert own["smsc_account_concurrency_limit{account=main}"] == 7
+    assert own["smsc_api_requests_in_flight{account=main}"] == 2
+    states = {state: own[f"smsc_account_state{{account=main,state={state}}}"] for state in State}
+    assert states == {state: float(state is State.BLOCKED) for state in State}
+
+
+def test_reloads_are_told() -> None:
+    telemetry = Desk().telemetry
+    telemetry.reloaded(1.75e9)
+    telemetry.reloaded(None)
+    own = _own(telemetry)
+    assert own["smsc_exporter_config_last_reload_successful{}"] == 0
+    assert own["smsc_exporter_config_last_reload_success_timestamp_seconds{}"] == 1.75e9
+    assert own["smsc_exporter_storage_up{}"] == 1
+
+
+# --- listening --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("127.0.0.1", "http://127.0.0.1:"), ("::1", "http://[::1]:"), ("", "http://localhost:")]
+)
+def test_a_socket_is_named_by_a_url_that_works_here(host: str, url: str) -> None:
+    with open_socket(host, 0) as sock:
+        assert url_of(sock) == f"{url}{sock.getsockname()[1]}"
+
+
+def test_an_address_that_is_taken_is_an_error_on_every_interface() -> None:
+    with open_socket("", 0) as sock, pytest.raises(OSError, match="Address already in use"):
+        open_socket("", sock.getsockname()[1])
