@@ -115,8 +115,8 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
     try:
         return await send(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        reason = _reason(error)
-    raise UnreachableError(reason)
+        failure = _unreachable(error)
+    raise failure
 
 
 _ONCE = (_once,)
@@ -147,12 +147,11 @@ def _within(seconds: float) -> aiohttp.ClientTimeout:
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body. One that is too large is left where it is, and the connection with it."""
+    """The whole body. One that is too large is left unread, on which aiohttp closes the connection."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > _LARGEST_BODY:
-            response.close()
             raise MalformedError(f"the answer is larger than {_LARGEST_BODY // 1024} KiB")
     return bytes(body)
 
@@ -172,7 +171,12 @@ def _failure(error: Exception, account: Account) -> PollError:
         case aiohttp.ClientResponseError():
             return NoAnswerError("the answer is not HTTP")
         case _:
-            return UnreachableError(_reason(error))
+            return _unreachable(error)
+
+
+def _unreachable(error: Exception) -> UnreachableError:
+    """Whether the request left before the connection broke decides whether the provider may have seen it."""
+    return UnreachableError(_reason(error), sent=not isinstance(error, aiohttp.ClientConnectorError))
 
 
 def _reason(error: Exception) -> str:

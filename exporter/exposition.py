@@ -138,7 +138,7 @@ class _Slot:
 
     def inherit(self, before: _Slot) -> None:
         """Takes over what an earlier slot knew of the same reading's age."""
-        if before.snapshot.read_at == self.snapshot.read_at:
+        if self.snapshot.reading is not None and self.snapshot.reading is before.snapshot.reading:
             self.taken, self.taken_mono = before.taken, before.taken_mono
             self._set_ends()
 
@@ -184,8 +184,8 @@ class Exposition:
         now, monotonic = self._clock.time(), self._clock.monotonic()
         for place, slot in enumerate(self._slots):
             slot.take(slot.snapshot, now, monotonic)
-            if slot.snapshot.reading is not None and slot.snapshot.link.key in before:
-                slot.inherit(before[slot.snapshot.link.key])
+            if (known := before.get(slot.snapshot.link.key)) is not None:
+                slot.inherit(known)
             self._render_slot(place, now)
 
     def update(self, snapshot: Snapshot) -> None:

@@ -1,0 +1,39 @@
+"""The simulated provider beside a test, on a thread of its own, so that the test can look into it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from exporter.simulator import Provider, Settings, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def provider(settings: Settings) -> Iterator[tuple[Provider, str]]:
+    """A provider and its URL."""
+    simulated = Provider(settings)
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    url: list[str] = []
+    serves = threading.Event()
+
+    async def main() -> None:
+        async with serving(simulated) as address:
+            url.append(address)
+            serves.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
+    thread.start()
+    serves.wait()
+    try:
+        yield simulated, url[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()
