@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import urllib.parse
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(
-    not (shutil.which("prometheus") and shutil.which("promtool")),
+    not (shutil.which("prometheus") and shutil.which("promtool")) and "CI" not in os.environ,
     reason="needs Debian's package: apt-get install prometheus",
 )
 

@@ -239,8 +239,25 @@ def test_reloads_are_told() -> None:
 # --- listening --------------------------------------------------------------------------------------------
 
 
+def _has_ipv6() -> bool:
+    try:
+        open_socket("::1", 0).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize(
-    ("host", "url"), [("127.0.0.1", "http://127.0.0.1:"), ("::1", "http://[::1]:"), ("", "http://localhost:")]
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:"),
+        pytest.param(
+            "::1",
+            "http://[::1]:",
+            marks=pytest.mark.skipif(not _has_ipv6(), reason="needs IPv6 on this machine"),
+        ),
+        ("", "http://localhost:"),
+    ],
 )
 def test_a_socket_is_named_by_a_url_that_works_here(host: str, url: str) -> None:
     with open_socket(host, 0) as sock:

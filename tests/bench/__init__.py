@@ -1,1 +1,1 @@
-"""Benchmarks: ``python -m tests.bench`` prints tables. Nothing here is asserted; ratios hold, seconds vary."""
+"""Benchmarks: ``python -m tests.bench`` prints tables. Nothing is asserted; ratios hold, seconds vary."""
