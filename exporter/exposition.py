@@ -220,7 +220,9 @@ class Exposition:
         monotonic = self._clock.monotonic()
         offset = now - monotonic
         if offset < self._offset - STEP:
+            self._ends.clear()
             for place, slot in enumerate(self._slots):
+                slot.queued = inf
                 slot.clock_was_set_back(now, monotonic)
                 self._render_slot(place, now)
             self._offset = offset

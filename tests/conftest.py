@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
+from hypothesis import settings
 
 from exporter import logs
+
+# The same examples each time where a change is judged; new ones each time where it is made.
+settings.register_profile("ci", derandomize=True)
+settings.load_profile("ci" if "CI" in os.environ else "default")
 
 
 @pytest.fixture(autouse=True)

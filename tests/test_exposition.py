@@ -234,6 +234,18 @@ def test_a_clock_set_back_over_midnight_withdraws_today_when_midnight_comes() ->
     assert bench.shown() == set(CLICKS) - DAILY
 
 
+def test_what_expires_earlier_than_queued_is_withdrawn_once() -> None:
+    bench = Bench(make_link(stale_after=900.0))
+    bench.read()
+    bench.clock.step(-0.5)
+    bench.read()
+    bench.clock.advance(900)
+    assert bench.shown() == set()
+    bench.clock.advance(1)
+    assert bench.shown() == set()
+    assert len(bench.exposition._ends) == 1
+
+
 def test_a_reload_does_not_forget_that_the_clock_was_set_back() -> None:
     bench = Bench(make_link(stale_after=900.0))
     bench.read()

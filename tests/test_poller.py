@@ -311,6 +311,14 @@ def test_polling_that_broke_is_told() -> None:
     virtual.run(desk.clock, main())
 
 
+def test_a_wall_clock_that_jumps_moves_no_request() -> None:
+    steady, jumpy = Desk(_account(5)), Desk(_account(5))
+    jumps = [+86_400.0, -3_600.0, -200_000.0, +59.0, -61.0]
+    steady.run(60, *[61.0] * len(jumps))
+    jumpy.run(60, *[step for jump in jumps for step in (lambda jump=jump: jumpy.clock.step(jump), 61.0)])
+    assert jumpy.requests == steady.requests
+
+
 def test_a_day_of_random_failures_breaks_no_limit_and_ends_with_every_link_read() -> None:
     desk = Desk(_account(20, max_concurrent_requests=6))
     random = Random(7)
