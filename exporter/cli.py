@@ -8,16 +8,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 from exporter import __version__, app, config, listen, logs, simulator
 from exporter.demo import demo
-from exporter.errors import ConfigError
+from exporter.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
 COMMANDS = {
     "serve": "run the exporter (the default)",
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(options)
     except ConfigError as error:
         return _fail(str(error))
+    except StorageError as error:
+        return _fail(f"smsc-exporter: {error}")
     except OSError as error:
         return _fail(f"smsc-exporter: {error}")
 
@@ -54,13 +57,27 @@ def _serve(options: argparse.Namespace) -> int:
     load = partial(config.load, options.config_file, os.environ)
     loaded = load()
     _configure_logs(options)
-    asyncio.run(app.serve(_web_options(options), loaded, load, lambda urls: None))
-    return 0
+    return _run(app.serve(_web_options(options), loaded, load, lambda urls: None))
 
 
 def _demo(options: argparse.Namespace) -> int:
     _configure_logs(options)
-    asyncio.run(_run_demo(_web_options(options)))
+    return _run(_run_demo(_web_options(options)))
+
+
+def _run(main: Coroutine[None, None, None]) -> int:
+    """Runs ``main`` to its end, and then ends, whatever a thread may still be waiting for."""
+    workers = app.Workers()
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_default_executor(workers)
+        await main
+
+    asyncio.run(run())
+    if workers.stuck():
+        # Everything is written and closed. Python itself would wait for the threads.
+        sys.stdout.flush()
+        os._exit(0)
     return 0
 
 
@@ -207,10 +224,12 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _path(text: str) -> str:
-    if not text.startswith("/"):
+    if not re.fullmatch(r"/[\w./~-]*", text, re.ASCII):
         raise argparse.ArgumentTypeError(
             f'"{text}" is not a path: write one that begins with /, such as /metrics'
         )
+    if text.startswith("/-/"):
+        raise argparse.ArgumentTypeError(f'"{text}" begins as the exporter\'s own paths do: write another')
     return text
 
 

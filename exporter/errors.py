@@ -4,6 +4,7 @@
 
     ExporterError
     ├── ConfigError                 the configuration has faults, all of them listed
+    ├── StorageError                the state cannot be kept where the configuration says
     └── PollError                   a poll brought no reading
         ├── ApiError                the provider answered with an error number
         │   ├── ParametersError     1
@@ -74,6 +75,10 @@ class ConfigError(ExporterError):
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = sorted(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class StorageError(ExporterError):
+    """The state cannot be kept where the configuration says, so that it would not be safe to begin."""
 
 
 class PollError(ExporterError):

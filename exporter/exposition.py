@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
@@ -100,7 +101,13 @@ def period_ends(read_at: float, zone: ZoneInfo) -> tuple[float, float]:
     A reading from the first seconds of a day may have come from a provider whose clock had not turned yet:
     it counts to the day before, and so has ended already.
     """
-    day = datetime.fromtimestamp(read_at - ROLLOVER, zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    return _ends_of_minute(int(read_at - ROLLOVER) // 60, zone)
+
+
+@lru_cache(maxsize=4096)
+def _ends_of_minute(minute: int, zone: ZoneInfo) -> tuple[float, float]:
+    """The same for a minute since the epoch: days begin with one, and thousands of readings share it."""
+    day = datetime.fromtimestamp(minute * 60, zone).replace(hour=0, minute=0)
     next_day = (day + timedelta(days=1)).replace(fold=0)
     next_month = (day.replace(day=1) + timedelta(days=32)).replace(day=1, fold=0)
     return next_day.timestamp(), next_month.timestamp()
@@ -265,13 +272,19 @@ class Exposition:
             self._set(_FAILING, place, _labels_with(link, {"outcome": outcome}), 1)
 
     def _render_reading(self, place: int, slot: _Slot, now: float) -> None:
-        self._set(_LAST_SUCCESS, place, slot.labels, slot.taken)
+        if slot.snapshot.read_at > 0:
+            self._set(_LAST_SUCCESS, place, slot.labels, slot.taken)
         for family, clicks in _trusted(slot, now):
             self._set(family, place, slot.labels, clicks)
 
     def _set(self, family: int, place: int, labels: str, value: float) -> None:
-        line = f"{FAMILIES[family].name}{labels} {_number(value)}\n"
+        line = f"{FAMILIES[family].name}{labels} {_text(value)}\n"
         self._lines[family][place] = line.encode()
+
+
+def _text(value: float) -> str:
+    """The number as prometheus_client writes it; most are small whole ones, for which this is enough."""
+    return f"{value}.0" if type(value) is int and value < 1_000_000 else _number(value)
 
 
 def _labels_with(link: Link, extra: dict[str, str | None]) -> str:

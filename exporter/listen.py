@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 
@@ -31,8 +32,10 @@ def open_socket(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=128)
     try:
         return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128)
-    except (OSError, ValueError):
-        # No IPv6 here, or the port is taken: in that case this fails too, and says so.
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise
+        # There is no IPv6 here.
         return socket.create_server(("0.0.0.0", port), backlog=128)  # noqa: S104 - every interface was asked for
 
 

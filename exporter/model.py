@@ -6,6 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
@@ -98,6 +99,21 @@ class Account:
         told = who.get_secret_value() if who else ""
         return f"{self.host}/{hashlib.blake2s(told.encode(), digest_size=12).hexdigest()}"
 
+    @property
+    def secret_key(self) -> str:
+        """Names the login together with its secret, telling neither: another password, another name.
+
+        It is stored, so it is derived as a password's hash should be: too slow for guessing.
+        """
+        password = self.credentials.password
+        return _fingerprint(self.login_key, password.get_secret_value() if password else "")
+
+
+@lru_cache(maxsize=1024)
+def _fingerprint(login_key: str, password: str) -> str:
+    told = hashlib.scrypt(password.encode(), salt=login_key.encode(), n=2**12, r=8, p=1, dklen=12)
+    return f"{login_key}#{told.hex()}"
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -136,9 +152,18 @@ class Snapshot:
         """The snapshot after a poll that brought none: figures and their age stay as they are."""
         return replace(self, outcome=outcome)
 
-    def relabelled(self, link: Link) -> Snapshot:
+    @property
+    def target(self) -> tuple[str, str]:
+        """What the provider is asked for: see ``Link.target``."""
+        return self.link.target
+
+    def under(self, link: Link) -> Snapshot:
         """The same knowledge under a link's new configuration."""
         return replace(self, link=link)
+
+    def read_by_another(self, known: Snapshot) -> Snapshot:
+        """This snapshot of another exporter, after what was ``known`` here: the counter never falls."""
+        return replace(self, total=max(self.total, known.total), outcome=Outcome.OK)
 
     def _rise(self, reading: Reading) -> int:
         """Clicks to add for ``reading``: the first figure seen, then every rise; a fall adds nothing.

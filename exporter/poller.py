@@ -11,6 +11,8 @@ import structlog
 from exporter.errors import CrashedError, Outcome, PollError
 from exporter.model import State
 from exporter.pacing import Pacing, Planner, Ticket
+from exporter.rules import LINGER
+from exporter.store import Attempt, Denied, Grant, Pause, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -45,35 +47,37 @@ class Poller:
         self._fetch = fetch
         self._observer = observer
         self._clock = clock
+        self._broke: str | None = None
         self._loops: dict[Planner, asyncio.Task[None]] = {}
         self._polls: set[asyncio.Task[None]] = set()
         self._wakes: dict[Planner, asyncio.Event] = {}
         self._states: dict[Planner, State] = {}
+        self._held: dict[str, tuple[State, float, int] | None] = {}
 
     def configure(self, accounts: Iterable[Account]) -> None:
         """Takes accounts to poll: at the start, and at each reload. Requests in flight are left to end."""
         self._pacing.configure(accounts, self._clock.monotonic())
         for planner in self._loops.keys() - set(self._pacing.active):
             self._loops.pop(planner).cancel()
-            del self._states[planner]
+            del self._states[planner], self._wakes[planner]
         for planner in self._pacing.active:
             if planner not in self._loops:
                 self._states[planner] = planner.state(self._clock.monotonic())
-                self._wakes.setdefault(planner, asyncio.Event())
+                self._wakes[planner] = asyncio.Event()
                 self._loops[planner] = asyncio.create_task(self._run(planner))
         self._wake_all()
 
     def broken(self) -> str | None:
         """Why polling stands still; None while it goes on."""
         for planner, loop in self._loops.items():
-            if loop.done():
+            if loop.done() and not loop.cancelled():
                 return f"polling of account {planner.account.name} has stopped: {loop.exception()!r}"
-        return None
+        return self._broke
 
     def statuses(self) -> list[AccountStatus]:
         """How each account stands now."""
-        now = self._clock.monotonic()
-        return [planner.status(now) for planner in self._pacing.active]
+        now, wall = self._clock.monotonic(), self._clock.time()
+        return [planner.status(now, wall) for planner in self._pacing.active]
 
     async def close(self, grace: float = 2.0) -> None:
         """Stops polling; requests in flight get ``grace`` seconds to end."""
@@ -105,26 +109,71 @@ class Poller:
     def _start(self, planner: Planner, ticket: Ticket) -> None:
         poll = asyncio.create_task(self._poll(planner, ticket))
         self._polls.add(poll)
-        poll.add_done_callback(self._polls.discard)
+        poll.add_done_callback(self._poll_ended)
+
+    def _poll_ended(self, poll: asyncio.Task[None]) -> None:
+        self._polls.discard(poll)
+        if not poll.cancelled() and (error := poll.exception()) is not None:
+            log.error("polling_broke", exc_info=error)
+            self._broke = f"a poll broke: {error!r}"
 
     async def _poll(self, planner: Planner, ticket: Ticket) -> None:
         epoch = planner.host.epoch
-        sent_at = self._clock.time()
+        grant = await self._claim(ticket)
+        if isinstance(grant, Denied):
+            self._deny(planner, ticket, grant)
+        else:
+            await self._send(planner, ticket, grant)
+        if planner.host.epoch != epoch:
+            self._wake_all()
+        elif planner in self._wakes:
+            self._wakes[planner].set()
+
+    async def _claim(self, ticket: Ticket) -> Grant | Denied:
+        account = ticket.account
+        attempt = Attempt(
+            host=account.host,
+            login=account.login_key,
+            secret=account.secret_key,
+            target=ticket.link.target,
+            apart=ticket.apart,
+            lasts=account.timeout + LINGER,
+            proven=ticket.proven,
+        )
+        return await self._store.backend.claim(attempt)
+
+    def _deny(self, planner: Planner, ticket: Ticket, denied: Denied) -> None:
+        """Others stand in the way: another exporter on the login, or this one before it was restarted."""
+        now = self._clock.monotonic()
+        log.debug("denied", account=ticket.account.name, link=ticket.link.name, scope=str(denied.scope))
+        planner.deny(ticket, now, denied.seconds, link_alone=denied.scope is Scope.LINK)
+        if (pause := denied.pause) is not None:
+            planner.held(now, pause.state, pause.seconds, pause.count)
+            self._held |= planner.pauses(now)
+
+    async def _send(self, planner: Planner, ticket: Ticket, grant: Grant) -> None:
+        sent_at, started = self._clock.time(), self._clock.monotonic()
         result = await self._ask(ticket)
         now = self._clock.monotonic()
         error = result if isinstance(result, PollError) else None
-        planner.finish(ticket, now, error)
+        settled = planner.finish(ticket, now, error)
+        self._store.backend.end(grant, login_failed=ticket.login_failed(error))
+        self._share_pauses(planner, now)
         outcome = error.outcome if error else Outcome.OK
-        self._observer.request_ended(ticket.account.name, outcome, now - ticket.sent_at)
-        self._publish(ticket.link, result, sent_at)
-        if planner.host.epoch == epoch:
-            self._wakes[planner].set()
-        else:
-            self._wake_all()
+        self._observer.request_ended(ticket.account.name, outcome, now - started)
+        if settled:
+            self._publish(ticket.link, result, sent_at)
+
+    def _share_pauses(self, planner: Planner, now: float) -> None:
+        """Has pauses kept that are new, and lifted that are over."""
+        for key, paused in planner.pauses(now).items():
+            if self._held.get(key) != paused:
+                self._held[key] = paused
+                pause = Pause(paused[0], paused[1] - now, paused[2]) if paused else None
+                self._store.backend.hold(key, pause)
 
     async def _ask(self, ticket: Ticket) -> Reading | PollError:
         try:
-            await self._store.backend.record_attempt(ticket.account, ticket.link)
             return await self._fetch(ticket.account, ticket.link, ticket.url)
         except PollError as error:
             return error
@@ -148,7 +197,7 @@ class Poller:
         if self._states[planner] is state:
             return
         self._states[planner] = state
-        status = planner.status(now)
+        status = planner.status(now, self._clock.time())
         say = log.info if state is State.POLLING else log.warning
         say("account_state", account=status.name, state=str(state), paused_until=int(status.paused_until))
 

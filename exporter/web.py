@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
 
     from prometheus_client import CollectorRegistry
+    from prometheus_client.registry import Collector
 
     from exporter.exposition import Exposition
 
@@ -38,10 +40,15 @@ class Scrape:
     def __init__(self, exposition: Exposition, registry: CollectorRegistry) -> None:
         self._exposition = exposition
         self._registry = registry
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="gzip")
+
+    def close(self) -> None:
+        """Ends the threads that compress."""
+        self._threads.shutdown(wait=False)
 
     def render(self, accept: str, names: Collection[str]) -> tuple[bytes, str]:
         """The body and its content type, as the Accept header asks; only the series in ``names``, if any."""
-        encode, content_type = choose_encoder(accept)
+        encode, content_type = _encoder(accept)
         openmetrics = content_type.startswith("application/openmetrics-text")
         links = self._exposition.render(openmetrics=openmetrics, names=names or None)
         registry = self._registry.restricted_registry(names) if names else self._registry
@@ -49,14 +56,24 @@ class Scrape:
 
     async def handle(self, request: web.Request) -> web.Response:
         """``GET /metrics``."""
-        names = frozenset(request.query.getall("name[]", ()))
+        names = frozenset(name for name in request.query.getall("name[]", ()) if name)
         body, content_type = self.render(request.headers.get(hdrs.ACCEPT, ""), names)
         headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
         if accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
-            # Off the event loop, with the interpreter's lock released: a large page delays nothing else.
-            body = await asyncio.to_thread(igzip.compress, body, GZIP_LEVEL)
+            # Off the event loop, with the interpreter's lock released, so that a large page delays nothing
+            # else; and not on the loop's own threads, which may all be waiting for a name server.
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(self._threads, igzip.compress, body, GZIP_LEVEL)
             headers[hdrs.CONTENT_ENCODING] = "gzip"
         return web.Response(body=body, headers=headers)
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    """prometheus_client's choice by the Accept header; the plain text where it cannot make sense of that."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):
+        return choose_encoder("")
 
 
 def accepts_gzip(accept_encoding: str) -> bool:

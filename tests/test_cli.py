@@ -136,6 +136,19 @@ def test_simulate_misbehaves_as_told(tmp_path: Path) -> None:
         assert running.stop() == 0
 
 
+def test_a_reload_that_waits_for_a_slow_file_does_not_delay_the_end(tmp_path: Path, simulator: str) -> None:
+    """A secret's file may lie on a network disk that hangs; here it is a pipe that nobody writes to."""
+    path = tmp_path / "config.yaml"
+    path.write_text(config(simulator, "first"))
+    with exporter(ANY_PORT, cwd=tmp_path) as running:
+        running.expect(LISTENING)
+        os.mkfifo(tmp_path / "password")
+        path.write_text(config(simulator, "first").replace("password: demo", "password_file: password"))
+        running.send(signal.SIGHUP)
+        running.send(signal.SIGHUP)
+        assert running.stop() == 0
+
+
 def test_check_accepts_the_example_once_its_variables_are_set(tmp_path: Path) -> None:
     example = str(ROOT / "config.yaml")
     done = run("check", f"--config.file={example}", cwd=tmp_path, SMSC_LOGIN="alex", SMSC_PASSWORD="123")
@@ -185,6 +198,9 @@ WRONG = {
         ["demo", "--web.telemetry-path=metrics"],
         '"metrics" is not a path: write one that begins with /',
     ),
+    "path with a pattern": (["serve", "--web.telemetry-path=/{x}"], '"/{x}" is not a path'),
+    "path with a query": (["serve", "--web.telemetry-path=/a?b"], '"/a?b" is not a path'),
+    "path of ours": (["serve", "--web.telemetry-path=/-/ready"], "begins as the exporter's own paths do"),
     "level": (["demo", "--log.level=loud"], "invalid choice: 'loud'"),
     "format": (["demo", "--log.format=xml"], "invalid choice: 'xml'"),
     "fault": (["simulate", "--fault=frob"], "frob"),

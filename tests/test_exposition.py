@@ -160,6 +160,8 @@ def test_past_stale_after_all_click_series_are_withdrawn() -> None:
         ("Europe/Berlin", "2025-10-25T23:59:00"),
         ("Africa/Cairo", "2025-04-24T23:59:00"),  # the clock goes from midnight straight to one
         ("Asia/Beirut", "2025-10-25T22:59:00"),  # and here from midnight back to eleven
+        ("America/Havana", "2025-11-01T23:59:00"),  # the day that follows has its first hour twice
+        ("America/Havana", "2025-11-02T23:59:00"),
     ],
 )
 def test_after_midnight_today_and_yesterday_are_withdrawn_until_the_next_reading(
@@ -264,6 +266,18 @@ def test_a_clock_set_forward_withdraws_what_seems_too_old() -> None:
     bench.clock.step(-3600)
     bench.read()
     assert bench.shown() == set(CLICKS)
+
+
+def test_a_clock_set_forward_and_back_again_is_as_it_was() -> None:
+    bench = Bench(make_link(stale_after=900.0))
+    bench.clock.step(3600)
+    bench.read()
+    bench.text()
+    bench.clock.step(-3600)
+    bench.clock.advance(899)
+    assert bench.shown() == set(CLICKS)
+    bench.clock.advance(1)
+    assert bench.shown() == set()
 
 
 def test_a_clock_set_back_leaves_links_without_a_reading_alone() -> None:

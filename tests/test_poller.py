@@ -16,7 +16,7 @@ from exporter.model import State
 from exporter.pacing import Pacing, Planner, Ticket
 from exporter.pacing.host import Host
 from exporter.poller import Poller
-from exporter.store import MemoryBackend, Store
+from exporter.store import Attempt, Denied, Grant, MemoryBackend, Pause, Scope, Store
 from tests import virtual
 from tests.factories import make_account, make_link, make_links, make_reading
 
@@ -119,9 +119,10 @@ class _SlowBackend(MemoryBackend):
     def __init__(self) -> None:
         self.recorded: list[str] = []
 
-    async def record_attempt(self, account: Account, link: Link) -> None:
+    async def claim(self, attempt: Attempt) -> Grant | Denied:
         await asyncio.sleep(1)
-        self.recorded.append(link.name)
+        self.recorded.append(attempt.target[1])
+        return Grant(len(self.recorded), attempt)
 
 
 def test_an_attempt_is_recorded_before_its_request_leaves() -> None:
@@ -130,13 +131,118 @@ def test_an_attempt_is_recorded_before_its_request_leaves() -> None:
     seen: list[bool] = []
 
     def answer(link: Link) -> Reading:
-        seen.append(link.name in backend.recorded)
+        seen.append(link.id in backend.recorded)
         return make_reading()
 
     desk.answer = answer
     desk.run(120)
     assert len(seen) >= 5
     assert all(seen)
+
+
+class _Script(MemoryBackend):
+    """Answers claims as it is told, and knows what it was told in turn."""
+
+    def __init__(self, *answers: Denied) -> None:
+        self.answers = list(answers)
+        self.claims: list[Attempt] = []
+        self.ended: list[bool] = []
+        self.held: list[tuple[str, Pause | None]] = []
+        self.kept: list[Snapshot] = []
+
+    async def claim(self, attempt: Attempt) -> Grant | Denied:
+        self.claims.append(attempt)
+        return self.answers.pop(0) if self.answers else Grant(len(self.claims), attempt)
+
+    def end(self, grant: Grant, *, login_failed: bool) -> None:
+        self.ended.append(login_failed)
+
+    def hold(self, key: str, pause: Pause | None) -> None:
+        self.held.append((key, pause))
+
+    def keep(self, snapshot: Snapshot) -> None:
+        self.kept.append(snapshot)
+
+
+def test_what_a_claim_says_of_the_attempt() -> None:
+    account = _account(1, timeout=7.0)
+    backend = _Script()
+    desk = Desk(account, backend=backend)
+    desk.run(130)
+    first, second, *_ = backend.claims
+    assert (first.host, first.login, first.target) == (account.host, account.login_key, ("id", "0"))
+    assert (first.apart, first.lasts) == (30.0, 67.0)
+    assert (first.proven, second.proven) == (False, True)
+    assert first.secret.startswith(f"{account.login_key}#")
+    assert backend.ended[:2] == [False, False]
+    assert [snapshot.total for snapshot in backend.kept[:2]] == [7, 7]
+
+
+def test_a_link_that_is_denied_waits_for_its_next_regular_turn() -> None:
+    """Another exporter on the login has just read it."""
+    desk = Desk(_account(1), backend=_Script(Denied(Scope.LINK, 29.0)))
+    desk.run(61)
+    assert not desk.requests
+    assert not desk.outcomes
+    desk = Desk(_account(1), backend=_Script(Denied(Scope.LINK, 29.0)))
+    desk.run(121)
+    assert len(desk.requests) == 1
+
+
+@pytest.mark.parametrize("scope", [Scope.LOGIN, Scope.HOST])
+def test_a_login_that_is_denied_asks_again_soon(scope: Scope) -> None:
+    backend = _Script(*[Denied(scope, 1000.0)] * 3, Denied(scope, 0.5))
+    desk = Desk(_account(3), backend=backend)
+    desk.run(90)
+    assert len(desk.requests) >= 3
+
+
+@pytest.mark.parametrize(
+    ("scope", "state"),
+    [(Scope.LOGIN, State.UNAUTHORIZED), (Scope.HOST, State.BLOCKED), (Scope.LOGIN, State.THROTTLED)],
+)
+def test_a_pause_that_others_met_holds_here_too(scope: Scope, state: State) -> None:
+    backend = _Script(Denied(scope, 1000.0, Pause(state, 1000.0, 2)))
+    desk = Desk(_account(3), backend=backend)
+    desk.run(900)
+    (status,) = desk.poller.statuses()
+    assert status.state is state
+    assert status.paused_until == pytest.approx(desk.clock.time() + 100, abs=61)
+    assert not desk.requests
+    assert not backend.held
+    desk = Desk(_account(3), backend=_Script(Denied(scope, 1000.0, Pause(state, 1000.0, 2))))
+    desk.run(1400)
+    assert desk.poller.statuses()[0].state is State.POLLING
+
+
+def test_pauses_are_told_and_lifted() -> None:
+    backend = _Script()
+    desk = Desk(_account(3), backend=backend)
+    desk.answer = lambda link: api_error(2)
+
+    def accept() -> None:
+        desk.answer = lambda link: make_reading(id=link.id or "")
+
+    desk.run(61, accept, 2000)
+    host, secret = backend.claims[0].host, backend.claims[0].secret
+    assert backend.held == [(secret, Pause(State.UNAUTHORIZED, 1800.0, 1)), (secret, None)]
+    assert backend.ended[0] is True
+    backend = _Script()
+    desk = Desk(_account(3), backend=backend)
+    desk.answer = lambda link: api_error(4)
+    desk.run(61)
+    assert (host, Pause(State.BLOCKED, 1800.0, 1)) in backend.held
+
+
+class _Broken(MemoryBackend):
+    async def claim(self, attempt: Attempt) -> Grant | Denied:
+        raise ZeroDivisionError
+
+
+def test_a_poll_that_broke_is_told() -> None:
+    desk = Desk(_account(1), backend=_Broken())
+    desk.run(61)
+    assert desk.poller.broken() == "a poll broke: ZeroDivisionError()"
 
 
 def test_a_wrong_password_costs_one_login_and_the_next_half_an_hour_later() -> None:

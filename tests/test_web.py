@@ -87,6 +87,26 @@ def test_openmetrics_is_served_when_asked_for() -> None:
     desk.run(talk)
 
 
+@pytest.mark.parametrize(
+    "accept", ["application/openmetrics-text; version=abc", "text/plain; version=x.y, ,;"]
+)
+def test_an_accept_header_that_makes_no_sense_gets_plain_text(accept: str) -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.get("/metrics", headers={"Accept": accept}) as response:
+            assert response.status == 200
+            assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+
+    Desk().run(talk)
+
+
+def test_a_name_left_blank_asks_for_everything() -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.get("/metrics?name[]=", headers={"Accept-Encoding": "identity"}) as response:
+            assert "smsc_link_up{" in await response.text()
+
+    Desk().run(talk)
+
+
 def test_gzip_is_served_when_asked_for_and_holds_the_same() -> None:
     desk = Desk()
 
@@ -156,16 +176,16 @@ def test_the_landing_page_links_to_what_there_is() -> None:
         async with client.get("/") as response:
             text = await response.text()
             assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-        for path in ("/a&amp;b", "/-/healthy", "/-/ready"):
+        for path in ("/a.b", "/-/healthy", "/-/ready"):
             assert f'href="{path}"' in text
-        async with client.get("/a&b") as response:
+        async with client.get("/a.b") as response:
             assert response.status == 200
         async with client.post("/") as response:
             assert response.status == 405
         async with client.get("/nowhere") as response:
             assert response.status == 404
 
-    desk.run(talk, path="/a&b")
+    desk.run(talk, path="/a.b")
 
 
 def test_the_metrics_may_take_the_landing_pages_place() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from exporter.config.secrets import Secrets
     from exporter.errors import Fault
 
+_DEFAULT_STORAGE = "sqlite:data/exporter.db"
 _LEAST_STALE = 900.0
 _STALE_INTERVALS = 3
 _ANSWER = 0.1
@@ -43,8 +45,16 @@ def build(file: File, secrets: Secrets, document: Document) -> Config:
     accounts = tuple(
         _account(file, section, secrets, ("accounts", index)) for index, section in enumerate(file.accounts)
     )
-    storage_url = secrets.storage_url or SecretStr("memory:")
-    return Config(accounts, storage_url, tuple(sorted(_warnings(accounts, secrets, document))))
+    return Config(accounts, _storage_url(secrets, document), tuple(sorted(_warnings(accounts, document))))
+
+
+def _storage_url(secrets: Secrets, document: Document) -> SecretStr:
+    """The storage's URL; a relative path of a database starts at the folder of the configuration."""
+    url = secrets.storage_url or SecretStr(_DEFAULT_STORAGE)
+    scheme, _, path = url.get_secret_value().partition(":")
+    if scheme != "sqlite":
+        return url
+    return SecretStr(f"sqlite:{Path(document.file).absolute().parent / path}")
 
 
 def _account(file: File, section: AccountSection, secrets: Secrets, loc: Loc) -> Account:
@@ -78,13 +88,7 @@ def _link(file: File, account: AccountSection, link: LinkSection) -> Link:
     )
 
 
-def _warnings(accounts: tuple[Account, ...], secrets: Secrets, document: Document) -> Iterator[Fault]:
-    if secrets.storage_url is None:
-        yield document.fault(
-            ("storage",),
-            "is missing, so state is kept in memory only and a restart forgets it: "
-            'write storage: {url: "memory:"} if that is what you want',
-        )
+def _warnings(accounts: tuple[Account, ...], document: Document) -> Iterator[Fault]:
     for index, account in enumerate(accounts):
         yield from _clear_text(account, ("accounts", index), document)
         yield from _overload(account, ("accounts", index), document)

@@ -49,9 +49,10 @@ def path_of(loc: Loc) -> str:
         if isinstance(step, int):
             path += f"[{step}]"
             continue
-        # `{password:abc}` without a space is the key "password:abc": what follows a colon stays unsaid
+        # `{password:abc}` without a space is the key "password:abc": what follows a colon stays unsaid, and
+        # so does what is no word, for a secret may have run into it
         name = step.partition(":")[0]
-        path += f".{name}" if re.fullmatch(r"[\w-]+", name) else f"[{quote(name)}]"
+        path += f".{name}" if re.fullmatch(r"[\w-]+", name) else '["?"]'
         if step in _SECRET_KEYS or loc[: index + 1] == ("storage", "url"):
             break
     return path.removeprefix(".")

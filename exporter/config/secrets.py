@@ -70,7 +70,7 @@ class Finder:
         loc: Loc = ("storage",)
         keys = given_as(storage, "url")
         if not keys:
-            self.report.add((*loc, "url"), 'is missing: write url: "memory:" (with the quotes)')
+            self.report.add((*loc, "url"), "is missing: write url: sqlite:data/exporter.db")
         url = self._secret(storage, loc, "url")
         if url is not None:
             self._try(values.storage_url, url.get_secret_value(), (*loc, keys[0]))

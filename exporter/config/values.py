@@ -157,9 +157,22 @@ def base_url(value: object) -> str:
         raise ValueError("must not hold a user or password: give them as login and password")
     if "?" in text or "#" in text or re.search(r"[\s\\]", text):
         raise ValueError("must end with the host or a path: remove spaces and what follows ? or #")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if parts.path.rstrip("/").endswith(".php"):
+        raise ValueError("must end before /sys/tinyurls.php, which the exporter adds: remove that")
+    host = _host(parts.hostname.removesuffix("."))
+    if port == 0:
+        raise ValueError("has a port that cannot be: write an address such as https://smscentre.com")
     place = host if port in {None, _DEFAULT_PORTS[parts.scheme]} else f"{host}:{port}"
     return f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
+
+
+def _host(name: str) -> str:
+    """A host's name or address as it stands in a URL. Names may be international (RFC 5890)."""
+    if ":" in name:
+        return f"[{name}]"
+    if not all(re.fullmatch(r"[\w]([\w-]*[\w])?", label) for label in name.split(".")):
+        raise ValueError("has a host that cannot be: write an address such as https://smscentre.com")
+    return name
 
 
 def _split(text: str) -> tuple[SplitResult, int | None]:
@@ -190,12 +203,14 @@ def _is_loopback(host: str) -> bool:
 
 def storage_url(text: str) -> str:
     """Where the state is kept. The text may hold a password and is never repeated."""
-    if text == "memory:":
+    scheme, _, rest = text.partition(":")
+    if text == "memory:" or (scheme == "sqlite" and rest and not rest.startswith("//")):
         return text
-    scheme = text.partition(":")[0].lower()
-    if scheme in {"sqlite", "redis", "rediss"}:
-        raise ValueError(f'{scheme}: is not in this version yet: write "memory:"')
-    raise ValueError('is not a storage: write "memory:", the only one in this version (with the quotes)')
+    if scheme == "sqlite":
+        raise ValueError("names no file: write its path behind the colon, such as sqlite:data/exporter.db")
+    if scheme in {"redis", "rediss"}:
+        raise ValueError(f"{scheme}: is not in this version yet: write sqlite:data/exporter.db")
+    raise ValueError('is not a storage: write sqlite:data/exporter.db, or "memory:" (with the quotes)')
 
 
 def secret(text: str) -> str:

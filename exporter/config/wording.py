@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -62,6 +63,8 @@ def _unknown_key(loc: Loc) -> str:
     if colon:
         return f"unknown key {quote(name)}: put a space after the colon"
     known = SECTIONS[tuple(step for step in loc[:-1] if isinstance(step, str))].model_fields
+    if not re.fullmatch(r"[\w-]+", name):
+        return f"unknown key: remove it, or write one of {', '.join(known)}"
     near = closest(name, set(known))
     if near:
         return f"unknown key {quote(name)}: did you mean {quote(near)}?"

@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from exporter.model import State
-from exporter.pacing.rules import (
+from exporter.rules import (
     BREAKER,
     COOLING,
     HARD_CAP,
@@ -35,7 +35,8 @@ class Gate:
         self.in_flight = 0
         self.proven = False
         self.answered: bool | None = None
-        self.paused_until = -inf
+        self._paused_until = -inf
+        self._refused_until = -inf
         self._ceiling = ceiling
         self._random = random
         self._lingering: list[float] = []
@@ -49,16 +50,24 @@ class Gate:
         self._failures = 0
         self._broken_at = -inf
 
+    @property
+    def paused_until(self) -> float:
+        """Nothing leaves before this."""
+        return max(self._paused_until, self._refused_until)
+
     def set_ceiling(self, ceiling: int) -> None:
         """Takes a new ``max_concurrent_requests``."""
         self._ceiling = ceiling
         self.limit = min(self.limit, ceiling)
 
     def new_secret(self) -> None:
-        """The account's secret changed: it may log in again, as carefully as the first time."""
+        """The account's secret changed: it may log in again, as carefully as the first time.
+
+        What holds it back for another reason than its login still does.
+        """
         self.proven = self._unauthorized = False
-        self.paused_until = -inf
-        self.limit = 1
+        self._refused_until = -inf
+        self.limit, self._successes = 1, 0
 
     def ready_at(self, now: float) -> float:
         """When a request may leave: ``now``, a later time, or ``inf`` (once one in flight has ended)."""
@@ -91,7 +100,6 @@ class Gate:
 
     def succeeded(self, sent_at: float) -> None:
         """The login was accepted and the question answered."""
-        self.spoke()
         if sent_at < self._refused_at:
             return
         self.proven, self._unauthorized = True, False
@@ -108,9 +116,8 @@ class Gate:
 
     def refused(self, sent_at: float, now: float) -> None:
         """Error 2: the account stops, 30 minutes at first, doubled each time one probe meets it again."""
-        self.spoke()
         if sent_at >= self._refused_at:
-            self.pause(now + doubled(PAUSE, self._refusals, LONGEST_PAUSE))
+            self._refused_until = now + doubled(PAUSE, self._refusals, LONGEST_PAUSE)
             self._refusals += 1
         self._refused_at = now
         self.proven, self._unauthorized, self.limit = False, True, 1
@@ -120,7 +127,6 @@ class Gate:
 
         Where there is none left to give up, somebody else is using the login: the account rests.
         """
-        self.spoke()
         self._throttled_until = max(self._throttled_until, now + COOLING)
         if sent_at < self._lowered_at:
             return
@@ -145,6 +151,23 @@ class Gate:
         self._throttled_until = max(self._throttled_until, until)
         self.pause(until)
 
+    def held(self, state: State, until: float, count: int, now: float) -> None:
+        """Somebody else, or this exporter before it was restarted, met what holds the login back."""
+        if state is State.UNAUTHORIZED:
+            self.proven, self._unauthorized, self.limit = False, True, 1
+            self._refused_at, self._refusals = now, count
+            self._refused_until = until
+        else:
+            self.hold(until)
+
+    def pause_state(self, now: float) -> tuple[State, float, int] | None:
+        """What is worth telling others of: state, until when, and for the how manieth time in a row."""
+        if self._unauthorized:
+            return State.UNAUTHORIZED, self._refused_until, self._refusals
+        if now < self._paused_until <= self._throttled_until:
+            return State.THROTTLED, self._paused_until, self._throttles
+        return None
+
     def pause(self, until: float) -> None:
         """Nothing leaves before ``until``."""
-        self.paused_until = max(self.paused_until, until)
+        self._paused_until = max(self._paused_until, until)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import inf
 
-from exporter.pacing.rules import FAILED_LOGIN_SPAN, FAILED_LOGINS, LONGEST_PAUSE, PAUSE, doubled
+from exporter.model import State
+from exporter.rules import FAILED_LOGIN_SPAN, FAILED_LOGINS, LONGEST_PAUSE, PAUSE, doubled
 
 
 class Host:
@@ -69,6 +70,19 @@ class Host:
         self._blocked_since = now
         self._blocks += 1
         self.blocked = True
+
+    def held(self, until: float, count: int, now: float) -> None:
+        """Somebody else, or this exporter before it was restarted, met the block."""
+        self.blocked, self._blocked_since = True, now
+        self._blocked_until, self._blocks = until, count
+
+    def pause_state(self) -> tuple[State, float, int] | None:
+        """What is worth telling others of: state, until when, and for the how manieth time in a row."""
+        return (State.BLOCKED, self._blocked_until, self._blocks) if self.blocked else None
+
+    def idle(self, now: float) -> bool:
+        """Whether nothing is remembered that still counts."""
+        return not self.blocked and all(at + FAILED_LOGIN_SPAN <= now for at in self._failed_logins)
 
     def answered(self, sent_at: float) -> None:
         """The API spoke, and not of a block: a probe sent since the block lifts it."""

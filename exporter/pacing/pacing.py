@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from exporter.pacing.host import Host
 from exporter.pacing.planner import Planner
-from exporter.pacing.rules import FAILED_LOGIN_SPAN
+from exporter.rules import FAILED_LOGIN_SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,6 +36,10 @@ class Pacing:
         for key in self._planners.keys() - wanted.keys():
             self._retire(key, now)
         self.active = tuple(self._planners[key] for key in wanted)
+        used = {planner.account.host for planner in self._planners.values()}
+        for name in self._hosts.keys() - used:
+            if self._hosts[name].idle(now):
+                del self._hosts[name]
 
     def _retire(self, key: str, now: float) -> None:
         planner = self._planners[key]

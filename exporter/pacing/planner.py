@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from exporter.errors import ApiError, Outcome, PollError
 from exporter.model import Account, AccountStatus, Link, State
 from exporter.pacing.gate import Gate
-from exporter.pacing.rules import (
+from exporter.pacing.schedule import DueHeap, Turn, next_turn, phase, sweep_interval
+from exporter.rules import (
     COOLING,
     LEAST_RETRY,
     LINGER,
@@ -17,10 +18,10 @@ from exporter.pacing.rules import (
     LONGEST_PAUSE,
     MIRROR_STAY,
     RARELY,
+    RECHECK,
     backoff,
     doubled,
 )
-from exporter.pacing.schedule import DueHeap, Turn, next_turn, phase, sweep_interval
 
 if TYPE_CHECKING:
     from random import Random
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
     from exporter.pacing.host import Host
 
 
+_AT_WORK = (State.POLLING, State.THROTTLED)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Ticket:
-    """Leave to send one request for ``link`` to ``url``. To be given back with ``finish``, whatever happens.
+    """Leave to send one request for ``link`` to ``url``. To be given back by ``finish``, or ``deny`` unsent.
 
     ``sent_at`` is in monotonic seconds.
     """
@@ -43,6 +47,23 @@ class Ticket:
     mirror: int
     proven: bool
     probe: bool
+
+    @property
+    def apart(self) -> float:
+        """How long before this request nobody else may have asked for the link; nothing for a retry."""
+        retry = self.turn.tries or self.turn.failures or self.turn.throttles
+        return 0.0 if retry else self.link.refresh_interval / 2
+
+    def login_failed(self, error: PollError | None) -> bool:
+        """Whether the request, having ended so, was a failed login, or may have been one.
+
+        It may where nobody vouches for the login and no answer tells. An HTTP status comes from the
+        provider's front proxy, which does not look at logins.
+        """
+        if error is None or error.outcome is Outcome.UNAUTHORIZED:
+            return error is not None
+        unclear = not isinstance(error, ApiError) and error.outcome is not Outcome.HTTP_ERROR
+        return unclear and error.sent and not self.proven
 
 
 class Planner:
@@ -73,6 +94,7 @@ class Planner:
         self._drop_links({link.target for link in account.links}, now)
         for link in account.links:
             self._take_link(link, now)
+        self._heap.compact()
 
     def retire(self, now: float) -> None:
         """The account left the configuration: nothing is due any more, what was sent still counts."""
@@ -82,18 +104,19 @@ class Planner:
         for target in self._turns.keys() - kept:
             turn = self._turns[target]
             turn.wanted = False
-            if turn.window.idle(now):
+            if turn.window.idle(now) and turn.rests_until <= now:
                 del self._turns[target]
 
     def _take_link(self, link: Link, now: float) -> None:
         turn = self._turns.get(link.target)
         if turn is None:
-            turn = self._turns[link.target] = Turn(link, phase(self._added))
+            turn = self._turns[link.target] = Turn(link, phase(self._added, self.account.login_key))
             self._added += 1
-        stays = turn.wanted and turn.link.refresh_interval == link.refresh_interval
-        turn.link, turn.wanted = link, True
+        was, turn.link = turn.link, link
+        stays = turn.wanted and (was.key, was.refresh_interval) == (link.key, link.refresh_interval)
+        turn.wanted = True
         if not stays and not turn.in_flight:
-            self._heap.put(turn, self._sweep_turn(turn, now))
+            self._heap.put(turn, max(turn.rests_until, self._sweep_turn(turn, now)))
 
     # --- what next ----------------------------------------------------------------------------------------
 
@@ -120,35 +143,76 @@ class Planner:
         turn.window.begin()
         self.gate.begin()
         self.touched_at = now
-        if now - self._mirror_since > MIRROR_STAY:
-            self._mirror = 0
-        mirror = (self._mirror + turn.tries) % len(self.account.urls)
+        mirror = (self._choose_mirror(now) + turn.tries) % len(self.account.urls)
         proven = self.gate.proven
         probe = self.host.begin(proven=proven)
         return Ticket(
             self.account, turn.link, self.account.urls[mirror], now, turn, mirror, proven=proven, probe=probe
         )
 
+    def _choose_mirror(self, now: float) -> int:
+        """The mirror that answered last; after a while one request tries ``base_url`` again."""
+        if self._mirror and now - self._mirror_since > MIRROR_STAY:
+            self._mirror_since = now
+            return 0
+        return self._mirror
+
     # --- what came of it ----------------------------------------------------------------------------------
 
-    def finish(self, ticket: Ticket, now: float, error: PollError | None) -> None:
-        """Takes a ticket back: the request ended ``now``, well if ``error`` is None."""
+    def finish(self, ticket: Ticket, now: float, error: PollError | None) -> bool:
+        """Takes a ticket back: the request ended ``now``, well if ``error`` is None.
+
+        Tells whether that settles the link's turn: it does not if a mirror is asked next.
+        """
         turn = ticket.turn
         abandoned = error is not None and error.outcome is Outcome.TIMEOUT
         turn.in_flight = False
         turn.window.end(now + LINGER if abandoned else now)
         self.gate.end(now, abandoned=abandoned)
         self.touched_at = now
+        if ticket.login_failed(error):
+            self.host.login_failed(now)
         if error is None:
             self._succeeded(ticket, now)
         else:
             self._failed(ticket, now, error)
         self.host.end(proven=ticket.proven, probe=ticket.probe)
+        return not turn.tries
+
+    def deny(self, ticket: Ticket, now: float, seconds: float, *, link_alone: bool) -> None:
+        """Takes a ticket back unsent: for ``seconds`` others stand in the link's or the login's way."""
+        turn = ticket.turn
+        turn.in_flight = False
+        turn.window.cancel()
+        self.gate.end(now, abandoned=False)
+        self.host.end(proven=ticket.proven, probe=ticket.probe)
+        if link_alone:
+            self._heap.put(turn, self._moment(turn, turn.link.refresh_interval, now + seconds))
+        else:
+            self._heap.put(turn, now)
+            self.gate.pause(now + min(seconds, RECHECK))
+
+    def held(self, now: float, state: State, seconds: float, count: int) -> None:
+        """Somebody else, or this exporter before it was restarted, met what holds the login or host back."""
+        if state is State.BLOCKED:
+            self.host.held(now + seconds, count, now)
+        else:
+            self.gate.held(state, now + seconds, count, now)
+
+    def pauses(self, now: float) -> dict[str, tuple[State, float, int] | None]:
+        """What others should know of this login and its host: state, until when, how often in a row."""
+        return {
+            self.account.host: self.host.pause_state(),
+            self.account.secret_key: self.gate.pause_state(now),
+        }
 
     def _succeeded(self, ticket: Ticket, now: float) -> None:
         turn = ticket.turn
         self._answered(ticket, now)
-        self.gate.succeeded(ticket.sent_at)
+        self.gate.spoke()
+        if self._is_current(ticket):
+            self.gate.succeeded(ticket.sent_at)
+        turn.rests_until = -inf
         turn.failures = turn.throttles = turn.tries = 0
         self._heap.put(turn, self._regular_turn(turn, ticket.sent_at, now))
 
@@ -164,28 +228,24 @@ class Planner:
         """The API did not speak: try the next mirror at once, and after the last one back off."""
         turn = ticket.turn
         self.gate.failed(ticket.sent_at, now)
-        self._unclear(ticket, now, error)
+        self._probe_missed(ticket, now)
         turn.tries += 1
         if turn.tries < len(self.account.urls):
             self._heap.put(turn, now)
         else:
             self._back_off(turn, now)
 
-    def _count_doubtful_login(self, ticket: Ticket, now: float, error: PollError) -> None:
-        """A login nobody vouches for went out and no answer tells whether it was refused: count it so.
-
-        An HTTP status comes from the provider's front proxy, which does not look at logins.
-        """
-        if error.sent and not ticket.proven and error.outcome is not Outcome.HTTP_ERROR:
-            self.host.login_failed(now)
-
     def _refused(self, ticket: Ticket, now: float, error: PollError) -> None:
         """The API spoke, and it was no reading."""
         if isinstance(error, ApiError):
             self._heed(ticket, now, error.outcome)
         else:
-            self._unclear(ticket, now, error)
+            self._probe_missed(ticket, now)
         self._rest(ticket.turn, now, error.outcome)
+
+    def _is_current(self, ticket: Ticket) -> bool:
+        """Whether the answer says something of the login as it is configured now."""
+        return ticket.account.credentials == self.account.credentials
 
     def _heed(self, ticket: Ticket, now: float, outcome: Outcome) -> None:
         """Draws what an error number says of the account and of the host."""
@@ -194,17 +254,17 @@ class Planner:
             self.host.block(ticket.sent_at, now)
             return
         self._answered(ticket, now)
+        if not self._is_current(ticket):
+            return
         if outcome is Outcome.UNAUTHORIZED:
-            self.host.login_failed(now)
             self.gate.refused(ticket.sent_at, now)
         elif outcome is Outcome.NOT_FOUND:
             self.gate.succeeded(ticket.sent_at)
         elif outcome is Outcome.THROTTLED:
             self.gate.throttled(ticket.sent_at, now)
 
-    def _unclear(self, ticket: Ticket, now: float, error: PollError) -> None:
-        """Something answered, but what it means for a login or a block cannot be told."""
-        self._count_doubtful_login(ticket, now, error)
+    def _probe_missed(self, ticket: Ticket, now: float) -> None:
+        """No API spoke, so that nothing is known of a block either."""
         if ticket.probe:
             self.host.missed(now)
 
@@ -213,9 +273,9 @@ class Planner:
         turn.tries = 0
         if outcome is Outcome.THROTTLED:
             turn.throttles += 1
-            self._heap.put(turn, now + doubled(COOLING, turn.throttles - 1, LONGEST_COOLING))
+            self._put_to_rest(turn, now + doubled(COOLING, turn.throttles - 1, LONGEST_COOLING))
         elif outcome in (Outcome.PARAMETERS, Outcome.NOT_FOUND):
-            self._heap.put(turn, now + max(RARELY, turn.link.refresh_interval))
+            self._put_to_rest(turn, now + max(RARELY, turn.link.refresh_interval))
         else:
             self._back_off(turn, now)
 
@@ -228,7 +288,11 @@ class Planner:
     def _back_off(self, turn: Turn, now: float) -> None:
         turn.tries = 0
         turn.failures += 1
-        self._heap.put(turn, now + max(LEAST_RETRY, backoff(turn.failures, self._random)))
+        self._put_to_rest(turn, now + max(LEAST_RETRY, backoff(turn.failures, self._random)))
+
+    def _put_to_rest(self, turn: Turn, until: float) -> None:
+        turn.rests_until = until
+        self._heap.put(turn, until)
 
     # --- when ---------------------------------------------------------------------------------------------
 
@@ -247,11 +311,18 @@ class Planner:
     # --- how it stands ------------------------------------------------------------------------------------
 
     def state(self, now: float) -> State:
-        """What the account is doing."""
-        return State.BLOCKED if self.host.blocked else self.gate.state(now)
+        """What the account is doing.
 
-    def status(self, now: float) -> AccountStatus:
-        """The account as the metrics show it."""
+        One that waits for the failed-login budget of its host is not polling: either it has had no answer
+        itself, or others have spent the budget.
+        """
+        state = State.BLOCKED if self.host.blocked else self.gate.state(now)
+        if state is State.POLLING and self._held_until(now) > now:
+            return State.UNREACHABLE if self.gate.answered is False else State.UNAUTHORIZED
+        return state
+
+    def status(self, now: float, wall: float) -> AccountStatus:
+        """The account as the metrics show it; ``wall`` is the wall-clock time now."""
         state = self.state(now)
         answered = self.gate.answered
         turn = self._heap.first()
@@ -259,8 +330,8 @@ class Planner:
         return AccountStatus(
             name=self.account.name,
             state=state,
-            up=None if answered is None else answered and state is State.POLLING and until <= now,
-            paused_until=until + self._wall_offset if until > now else 0.0,
+            up=None if answered is None else answered and state in _AT_WORK and until <= now,
+            paused_until=wall + (until - now) if until > now else 0.0,
             links=len(self.account.links),
             lag=max(0.0, now - turn.due) if turn else 0.0,
             concurrency_limit=self.gate.limit,

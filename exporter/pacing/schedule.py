@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from math import ceil, inf
 from typing import TYPE_CHECKING
+from zlib import crc32
 
-from exporter.pacing.rules import FIRST_SWEEP, SWEEP_RATE
 from exporter.pacing.window import Window
+from exporter.rules import FIRST_SWEEP, SWEEP_RATE
 
 if TYPE_CHECKING:
     from exporter.model import Link
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 _GOLDEN = 0.6180339887498949
 
 
-def phase(index: int) -> float:
+def phase(index: int, login_key: str) -> float:
     """Where in its interval the link with this index is read, from 0 to 1.
 
-    Multiples of the golden ratio spread evenly however many there are, and no later link moves an earlier
-    one: phases survive reloads, and restarts with the same configuration.
+    Each login begins at a place of its own, so that many small accounts do not all ask at once. Multiples of
+    the golden ratio spread evenly however many there are, and no later link moves an earlier one: phases
+    survive reloads, and restarts with the same configuration.
     """
-    return (0.5 + index * _GOLDEN) % 1.0
+    return (crc32(login_key.encode()) / 2**32 + index * _GOLDEN) % 1.0
 
 
 def next_turn(phase: float, interval: float, after: float) -> float:
@@ -42,18 +44,31 @@ def sweep_interval(interval: float, links: int) -> float:
 class Turn:
     """A link's place in the schedule.
 
-    ``due`` is when it is to be asked next (monotonic seconds); ``failures`` and ``throttles`` count in a row;
+    ``due`` is when it is to be asked next, and ``rests_until`` before when it must not be, whatever a reload
+    says (monotonic seconds); ``failures`` and ``throttles`` count in a row;
     ``tries`` counts the addresses already tried in this turn. ``wanted`` says that the link is in the
     configuration; of one that has left it only the window is kept.
     """
 
-    __slots__ = ("due", "failures", "in_flight", "link", "phase", "throttles", "tries", "wanted", "window")
+    __slots__ = (
+        "due",
+        "failures",
+        "in_flight",
+        "link",
+        "phase",
+        "rests_until",
+        "throttles",
+        "tries",
+        "wanted",
+        "window",
+    )
 
     def __init__(self, link: Link, phase: float) -> None:
         self.link = link
         self.phase = phase
         self.window = Window()
         self.due = inf
+        self.rests_until = -inf
         self.wanted = False
         self.in_flight = False
         self.failures = self.throttles = self.tries = 0
@@ -86,3 +101,9 @@ class DueHeap:
     def pop(self) -> Turn:
         """Takes out the turn that ``first`` returned."""
         return heappop(self._entries)[2]
+
+    def compact(self) -> None:
+        """Forgets the entries that turns left behind."""
+        turns = {id(turn): turn for due, _, turn in self._entries if turn.wanted and turn.due == due}
+        self._entries = [(turn.due, next(self._order), turn) for turn in turns.values() if not turn.in_flight]
+        heapify(self._entries)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from exporter.pacing.rules import ATTEMPTS, SPAN
+from exporter.rules import ATTEMPTS, SPAN
 
 
 class Window:
@@ -35,6 +35,10 @@ class Window:
         """The attempt in flight ended ``at``; the provider cannot count it later than that."""
         self._ends.remove(inf)
         self._ends.append(at)
+
+    def cancel(self) -> None:
+        """The attempt did not leave after all."""
+        self._ends.remove(inf)
 
     def idle(self, now: float) -> bool:
         """Whether the provider counts nothing any more, so that the window may be forgotten."""

@@ -49,7 +49,7 @@ def test_example() -> None:
     )
     assert account.links[0] == spring
     assert account.links[1].target == ("link", "https://mywebsite.ru/?q=a+b")
-    assert config.storage_url.get_secret_value() == "memory:"
+    assert config.storage_url.get_secret_value() == f"sqlite:{EXAMPLE.absolute().parent}/data/exporter.db"
     assert config.warnings == ()
 
 
@@ -60,7 +60,7 @@ def test_least_that_is_needed(tmp_path: Path) -> None:
     assert account.credentials.parameters == {"apikey": "hunter2"}
     assert account.links == (Link("main", "0145142", id="0145142"),)
     assert (account.fallback_urls, account.base_url) == ((), "https://smscentre.com")
-    assert config.storage_url.get_secret_value() == "memory:"
+    assert config.storage_url.get_secret_value() == f"sqlite:{tmp_path}/data/exporter.db"
 
 
 def test_secrets_are_not_in_repr(tmp_path: Path) -> None:
@@ -144,12 +144,11 @@ def test_byte_order_mark(tmp_path: Path) -> None:
     assert load_text(tmp_path, "\ufeff" + with_account("")).accounts[0].name == "main"
 
 
-def test_warns_of_no_storage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("url", ["memory:", "sqlite:/var/lib/x.db"])
+def test_storages(tmp_path: Path, url: str) -> None:
     text = with_account("").partition("\n")[2]
-    assert warnings_of(tmp_path, text) == [
-        "/config.yaml:1:1: storage: is missing, so state is kept in memory only and a restart forgets it: "
-        'write storage: {url: "memory:"} if that is what you want'
-    ]
+    config = load_text(tmp_path, f"storage: {{url: '{url}'}}\n{text}")
+    assert config.storage_url.get_secret_value() == url
 
 
 def test_warns_of_plain_http(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from tests.factories import make_account, make_links
 from tests.pacing.world import Audit, Weather, World
@@ -70,7 +71,10 @@ def _shaken(world: World, account: Account) -> Account:
         for link in account.links
         if world.random.random() < 0.5
     ]
-    return replace(account, links=tuple(links), max_concurrent_requests=world.random.randint(1, 14))
+    secret = world.random.choice(["secret", "secret", "other", "wrong"])
+    credentials = replace(account.credentials, password=SecretStr(secret))
+    most = world.random.randint(1, 14)
+    return replace(account, links=tuple(links), credentials=credentials, max_concurrent_requests=most)
 
 
 @settings(max_examples=150, deadline=None)
@@ -100,8 +104,9 @@ def test_never_a_fourth_request_in_a_minute_and_never_a_fifteenth_at_once(
 def test_never_a_fifth_failed_login_in_half_an_hour(
     accounts: list[Account], weather: Weather, seed: int, wrong: list[bool], reloads: list[float]
 ) -> None:
-    """Some accounts have a wrong password from the start; reloads try again and again."""
+    """Some accounts have a wrong password from the start; reloads bring others, right and wrong."""
     world = World(accounts, weather, seed)
+    world.wrong_secrets = {"wrong"}
     world.wrong_logins = {
         account.login_key for account, is_wrong in zip(accounts, wrong, strict=False) if is_wrong
     }

@@ -28,7 +28,7 @@ from tests.factories import make_account, make_link, make_links
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MINUTE, HOUR = 60.0, 3600.0
+MINUTE, HOUR, WALL = 60.0, 3600.0, 1_750_000_000.0
 REFUSED = UnreachableError("refused", sent=False)
 
 
@@ -78,8 +78,8 @@ class Player:
         return self.planner.state(self.now)
 
     def paused_for(self) -> float:
-        until = self.planner.status(self.now).paused_until
-        return until - self.now if until else 0.0
+        until = self.planner.status(self.now, WALL + self.now).paused_until
+        return until - WALL - self.now if until else 0.0
 
 
 def _player(links: int = 200, **fields: Any) -> Player:
@@ -149,10 +149,10 @@ def test_throttled_ends_a_minute_after_the_last_error_9() -> None:
     player = _warm()
     player.poll(api_error(9))
     assert player.state() is State.THROTTLED
-    assert player.planner.status(player.now).up is False
+    assert player.planner.status(player.now, WALL).up is True  # slower, but not held back
     player.now += 61
     assert player.state() is State.POLLING
-    assert player.planner.status(player.now).up is True
+    assert player.planner.status(player.now, WALL).up is True
 
 
 def test_requests_given_up_still_count_towards_the_hard_cap() -> None:
@@ -204,11 +204,43 @@ def test_a_new_secret_lets_the_account_try_again_within_the_failed_login_budget(
         player.poll(api_error(2))
         secret = Credentials(account.credentials.login, SecretStr(f"guess-{attempt}"))
         player.pacing.configure([replace(account, credentials=secret)], player.now)
-        assert player.state() is State.POLLING
+        assert player.state() is (State.POLLING if attempt < 3 else State.UNAUTHORIZED)
     step = player.planner.next(player.now)
     assert isinstance(step, float)
     assert step > 0.5 * HOUR
     assert player.paused_for() > 0.4 * HOUR
+
+
+def _with_secret(account: Account, secret: str) -> Account:
+    return replace(account, credentials=Credentials(account.credentials.login, SecretStr(secret)))
+
+
+def test_answers_to_the_old_secret_do_not_vouch_for_the_new_one() -> None:
+    player = _warm(most=12)
+    flight = player.burst()
+    player.pacing.configure([_with_secret(player.planner.account, "new")], player.now)
+    for ticket in flight:
+        player.planner.finish(ticket, player.now, None)
+    assert len(player.burst()) == 1
+    assert player.planner.next(player.now) == inf
+
+
+def test_a_refusal_of_the_old_secret_does_not_stop_the_new_one() -> None:
+    player = _warm()
+    flight = player.burst()
+    player.pacing.configure([_with_secret(player.planner.account, "new")], player.now)
+    player.planner.finish(flight[0], player.now, api_error(2))
+    for ticket in flight[1:]:
+        player.planner.finish(ticket, player.now, None)
+    assert player.state() is State.POLLING
+    assert player.paused_for() == 0
+
+
+def test_a_new_secret_does_not_lift_what_the_server_asked_for() -> None:
+    player = _warm()
+    player.poll(HttpStatusError(503, retry_after=3600.0))
+    player.pacing.configure([_with_secret(player.planner.account, "new")], player.now)
+    assert player.paused_for() == pytest.approx(3600.0)
 
 
 def test_an_unchanged_secret_keeps_the_account_stopped_through_a_reload() -> None:
@@ -311,6 +343,22 @@ def test_a_probe_that_meets_no_api_leaves_the_block_and_waits(error: PollError) 
     assert player.paused_for() == pytest.approx(0.5 * HOUR)
 
 
+def test_an_account_that_waits_for_the_failed_login_budget_does_not_say_it_polls() -> None:
+    player = _player()
+    for _ in range(4):
+        player.poll(PollTimeoutError("t"))
+    assert player.state() is State.UNREACHABLE
+    assert player.paused_for() > 1700
+    accounts = [make_account(f"a{n}", make_links(5, f"a{n}")) for n in range(5)]
+    player = Player(*accounts)
+    player.now = 2 * MINUTE
+    for planner in player.pacing.active[:4]:
+        ticket = planner.next(player.now)
+        assert isinstance(ticket, Ticket)
+        planner.finish(ticket, player.now, api_error(2))
+    assert player.pacing.active[4].state(player.now) is State.UNAUTHORIZED
+
+
 # --- transport --------------------------------------------------------------------------------------------
 
 
@@ -319,7 +367,7 @@ def test_five_failures_of_transport_in_a_row_make_the_account_unreachable() -> N
     for _ in range(4):
         player.poll(REFUSED)
     assert player.state() is State.POLLING
-    assert player.planner.status(player.now).up is False
+    assert player.planner.status(player.now, WALL).up is False
     player.poll(REFUSED)
     assert player.state() is State.UNREACHABLE
     assert player.paused_for() > 0
@@ -382,6 +430,29 @@ def test_an_unknown_error_number_backs_off_its_link_alone() -> None:
     assert player.planner.gate.limit == 4
 
 
+def test_a_request_given_up_may_reach_the_provider_a_minute_later() -> None:
+    player = Player(make_account(links=(make_link(refresh_interval=21.0),)))
+    player.poll()
+    first = player.poll(PollTimeoutError("t"), seconds=10.0)
+    sent = [player.poll(seconds=0.1).sent_at for _ in range(3)]
+    assert sent[0] - first.sent_at < 60
+    assert sent[2] - sent[0] >= 61
+
+
+def test_a_late_request_is_not_followed_by_the_next_at_once() -> None:
+    player = Player(make_account(links=(make_link(refresh_interval=60.0),)))
+    first = player.send()
+    player.now += 55
+    player.planner.finish(first, player.now, None)
+    assert player.poll().sent_at - first.sent_at == pytest.approx(60)
+    second = player.send()
+    player.planner.finish(second, player.now, None)
+    player.now += 59
+    player.send()
+    late = player.now
+    assert late - second.sent_at >= 59
+
+
 # --- mirrors ----------------------------------------------------------------------------------------------
 
 MIRRORS = ("https://www2.smscentre.com", "https://www3.smscentre.com")
@@ -409,13 +480,28 @@ def test_a_try_at_a_mirror_counts_like_any_other() -> None:
     assert fourth.sent_at - first.sent_at >= 61
 
 
-def test_the_base_url_is_tried_again_after_a_while() -> None:
+def test_one_request_tries_the_base_url_again_after_a_while() -> None:
     player = _mirrored()
     player.poll(REFUSED)
     urls = {player.poll().url for _ in range(5)}
     player.now += 601
     assert urls == {MIRRORS[0]}
+    assert player.poll(REFUSED).url == "https://smscentre.com"
+    assert player.poll().url in MIRRORS
+    assert player.poll().url in MIRRORS
+    player.now += 601
     assert player.poll().url == "https://smscentre.com"
+    assert player.poll().url == "https://smscentre.com"
+
+
+def test_a_turn_is_settled_when_the_last_mirror_was_asked() -> None:
+    player = _mirrored()
+    tickets = [player.send()]
+    settled = [player.planner.finish(tickets[0], player.now, REFUSED)]
+    settled.append(player.planner.finish(player.send(), player.now, REFUSED))
+    settled.append(player.planner.finish(player.send(), player.now, REFUSED))
+    settled.append(player.planner.finish(player.send(), player.now, None))
+    assert settled == [False, False, True, True]
 
 
 # --- configuration ----------------------------------------------------------------------------------------
@@ -454,6 +540,53 @@ def test_a_new_interval_takes_effect_at_once() -> None:
     assert player.poll().sent_at <= 2 * MINUTE + 1
 
 
+def test_a_new_name_is_read_soon() -> None:
+    account = make_account(links=(make_link(refresh_interval=24 * HOUR),))
+    player = Player(account)
+    player.poll()
+    player.pacing.configure([make_account(links=(make_link("new", refresh_interval=24 * HOUR),))], player.now)
+    before = player.now
+    assert player.poll().sent_at - before <= 61
+
+
+@pytest.mark.parametrize("code", [3, 9])
+@pytest.mark.parametrize("gap", [False, True])
+def test_a_reload_does_not_shorten_a_rest(code: int, gap: bool) -> None:
+    player = Player(make_account(links=(make_link(refresh_interval=30.0),)))
+    player.poll()
+    first = player.poll(api_error(code))
+    if gap:
+        player.now += 200 if code == 3 else 0
+        player.pacing.configure([make_account()], player.now)
+    player.pacing.configure([make_account(links=(make_link(refresh_interval=31.0),))], player.now)
+    assert player.poll().sent_at - first.sent_at >= {3: HOUR, 9: 61}[code]
+
+
+def test_a_lower_ceiling_takes_effect_at_once() -> None:
+    player = _warm(most=12)
+    player.pacing.configure([replace(player.planner.account, max_concurrent_requests=3)], player.now)
+    assert len(player.burst()) == 3
+
+
+def test_reloads_leave_nothing_behind() -> None:
+    player = Player()
+    for n in range(100):
+        interval = 80_000.0 + n % 2
+        links = make_links(20, interval=interval)
+        elsewhere = make_account(f"b{n}", base_url=f"https://host{n}.example")
+        player.pacing.configure([make_account(links=links), elsewhere], n * HOUR)
+    assert len(player.planner._heap._entries) == 20
+    assert len(player.pacing._planners) <= 3
+    assert len(player.pacing._hosts) <= 3
+
+
+def test_small_accounts_do_not_all_ask_at_once() -> None:
+    accounts = [make_account(f"a{n}", (make_link(account=f"a{n}"),)) for n in range(50)]
+    player = Player(*accounts)
+    moments = {planner.next(0.0) for planner in player.pacing.active}
+    assert len(moments) == 50
+
+
 def test_a_link_in_flight_at_a_reload_is_not_asked_twice() -> None:
     account = make_account(links=(make_link(),))
     player = Player(account)
@@ -484,7 +617,7 @@ def test_an_account_that_left_is_remembered_while_its_requests_count() -> None:
 
 def test_status_before_the_first_answer_says_neither_up_nor_down() -> None:
     player = _player(links=3)
-    status = player.planner.status(0.0)
+    status = player.planner.status(0.0, WALL)
     assert (status.up, status.state, status.links, status.paused_until) == (None, State.POLLING, 3, 0.0)
     assert (status.lag, status.concurrency_limit, status.in_flight) == (0.0, 1, 0)
 
@@ -493,10 +626,10 @@ def test_status_tells_how_late_the_most_overdue_link_is() -> None:
     player = _player(links=3)
     first = player.planner.next(0.0)
     assert isinstance(first, float)
-    assert player.planner.status(first + 90).lag == pytest.approx(90)
+    assert player.planner.status(first + 90, WALL).lag == pytest.approx(90)
 
 
 def test_status_of_an_account_without_links_has_no_lag() -> None:
     player = _player(links=0)
     assert player.planner.next(0.0) == inf
-    assert player.planner.status(5.0).lag == 0.0
+    assert player.planner.status(5.0, WALL).lag == 0.0

@@ -93,6 +93,7 @@ class World:
         self.weather = weather
         self.audit = Audit()
         self.wrong_logins: set[str] = set()
+        self.wrong_secrets: set[str] = set()
         self.blocked_until: dict[str, float] = {}
         self.now = 0.0
         self._calendar: list[tuple[float, int, Callable[[], None]]] = []
@@ -171,7 +172,7 @@ class World:
             return api_error(4)
         if self._chance(weather.bad_status):
             return HttpStatusError(503, 30.0 if self._chance(weather.retry_after) else None)
-        if account.login_key in self.wrong_logins:
+        if account.login_key in self.wrong_logins or self._secret_of(account) in self.wrong_secrets:
             self.audit.login_failed(account.host, self.now)
             answer: PollError | None = api_error(2)
         elif self._chance(weather.foreign):
@@ -187,6 +188,9 @@ class World:
         if self._chance(weather.lost_answer):
             return self.random.choice([UnreachableError("reset"), NoAnswerError("empty")])
         return answer
+
+    def _secret_of(self, account: Account) -> str:
+        return account.credentials.parameters["psw"]
 
     def _chance(self, probability: float) -> bool:
         return self.random.random() < probability

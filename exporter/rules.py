@@ -52,6 +52,9 @@ LAST_RETRY = 300.0
 LEAST_RETRY = 21.0
 """The least rest of a link after a failure: three a minute with a margin, like the least interval."""
 
+RECHECK = 5.0
+"""How soon a login asks again that was denied for what others have in flight, which may end any moment."""
+
 MIRROR_STAY = 600.0
 """How long a mirror that answered is preferred before ``base_url`` is tried again."""
 

@@ -1,0 +1,110 @@
+"""What is known of links, in front of a backend."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from exporter.errors import Outcome
+from exporter.model import Snapshot
+from exporter.store import MemoryBackend, Store
+from exporter.store.backend import Kept
+from tests.factories import make_link, make_reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+LINK = make_link()
+
+
+def kept(total: int = 107, read_at: float = 1000.0, link_id: str = "145142") -> Kept:
+    return Kept("main", "spring-sale", ("id", link_id), make_reading(), read_at, total)
+
+
+class _Shelf(MemoryBackend):
+    """Has kept something, and can be told of what another exporter keeps."""
+
+    def __init__(self, *things: Kept) -> None:
+        self.things = things
+        self.kept: list[Snapshot] = []
+
+    async def open(self, changed: Callable[[Kept], None]) -> Iterable[Kept]:
+        self.share = changed
+        return self.things
+
+    def keep(self, snapshot: Snapshot) -> None:
+        self.kept.append(snapshot)
+
+
+def opened(*things: Kept) -> tuple[Store, _Shelf, list[Snapshot]]:
+    changes: list[Snapshot] = []
+    shelf = _Shelf(*things)
+    store = Store(shelf, changes.append)
+    asyncio.run(store.open())
+    return store, shelf, changes
+
+
+def test_what_was_kept_is_gone_on_with_but_its_last_outcome_is_not_known() -> None:
+    store, _, _ = opened(kept())
+    assert store.configure([LINK]) == (Snapshot(LINK, make_reading(), 1000.0, 107, None),)
+
+
+def test_what_was_kept_of_another_link_under_the_same_name_is_not() -> None:
+    store, _, _ = opened(kept(link_id="999"))
+    assert store.configure([LINK]) == (Snapshot(LINK),)
+
+
+def test_a_link_taken_out_and_put_back_keeps_its_counter() -> None:
+    store, _, _ = opened(kept())
+    store.configure([LINK])
+    store.configure([])
+    assert store.get(LINK) is None
+    assert store.configure([LINK])[0].total == 107
+
+
+def test_only_readings_are_kept() -> None:
+    store, shelf, changes = opened()
+    (snapshot,) = store.configure([LINK])
+    store.put(snapshot.failed(Outcome.TIMEOUT))
+    assert not shelf.kept
+    store.put(snapshot.succeeded(make_reading(), 5.0))
+    assert len(shelf.kept) == 1
+    assert len(changes) == 2
+
+
+def test_a_newer_reading_of_another_exporter_is_taken_over() -> None:
+    store, shelf, changes = opened(kept(total=107, read_at=1000.0))
+    store.configure([LINK])
+    shelf.share(kept(total=110, read_at=1060.0))
+    assert changes == [Snapshot(LINK, make_reading(), 1060.0, 110, Outcome.OK)]
+    assert store.get(LINK) == changes[0]
+    assert not shelf.kept
+
+
+def test_an_older_reading_of_another_exporter_changes_nothing() -> None:
+    store, shelf, changes = opened(kept())
+    store.configure([LINK])
+    shelf.share(kept(total=90, read_at=999.0))
+    assert not changes
+
+
+def test_the_counter_never_falls_by_what_another_exporter_read() -> None:
+    store, shelf, changes = opened(kept(total=107))
+    store.configure([LINK])
+    shelf.share(kept(total=90, read_at=1060.0))
+    assert changes[0].total == 107
+
+
+def test_what_another_exporter_reads_of_links_we_lack_waits_for_them() -> None:
+    store, shelf, changes = opened()
+    store.configure([])
+    shelf.share(kept())
+    assert not changes
+    assert store.configure([LINK])[0].total == 107
+
+
+def test_what_another_exporter_reads_of_another_link_under_our_name_is_not_ours() -> None:
+    store, shelf, changes = opened()
+    store.configure([LINK])
+    shelf.share(kept(link_id="999"))
+    assert not changes
