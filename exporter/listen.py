@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def parse_address(text: str) -> tuple[str, int]:
@@ -22,21 +26,23 @@ def parse_address(text: str) -> tuple[str, int]:
     return bare, int(port)
 
 
-def open_socket(host: str, port: int) -> socket.socket:
+def open_socket(
+    host: str, port: int, create: Callable[..., socket.socket] = socket.create_server
+) -> socket.socket:
     """A listening socket; an empty host listens on every interface, over IPv6 and IPv4 where there are both.
 
-    Raises ``OSError`` if the address cannot be had.
+    Raises ``OSError`` if the address cannot be had. ``create`` is ``socket.create_server``.
     """
     if host:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=128)
+        return create((host, port), family=family, backlog=128)
     try:
-        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128)
+        return create(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise
         # There is no IPv6 here.
-        return socket.create_server(("0.0.0.0", port), backlog=128)  # noqa: S104 - every interface was asked for
+        return create(("0.0.0.0", port), backlog=128)  # noqa: S104 - every interface was asked for
 
 
 def url_of(sock: socket.socket) -> str:

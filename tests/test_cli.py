@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -103,6 +104,31 @@ def test_sighup_reloads_and_a_faulty_config_leaves_the_old_one(tmp_path: Path, s
         assert running.stop() == 0
 
 
+def test_another_storage_takes_effect_at_the_next_start(tmp_path: Path, simulator: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(config(simulator, "first"))
+    with exporter(ANY_PORT, cwd=tmp_path) as running:
+        running.expect(LISTENING)
+        path.write_text(config(simulator, "first").replace("memory:", "sqlite:x.db"))
+        running.send(signal.SIGHUP)
+        running.expect("storage_unchanged")
+        running.expect("event=reloaded")
+        assert running.stop() == 0
+    with exporter(ANY_PORT, cwd=tmp_path) as running:
+        running.expect(LISTENING)
+        assert (tmp_path / "x.db").exists()
+        assert running.stop() == 0
+
+
+def test_a_storage_that_cannot_be_had_is_said_plainly(tmp_path: Path) -> None:
+    text = config("http://127.0.0.1:9", "first").replace("memory:", "sqlite:config.yaml/x.db")
+    (tmp_path / "config.yaml").write_text(text)
+    done = run("serve", ANY_PORT, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "config.yaml/x.db cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_warnings_are_logged_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(config("http://smscentre.invalid", "first"))
     with exporter(ANY_PORT, cwd=tmp_path) as running:
@@ -145,8 +171,17 @@ def test_a_reload_that_waits_for_a_slow_file_does_not_delay_the_end(tmp_path: Pa
         os.mkfifo(tmp_path / "password")
         path.write_text(config(simulator, "first").replace("password: demo", "password_file: password"))
         running.send(signal.SIGHUP)
+        writer = until(lambda: _opened_for_writing(tmp_path / "password"), "the exporter reads the pipe")
         running.send(signal.SIGHUP)
         assert running.stop() == 0
+        os.close(writer)
+
+
+def _opened_for_writing(pipe: Path) -> int | None:
+    """A descriptor, once somebody reads the pipe."""
+    with contextlib.suppress(OSError):
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    return None
 
 
 def test_check_accepts_the_example_once_its_variables_are_set(tmp_path: Path) -> None:

@@ -258,6 +258,14 @@ def test_a_reload_does_not_forget_that_the_clock_was_set_back() -> None:
     assert bench.shown() == set()
 
 
+def test_a_kept_reading_of_unknown_age_shows_nothing_and_its_counter_goes_on() -> None:
+    bench = Bench()
+    bench.configure(Snapshot(make_link(), make_reading(), 0.0, 107, None))
+    assert bench.values() == {"smsc_link_info": 1}
+    bench.read(all_time=10)
+    assert bench.values()["smsc_link_clicks_total"] == 110
+
+
 def test_a_clock_set_forward_withdraws_what_seems_too_old() -> None:
     bench = Bench()
     bench.read()

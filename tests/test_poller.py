@@ -296,21 +296,37 @@ def test_accounts_that_wait_for_the_failed_login_budget_go_on_when_one_is_accept
     assert len({time for time, _ in desk.requests[:5]}) > 1
 
 
-def test_a_removed_account_is_polled_no_more_and_its_late_answer_is_dropped() -> None:
+@pytest.mark.parametrize("polls", [1, 2])
+def test_a_removed_account_is_polled_no_more_and_its_late_answer_is_dropped(polls: int) -> None:
     leaver, stayer = make_account("a", make_links(1, "a")), make_account("b", (make_link("x", "b"),))
     desk = Desk()
     desk.seconds = 9.0
 
     async def main() -> None:
         desk.configure(leaver)
-        await desk.sent.wait()
+        for _ in range(polls):
+            desk.sent.clear()
+            await desk.sent.wait()
         desk.configure(stayer)
         await asyncio.sleep(300)
         await desk.poller.close()
 
     virtual.run(desk.clock, main())
-    assert [name for _, name in desk.requests].count("link-0") == 1
-    assert desk.snapshots.keys() == {"x"}
+    assert [name for _, name in desk.requests].count("link-0") == polls
+    assert desk.outcomes[Outcome.OK] == len(desk.requests)
+    assert desk.store.get(leaver.links[0]) is None
+
+
+def test_a_mirror_that_answers_at_once_hides_that_the_first_address_failed() -> None:
+    account = _account(1, fallback_urls=("https://www2.smscentre.com",))
+    desk = Desk(account)
+    failing = iter([UnreachableError("refused", sent=False)])
+    desk.answer = lambda link: next(failing, None) or make_reading(id="0")
+    with capture_logs() as logs:
+        desk.run(61)
+    assert desk.outcomes == {Outcome.UNREACHABLE: 1, Outcome.OK: 1}
+    assert "link_failing" not in {entry["event"] for entry in logs}
+    assert desk.snapshots["link-0"].outcome is Outcome.OK
 
 
 def test_a_name_that_means_another_link_after_a_reload_starts_from_nothing() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -282,6 +284,17 @@ def _has_ipv6() -> bool:
 def test_a_socket_is_named_by_a_url_that_works_here(host: str, url: str) -> None:
     with open_socket(host, 0) as sock:
         assert url_of(sock) == f"{url}{sock.getsockname()[1]}"
+
+
+def test_without_ipv6_every_interface_is_those_of_ipv4() -> None:
+    def create(address: tuple[str, int], family: int = socket.AF_INET, **options: Any) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return socket.create_server(address, **options)
+
+    with open_socket("", 0, create) as sock:
+        assert sock.family == socket.AF_INET
+        assert url_of(sock).startswith("http://localhost:")
 
 
 def test_an_address_that_is_taken_is_an_error_on_every_interface() -> None:

@@ -317,7 +317,8 @@ class Planner:
         itself, or others have spent the budget.
         """
         state = State.BLOCKED if self.host.blocked else self.gate.state(now)
-        if state is State.POLLING and self._held_until(now) > now:
+        budget_at = self.host.ready_at(now, proven=self.gate.proven)
+        if state is State.POLLING and now < budget_at < inf:
             return State.UNREACHABLE if self.gate.answered is False else State.UNAUTHORIZED
         return state
 

@@ -580,6 +580,17 @@ def test_reloads_leave_nothing_behind() -> None:
     assert len(player.pacing._hosts) <= 3
 
 
+def test_a_host_that_left_is_remembered_while_it_blocks_us() -> None:
+    account = make_account(links=make_links(3))
+    player = Player(account)
+    player.poll()
+    player.poll(api_error(4))
+    player.pacing.configure([], player.now + HOUR)
+    assert not player.pacing._planners
+    player.pacing.configure([account], player.now + HOUR)
+    assert player.planner.state(player.now + HOUR) is State.BLOCKED
+
+
 def test_small_accounts_do_not_all_ask_at_once() -> None:
     accounts = [make_account(f"a{n}", (make_link(account=f"a{n}"),)) for n in range(50)]
     player = Player(*accounts)

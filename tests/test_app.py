@@ -1,0 +1,46 @@
+"""The exporter put together, where a process of its own is not needed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from exporter.app import Exporter, Workers
+from exporter.client import open_session
+from exporter.clock import SystemClock
+
+if TYPE_CHECKING:
+    from exporter.config import Config
+
+
+def test_a_reload_that_crashes_leaves_the_exporter_running() -> None:
+    def load() -> Config:
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        async with open_session() as session:
+            exporter = Exporter(session, SecretStr("memory:"), SystemClock())
+            await exporter.store.open()
+            with capture_logs() as logs:
+                await exporter.reload(load)
+            assert [entry["event"] for entry in logs] == ["reload_crashed"]
+            registry = exporter.telemetry.registry
+            assert registry.get_sample_value("smsc_exporter_config_last_reload_successful") == 0
+            assert exporter._not_ready() is None
+            await exporter.close()
+            assert exporter._not_ready() == "stopping"
+
+    asyncio.run(main())
+
+
+def test_the_end_does_not_wait_for_a_thread_that_is_stuck() -> None:
+    workers, release = Workers(), threading.Event()
+    workers.submit(release.wait)
+    workers.shutdown(wait=True)
+    assert workers.stuck(patience=0.01)
+    release.set()
+    assert not workers.stuck(patience=60)
