@@ -142,9 +142,9 @@ def _endpoint(url: str) -> URL:
 @lru_cache
 def _within(seconds: float) -> aiohttp.ClientTimeout:
     """The time for the whole exchange: name, connection, request, answer."""
-    # A connection that takes most of it is given up a little sooner, so that it is known that nothing was
-    # sent. aiohttp rounds up to whole seconds from a threshold on: never, here.
-    return aiohttp.ClientTimeout(total=seconds, connect=0.9 * seconds, ceil_threshold=math.inf)
+    # A connection that takes half of it is given up, while it is known that nothing was sent. aiohttp rounds
+    # up to whole seconds from a threshold on: never, here.
+    return aiohttp.ClientTimeout(total=seconds, connect=seconds / 2, ceil_threshold=math.inf)
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
@@ -166,7 +166,7 @@ def _failure(error: Exception, account: Account) -> PollError:
         case PollError():
             return error
         case aiohttp.ConnectionTimeoutError():
-            return UnreachableError(f"no connection within {0.9 * account.timeout:g} s", sent=False)
+            return UnreachableError(f"no connection within {account.timeout / 2:g} s", sent=False)
         case TimeoutError():
             return PollTimeoutError(f"no whole answer within {account.timeout:g} s")
         case aiohttp.ClientPayloadError():
