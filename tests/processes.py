@@ -88,9 +88,9 @@ def exporter(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> I
         yield running
 
 
-def until(ready: Callable[[], Any], what: str) -> Any:
+def until(ready: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
     """Asks again and again until there is a true answer."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         with contextlib.suppress(urllib.error.URLError, ConnectionError):
             if answer := ready():

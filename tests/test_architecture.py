@@ -80,11 +80,13 @@ def test_what_is_installed_is_what_is_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = {line.split(">=")[0] for line in project["dependencies"]}
     names = {name.split(".")[0] for paths in _rooms().values() for path in paths for name in _imported(path)}
+    asked |= {line.split(">=")[0] for line in project["optional-dependencies"]["redis"]}
     used = {"PyYAML": "yaml", "prometheus-client": "prometheus_client"}
     ours = {used.get(name, name) for name in asked - {"tzdata"}}
     assert ours <= names
     third_party = {
         "aiohttp",
+        "redis",
         "isal",
         "prometheus_client",
         "pydantic",

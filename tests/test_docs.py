@@ -87,9 +87,17 @@ def test_ci_runs_the_readmes_test_command() -> None:
 
 
 def test_yaml_in_the_documents_is_accepted(tmp_path: Path) -> None:
-    blocks = re.findall(r"```yaml\n(accounts:.*?|refresh_interval:.*?)```", DOCS, re.DOTALL)
+    blocks = re.findall(r"```yaml\n(accounts:.*?|refresh_interval:.*?|storage:.*?)```", DOCS, re.DOTALL)
     assert blocks
     for number, block in enumerate(blocks):
         path = tmp_path / f"{number}.yaml"
         path.write_text(block)
-        load(path, {"SMSC_LOGIN": "alex", "SMSC_PASSWORD": "123", "SMSC_API_KEY": "456"})
+        load(
+            path,
+            {
+                "SMSC_LOGIN": "alex",
+                "SMSC_PASSWORD": "123",
+                "SMSC_API_KEY": "456",
+                "SMSC_STORAGE": "redis://:x@localhost",
+            },
+        )

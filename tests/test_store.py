@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+import pytest
+from pydantic import SecretStr
+
+from exporter.clock import SystemClock
 from exporter.errors import Outcome
 from exporter.model import Snapshot
-from exporter.store import MemoryBackend, Store
+from exporter.store import MemoryBackend, Store, backend_for
 from exporter.store.backend import Kept
+from exporter.store.redis import RedisBackend
+from exporter.store.sqlite import SqliteBackend
 from tests.factories import make_link, make_reading
 
 if TYPE_CHECKING:
@@ -60,6 +68,31 @@ def test_a_link_taken_out_and_put_back_keeps_its_counter() -> None:
     store.configure([])
     assert store.get(LINK) is None
     assert store.configure([LINK])[0].total == 107
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [("memory:", MemoryBackend), ("sqlite:x.db", SqliteBackend), ("redis://127.0.0.1:1/0", RedisBackend)],
+)
+def test_a_url_names_its_backend(url: str, kind: type) -> None:
+    async def main() -> None:
+        assert type(backend_for(SecretStr(url), SystemClock())) is kind
+
+    asyncio.run(main())
+
+
+def test_a_package_that_is_missing_is_named() -> None:
+    program = (
+        "import sys; sys.modules['redis'] = None\n"
+        "from pydantic import SecretStr\n"
+        "from exporter.clock import SystemClock\n"
+        "from exporter.errors import StorageError\n"
+        "from exporter.store import backend_for\n"
+        "try: backend_for(SecretStr('redis://127.0.0.1'), SystemClock())\n"
+        "except StorageError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "storage.url: redis needs another package: pip install 'smsc-exporter[redis]'\n"
 
 
 def test_only_readings_are_kept() -> None:

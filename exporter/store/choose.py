@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.errors import StorageError
 from exporter.store.backend import MemoryBackend
 from exporter.store.sqlite import SqliteBackend
 
@@ -16,6 +17,19 @@ if TYPE_CHECKING:
 
 
 def backend_for(url: SecretStr, clock: Clock) -> Backend:
-    """The backend that ``url`` names; the configuration has seen to it that there is one."""
-    scheme, _, path = url.get_secret_value().partition(":")
-    return SqliteBackend(Path(path), clock) if scheme == "sqlite" else MemoryBackend()
+    """The backend that ``url`` names; the configuration has seen to it that there is one.
+
+    Raises ``StorageError`` if what it needs is not installed.
+    """
+    scheme, _, rest = url.get_secret_value().partition(":")
+    if scheme == "memory":
+        return MemoryBackend()
+    if scheme == "sqlite":
+        return SqliteBackend(Path(rest), clock)
+    try:
+        from exporter.store.redis import RedisBackend
+    except ImportError:
+        raise StorageError(
+            "storage.url: redis needs another package: pip install 'smsc-exporter[redis]'"
+        ) from None
+    return RedisBackend(url, clock)

@@ -186,7 +186,8 @@ class SqliteBackend:
         except BlockingIOError:
             self._lock_file.close()
             raise StorageError(
-                f"{self._path} is in use by another process: one file serves one exporter, give each its own"
+                f"{self._path} is in use by another process: one file serves one exporter,"
+                " several share a redis:// storage"
             ) from None
         except OSError as error:
             raise StorageError(f"{self._path} cannot be used: {error.strerror}") from None

@@ -144,11 +144,14 @@ def test_byte_order_mark(tmp_path: Path) -> None:
     assert load_text(tmp_path, "\ufeff" + with_account("")).accounts[0].name == "main"
 
 
-@pytest.mark.parametrize("url", ["memory:", "sqlite:/var/lib/x.db"])
+@pytest.mark.parametrize(
+    "url", ["memory:", "sqlite:/var/lib/x.db", "redis://:hunter2@[::1]:6379/0", "rediss://redis.example:6380"]
+)
 def test_storages(tmp_path: Path, url: str) -> None:
     text = with_account("").partition("\n")[2]
     config = load_text(tmp_path, f"storage: {{url: '{url}'}}\n{text}")
     assert config.storage_url.get_secret_value() == url
+    assert "hunter2" not in repr(config)
 
 
 def test_warns_of_plain_http(tmp_path: Path) -> None:

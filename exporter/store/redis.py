@@ -1,0 +1,292 @@
+"""Redis or Valkey: several exporters on the same logins share one ledger, and all readings.
+
+What is asked for while a round trip is under way goes out together with the next one. Without Redis each
+exporter goes on by itself, keeping to its share of the limits (``redis_local``), until Redis is back and has
+been told what was sent meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import suppress
+from math import inf
+from random import Random
+from typing import TYPE_CHECKING
+
+import structlog
+
+from exporter.errors import StorageError
+from exporter.rules import SPAN, doubled
+from exporter.store.backend import Denied, Grant, Scope
+from exporter.store.redis_batch import Batch, Claim, replay
+from exporter.store.redis_local import Ledger
+from exporter.store.redis_news import News
+from exporter.store.redis_script import Script, answer
+from exporter.store.redis_url import parse
+from exporter.store.redis_wire import LostError, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pydantic import SecretStr
+
+    from exporter.clock import Clock
+    from exporter.model import Snapshot
+    from exporter.store.backend import Attempt, Kept, Pause
+    from exporter.store.redis_local import Own
+    from exporter.store.redis_wire import Server
+
+log = structlog.stdlib.get_logger(__name__)
+
+PREFIX = "smsc-exporter:1:"
+"""Of all keys. The number is that of their layout: exporters of another layout don't meet."""
+
+FIRST_RETURN, LAST_RETURN = 0.5, 5.0
+"""Seconds between two tries to reach Redis again: the first, and where the doubling ends."""
+
+CLOSING = 2.0
+"""Seconds that the last write may take."""
+
+
+class RedisBackend:
+    """State on the server at ``url``, shared by all exporters that name it.
+
+    ``ahead`` is how far the ledger's time runs ahead of the server's clock, for tests, which can't set that
+    clock. Raises ``StorageError`` for a URL that names no server.
+    """
+
+    def __init__(
+        self, url: SecretStr, clock: Clock, prefix: str = PREFIX, ahead: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self.up = False
+        self._address = parse(url)
+        self._clock = clock
+        self._wire = Wire(self._address)
+        self._script = Script(prefix, secrets.token_hex(8), ahead)
+        self._ledger = Ledger()
+        self._news = News(self._wire, self._script, self._ledger, clock, self._suspect)
+        self._random = Random()  # noqa: S311 - jitter
+        self._batch = Batch()
+        self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
+        self._work: asyncio.Task[None] | None = None
+        self._suspected = False
+        self._run: str | None = None
+        self._lost_at: float | None = None
+        self._doubt_until = -inf
+        self._careful_until = -inf
+
+    # --- what the exporter asks ---------------------------------------------------------------------------
+
+    async def open(self, changed: Callable[[Kept], None]) -> Iterable[Kept]:
+        """Begins, and gives what was kept: nothing if Redis can't be reached yet.
+
+        Where it can't be known what was sent within the last minute, nothing leaves before that is over.
+        Raises ``StorageError`` if Redis refuses the URL's user, password or database.
+        """
+        try:
+            await self._enter()
+        except LostError as lost:
+            if lost.refused:
+                await self._wire.close()
+                raise StorageError(f"storage.url: {self._address} refuses us: {lost}") from None
+            self._lose(lost)
+        self._work = asyncio.create_task(self._run_batches())
+        return await self._news.follow(changed)
+
+    async def claim(self, attempt: Attempt) -> Grant | Denied:
+        """Returns once Redis has decided, or we by ourselves if Redis can't be had."""
+        claim = Claim(attempt, asyncio.get_running_loop().create_future())
+        if self.up:
+            self._batch.claims.append(claim)
+            self._wake.set()
+        else:
+            self._decide_alone(claim)
+        try:
+            return await claim.decided
+        except asyncio.CancelledError:
+            # The grant may have come in the same moment.
+            if not claim.decided.cancelled():
+                self.end(Grant(claim.number, attempt), login_failed=False)
+            raise
+
+    def end(self, grant: Grant, *, login_failed: bool) -> None:
+        """Notes that the attempt ended."""
+        own = self._ledger.end(grant.number, self._clock.monotonic(), login_failed=login_failed)
+        if own is not None:
+            self._batch.ended.append(own)
+            self._wake.set()
+
+    def hold(self, key: str, pause: Pause | None) -> None:
+        """Notes a pause, or its end."""
+        now = self._clock.monotonic()
+        self._ledger.hold(key, pause, now)
+        self._batch.held[key] = pause, now
+        self._wake.set()
+
+    def keep(self, snapshot: Snapshot) -> None:
+        """Notes a reading by its age: that is the same on the server's clock."""
+        age = max(0.0, self._clock.time() - snapshot.read_at)
+        taken = self._clock.monotonic() - age if snapshot.read_at else None
+        self._batch.kept[snapshot.link.key] = snapshot, taken
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Writes what is left, if Redis can be had, and lets go of it."""
+        await self._news.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING), self._writing:
+                if self.up:
+                    await self._flush()
+        self.up = False
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+        self._put_back(Batch())
+        if self._batch:
+            log.warning("storage_not_written", storage=str(self._address), readings=len(self._batch.kept))
+        await self._wire.close()
+
+    # --- one round trip after another ---------------------------------------------------------------------
+
+    async def _run_batches(self) -> None:
+        while True:
+            while not self.up:
+                await self._return()
+            await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(0)  # what is asked for in the same moment goes along
+            async with self._writing:
+                await self._flush()
+
+    async def _flush(self) -> None:
+        """Sends what there is; if that fails once more, anew: the old connection may have idled out."""
+        batch, self._batch = self._batch, Batch()
+        try:
+            try:
+                await self._deliver(batch)
+            except LostError:
+                await self._enter()
+                await self._deliver(batch)
+        except BaseException as error:
+            self._lose(error)
+            self._put_back(batch)
+            if not isinstance(error, Exception):
+                raise
+
+    async def _deliver(self, batch: Batch) -> None:
+        if self._suspected:
+            await self._enter()
+        now = self._clock.monotonic()
+        owns = self._begin(batch, now)
+        try:
+            claims = [self._script.claim(own.number, own.attempt) for own in owns]
+            answers = await self._wire.send([*batch.writes(self._script, now), *claims])
+            decisions = [answer(told) for told in answers[len(answers) - len(owns) :]]
+        except BaseException:
+            for own in owns:
+                self._ledger.forget(own)
+            raise
+        for claim, own, denied in zip(batch.claims, owns, decisions, strict=True):
+            self._decided(claim, own, denied)
+
+    def _begin(self, batch: Batch, now: float) -> list[Own]:
+        """Leaves those claims in the batch that Redis is to decide."""
+        owns, claims, batch.claims = [], batch.claims, []
+        for claim in claims:
+            careful = now < self._careful_until
+            denied = self._ledger.decide(claim.attempt, now) if careful else None
+            if denied is not None:
+                claim.decide(denied)
+            elif not claim.decided.cancelled():
+                batch.claims.append(claim)
+                owns.append(self._ledger.begin(claim.number, claim.attempt, now))
+        return owns
+
+    def _decided(self, claim: Claim, own: Own, denied: Denied | None) -> None:
+        if denied is not None:
+            self._ledger.forget(own)
+            if denied.pause is not None:
+                key = own.attempt.host if denied.scope is Scope.HOST else own.attempt.secret
+                self._ledger.hold(key, denied.pause, self._clock.monotonic())
+        self._tell(claim, denied)
+
+    def _tell(self, claim: Claim, denied: Denied | None) -> None:
+        unused = claim.decide(denied)
+        if unused is not None:
+            self.end(unused, login_failed=False)
+
+    def _decide_alone(self, claim: Claim) -> None:
+        now = self._clock.monotonic()
+        denied = self._ledger.decide(claim.attempt, now)
+        if denied is None:
+            self._ledger.begin(claim.number, claim.attempt, now)
+        self._tell(claim, denied)
+
+    def _put_back(self, batch: Batch) -> None:
+        self._batch.older(batch)
+        for claim in (*batch.claims, *self._batch.claims):
+            self._decide_alone(claim)
+        self._batch.claims.clear()
+
+    # --- losing and finding Redis -------------------------------------------------------------------------
+
+    def _suspect(self) -> None:
+        """The other connection broke: see whether this one stands."""
+        self._suspected = True
+        self._wake.set()
+
+    def _lose(self, error: BaseException) -> None:
+        """From now on alone, beginning with a wait: we don't know what others sent just now."""
+        self.up = False
+        self._lost_at = self._clock.monotonic()
+        self._ledger.quiet_until = max(self._doubt_until, self._lost_at + SPAN)
+        reason = str(error) or type(error).__name__
+        bug = isinstance(error, Exception) and not isinstance(error, LostError)
+        log.error(
+            "storage_failed", storage=str(self._address), reason=reason, exc_info=error if bug else None
+        )
+
+    async def _return(self) -> None:
+        tries = 0
+        while not self.up:
+            await asyncio.sleep(doubled(FIRST_RETURN, tries, LAST_RETURN) * self._random.uniform(0.5, 1))
+            tries += 1
+            try:
+                await self._enter()
+            except LostError:
+                log.debug("storage_not_back", storage=str(self._address))
+            except Exception:
+                log.exception("storage_crashed")
+        self._wake.set()
+        log.warning("storage_works_again", storage=str(self._address))
+
+    async def _enter(self) -> None:
+        """Connects, and tells Redis what it may not know."""
+        server = await self._wire.start()
+        now = self._clock.monotonic()
+        intact = self._intact(server)
+        if not intact:
+            self._doubt(server, now)
+        down = 0.0 if self._lost_at is None else now - self._lost_at
+        if not intact or down >= SPAN:
+            # Others may still be on their own: for a window, our share is what we would take alone.
+            self._careful_until = now + SPAN
+        if not intact or self._lost_at is not None:
+            # What ends from here on is told afterwards.
+            self._batch.ended.clear()
+            await self._wire.send(list(replay(self._script, self._ledger, now, pauses=not intact)))
+        self._run, self._lost_at, self._suspected, self.up = server.run, None, False, True
+        self._ledger.quiet_until = self._doubt_until
+
+    def _intact(self, server: Server) -> bool:
+        """Whether the server must still know all it was ever told, within the last minute."""
+        return server.uptime >= SPAN if self._run is None else server.run == self._run
+
+    def _doubt(self, server: Server, now: float) -> None:
+        """Nothing leaves before what was forgotten counts no longer."""
+        if self._run is None:
+            self._doubt_until = now + SPAN - server.uptime
+        else:
+            self._doubt_until = (now if self._lost_at is None else self._lost_at) + SPAN

@@ -1,0 +1,77 @@
+"""Real Redis servers, that tests start, stop and look into."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import redis
+from pydantic import SecretStr
+
+from tests.processes import PATIENCE, free_port, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NEEDED = pytest.mark.skipif(
+    shutil.which("redis-server") is None and "CI" not in os.environ,
+    reason="redis-server is missing: apt-get install redis-server",
+)
+
+
+class Server:
+    """A server that keeps nothing on disk; ``look`` is a client to look into it with."""
+
+    def __init__(self, folder: Path, *arguments: str, tls: dict[str, Any] | None = None) -> None:
+        self.port = free_port()
+        self._folder = folder
+        self._arguments = ["--tls-port" if tls else "--port", str(self.port), *arguments]
+        password = arguments[arguments.index("--requirepass") + 1] if "--requirepass" in arguments else None
+        self.look: Any = redis.Redis("127.0.0.1", self.port, password=password, **tls or {})
+        self.start()
+
+    def start(self) -> None:
+        command = ["redis-server", "--save", "", "--dir", str(self._folder), *self._arguments]
+        with (self._folder / "redis.log").open("a") as output:
+            self.process = subprocess.Popen(command, stdout=output, stderr=output)
+        until(self._answers, "a Redis server")
+
+    def _answers(self) -> bool:
+        try:
+            return bool(self.look.ping())
+        except redis.exceptions.ConnectionError:
+            return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+    def freeze(self) -> None:
+        """It stays connected, and answers no more."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        self.look.close()
+        self.kill()
+
+    @property
+    def url(self) -> SecretStr:
+        return SecretStr(f"redis://127.0.0.1:{self.port}/0")
+
+
+@contextmanager
+def redis_server(folder: Path, *arguments: str, tls: dict[str, Any] | None = None) -> Iterator[Server]:
+    server = Server(folder, *arguments, tls=tls)
+    try:
+        yield server
+    finally:
+        server.stop()
