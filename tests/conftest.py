@@ -15,6 +15,11 @@ settings.register_profile("ci", derandomize=True)
 settings.load_profile("ci" if "CI" in os.environ else "default")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that wait for minutes begin first: the others are done meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
+
+
 @pytest.fixture(autouse=True)
 def _quiet_logs() -> None:
     """Events go nowhere, as the exporter configures them; a test that looks at them captures them."""

@@ -496,7 +496,7 @@ def test_an_unknown_host_is_unreachable(method: str) -> None:
 
 @BOTH
 def test_a_connection_that_takes_too_long_was_never_made(method: str) -> None:
-    connector = lambda: aiohttp.TCPConnector(resolver=Resolver(never))  # noqa: E731
+    connector = lambda: aiohttp.TCPConnector(resolver=Resolver(never))  # noqa: E731 - one line says it best
     error = unconnected("http://example.invalid", connector, method=method, timeout=1.0)
     assert (type(error), str(error)) == (UnreachableError, "no connection within 0.5 s")
     assert not error.sent
@@ -717,7 +717,7 @@ def test_no_failed_name_brings_a_secret_out(
     method: str, find: Callable[[], Awaitable[list[ResolveResult]]], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    connector = lambda: aiohttp.TCPConnector(resolver=Resolver(find))  # noqa: E731
+    connector = lambda: aiohttp.TCPConnector(resolver=Resolver(find))  # noqa: E731 - one line says it best
     error = unconnected(
         "http://example.invalid", connector, method=method, credentials=SIGNED["login"], timeout=0.05
     )

@@ -7,6 +7,8 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from exporter.simulator import Settings, numbered_links
 from tests.processes import exporter, get
 from tests.providers import provider
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 WINDOW_AND_MORE = 70.0
 
 
+@pytest.mark.minutes
 def test_no_limit_breaks_over_more_than_a_minute_of_faults_and_reloads(tmp_path: Path) -> None:
     """Impatient links, all the concurrency there is, every tenth request going wrong, and a reload."""
     links = numbered_links(300)

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(
-    not shutil.which("redis-server") and "CI" not in os.environ,
-    reason="needs Debian's package: apt-get install redis-server",
-)
+pytestmark = [
+    pytest.mark.minutes,
+    pytest.mark.skipif(
+        not shutil.which("redis-server") and "CI" not in os.environ,
+        reason="needs Debian's package: apt-get install redis-server",
+    ),
+]
 
 LINKS = numbered_links(40)
 INTERVAL = 21.0

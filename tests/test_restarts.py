@@ -9,6 +9,8 @@ import time
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from exporter.simulator import Settings, numbered_links
 from tests.processes import exporter, get, until
 from tests.providers import provider
@@ -34,6 +36,7 @@ def figures(url: str) -> dict[str, str]:
     return dict(re.findall(r"^(smsc_link_clicks_\S+) (\S+)$", text, re.MULTILINE))
 
 
+@pytest.mark.minutes
 def test_twenty_kills_break_no_limit_and_lose_no_reading(tmp_path: Path) -> None:
     random = Random(1)
     with provider(Settings(links=LINKS, latency="0.02-0.6")) as (simulated, url):

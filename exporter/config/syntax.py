@@ -57,7 +57,7 @@ def make_loader(base: Any) -> Any:
     """A loader on ``base``'s parser, composing in Python so that nesting has an end."""
     bases = (base,) if issubclass(base, Composer) else (Composer, base)
 
-    class Loader(*bases):  # type: ignore[misc]
+    class Loader(*bases):  # type: ignore[misc]  # which base it is, is known at run time
         def __init__(self, stream: str) -> None:
             base.__init__(self, stream)
             Composer.__init__(self)

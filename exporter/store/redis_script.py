@@ -299,9 +299,8 @@ class Script:
         age = (now - int(at)) / 1000
         # A reading from the server's future: its clock was set back since, by nobody knows how much.
         read_at = wall - age if int(at) and age >= 0 else 0.0
-        account, name = json.loads(field)
-        kind, which = json.loads(target)
-        return Kept(account, name, (kind, which), Reading(*json.loads(reading)), read_at, int(total))
+        (account, name), (kind, which), figures = json.loads(f"[{field},{target},{reading}]")
+        return Kept(account, name, (kind, which), Reading(*figures), read_at, int(total))
 
 
 def answer(told: list[Any]) -> Denied | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -80,6 +80,10 @@ def _client(address: Address, **more: Any) -> Redis:
         decode_responses=True,
         encoding_errors="replace",
     )
+
+
+def _silent() -> NoReturn:
+    raise LostError("the subscription fell silent")
 
 
 class Wire:
@@ -165,15 +169,13 @@ class Wire:
                     elif message["type"] == "message":
                         yield message["data"]
 
-    async def _next(self, pubsub: PubSub) -> dict[str, Any]:
+    async def _next(self, pubsub: PubSub) -> Any:
         """The next message; where none comes for a while, one is asked for."""
-        message = await pubsub.get_message(timeout=self._silence)
-        if message is None:
-            await pubsub.ping()
-            message = await pubsub.get_message(timeout=self._silence)
-        if message is None:
-            raise LostError("the subscription fell silent")
-        return dict(message)
+        return await pubsub.get_message(timeout=self._silence) or await self._asked_for(pubsub)
+
+    async def _asked_for(self, pubsub: PubSub) -> Any:
+        await pubsub.ping()
+        return await pubsub.get_message(timeout=self._silence) or _silent()
 
     async def close(self) -> None:
         """Lets go of all connections."""

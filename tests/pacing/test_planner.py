@@ -439,18 +439,13 @@ def test_a_request_given_up_may_reach_the_provider_a_minute_later() -> None:
     assert sent[2] - sent[0] >= 61
 
 
-def test_a_late_request_is_not_followed_by_the_next_at_once() -> None:
+def test_a_link_is_not_asked_again_before_half_an_interval_is_over() -> None:
     player = Player(make_account(links=(make_link(refresh_interval=60.0),)))
-    first = player.send()
-    player.now += 55
-    player.planner.finish(first, player.now, None)
-    assert player.poll().sent_at - first.sent_at == pytest.approx(60)
-    second = player.send()
-    player.planner.finish(second, player.now, None)
-    player.now += 59
-    player.send()
-    late = player.now
-    assert late - second.sent_at >= 59
+    first = player.poll(seconds=0.0)
+    assert player.planner.next(player.now) == pytest.approx(first.sent_at + 60)
+    player.now += 60 + 35
+    player.poll(seconds=0.0)
+    assert player.planner.next(player.now) == pytest.approx(first.sent_at + 180)
 
 
 # --- mirrors ----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ GOOD = Scene().text(id=SPRING.id)
 
 
 def play_fault(steps: Steps, faults: str, **settings: float) -> None:
-    play(steps, Settings(links=LINKS, faults=faults, **settings))  # type: ignore[arg-type]
+    play(steps, Settings(links=LINKS, faults=faults, **settings))  # type: ignore[arg-type]  # settings by name
 
 
 async def nothing_in_flight(provider: Provider) -> None:

@@ -38,7 +38,7 @@ def test_latency_is_seconds_or_milliseconds_or_a_range(text: str, seconds: tuple
 )
 def test_a_setting_written_wrongly_is_refused_with_advice(setting: str, value: object, advice: str) -> None:
     with pytest.raises(ValueError, match=re.escape(advice)):
-        Settings(**{setting: value})  # type: ignore[arg-type]
+        Settings(**{setting: value})  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_options_become_settings() -> None:
@@ -67,7 +67,7 @@ def test_without_options_it_is_the_demo() -> None:
 )
 def test_an_option_written_wrongly_is_refused_with_advice(options: dict[str, object], advice: str) -> None:
     with pytest.raises(ValueError, match=re.escape(advice)):
-        Settings.from_options(**options)  # type: ignore[arg-type]
+        Settings.from_options(**options)  # type: ignore[arg-type]  # wrong on purpose
 
 
 def test_settings_show_no_passwords() -> None:

@@ -109,13 +109,14 @@ class RedisPlace(Place):
 
 
 def scenario(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Runs a test that is a coroutine, then closes the backends that its place opened."""
+    """Runs a test that is a coroutine, then closes the backends that its places opened."""
 
     async def run(named: dict[str, Any]) -> None:
         try:
             await test(**named)
         finally:
-            for backend in named["place"].opened if "place" in named else ():
+            places = [value for value in named.values() if isinstance(value, Place)]
+            for backend in [backend for place in places for backend in place.opened]:
                 await backend.close()
 
     @functools.wraps(test)

@@ -20,6 +20,7 @@ from exporter.store.backend import Grant, Kept, Pause, Scope
 from exporter.store.redis import PREFIX, RedisBackend
 from exporter.store.redis_local import RETRY
 from exporter.store.redis_script import KEEP
+from exporter.store.redis_url import parse
 from exporter.store.redis_wire import CHUNK, LostError, Wire
 from tests.factories import make_reading
 from tests.processes import PATIENCE, free_port
@@ -60,6 +61,11 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture
+def own_place(own_server: Server) -> RedisPlace:
+    return RedisPlace(own_server)
+
+
 async def until(ready: Callable[[], Any]) -> None:
     """Waits for what comes about by itself."""
     async with asyncio.timeout(PATIENCE):
@@ -87,6 +93,7 @@ async def test_a_poll_costs_two_round_trips(server: Server, place: RedisPlace) -
     grant = await granted(backend, attempt())
     assert (reads(server) - trips, calls(server) - scripts) == (1 + 1 + 1, 1)
     backend.end(grant, login_failed=False)
+    backend.end(grant, login_failed=False)  # once is enough
     backend.keep(snapshot(read_at=place.clock.time()))
     backend.hold(HOST, None)
     await until(lambda: calls(server) == scripts + 4)
@@ -334,41 +341,43 @@ async def test_a_claim_given_up_just_when_it_is_granted(server: Server, place: R
 
 
 @scenario
-async def test_without_redis_each_goes_on_by_itself(own_server: Server) -> None:
-    place = RedisPlace(own_server)
+async def test_without_redis_each_goes_on_by_itself(own_server: Server, own_place: RedisPlace) -> None:
     told: list[Kept] = []
-    first, second = await place.open(), await place.open(told.append)
+    first, second = await own_place.open(), await own_place.open(told.append)
     await settled(first)
     with capture_logs() as events:
         own_server.kill()
         assert (await denied(first, attempt())).seconds <= RETRY
         await until(lambda: not second.up)
-        assert [event["event"] for event in events] == ["storage_failed"] * 2
-        place.clock.advance(SPAN)
+        assert [event["event"] for event in events if event["log_level"] == "error"] == ["storage_failed"] * 2
+        own_place.clock.advance(SPAN)
         grant = await granted(first, attempt())
         first.end(grant, login_failed=False)
         first.hold("smsc.kz", Pause(State.BLOCKED, 1800, 1))
-        first.keep(snapshot(5, read_at=place.clock.time()))
-        place.clock.advance(1)
+        first.keep(snapshot(5, read_at=own_place.clock.time()))
+        own_place.clock.advance(1)
         assert (await denied(first, attempt())).scope is Scope.LINK
         assert (await denied(first, attempt(host="smsc.kz"))).pause
         await granted(second, attempt(proven=False))
+        await until(lambda: "storage_not_back" in {event["event"] for event in events})
         own_server.start()
         await until(lambda: first.up and second.up and told)
     assert [kept.reading.all_time for kept in told] == [5]
-    assert {event["event"] for event in events} == {"storage_failed", "storage_works_again"}
+    loud = {event["event"] for event in events if event["log_level"] != "debug"}
+    assert loud == {"storage_failed", "storage_works_again"}
     await settled(first)
     # A third one finds what both have sent meanwhile, and what they had been told.
-    third = await place.open()
+    third = await own_place.open()
     assert (await denied(third, attempt(apart=59))).scope is Scope.LINK
     assert (await denied(third, attempt(host="smsc.kz"))).pause
     assert own_server.look.zcard(f"{PREFIX}failed:{HOST}") == 1
 
 
 @scenario
-async def test_three_exporters_never_breach_the_limit_whatever_becomes_of_redis(own_server: Server) -> None:
-    place = RedisPlace(own_server)
-    backends = [await place.open() for _ in range(3)]
+async def test_three_exporters_never_breach_the_limit_whatever_becomes_of_redis(
+    own_server: Server, own_place: RedisPlace
+) -> None:
+    backends = [await own_place.open() for _ in range(3)]
     sent: list[float] = []
     for second in range(600):
         if second in {100, 300, 480}:
@@ -383,16 +392,16 @@ async def test_three_exporters_never_breach_the_limit_whatever_becomes_of_redis(
                 await until(partial(getattr, backend, "up"))
             answer = await backend.claim(attempt(apart=21 if second % 2 else 0))
             if isinstance(answer, Grant):
-                sent.append(place.clock.elapsed)
+                sent.append(own_place.clock.elapsed)
                 backend.end(answer, login_failed=False)
         for backend in backends:
             await settled(backend)
-        place.clock.advance(1)
+        own_place.clock.advance(1)
     windows = [later - first for first, later in zip(sent, sent[3:], strict=False)]
     assert min(windows) >= SPAN - 2
     assert len(sent) > 15
     phases = [range(100), range(161, 200), range(262, 300), range(361, 480), range(541, 600)]
-    start = place.clock.elapsed - 600
+    start = own_place.clock.elapsed - 600
     assert all(any(at - start in phase for at in sent) for phase in phases)
 
 
@@ -412,9 +421,8 @@ async def test_a_broken_connection_is_not_the_loss_of_redis(server: Server, plac
 
 
 @scenario
-async def test_a_server_that_does_not_answer(own_server: Server) -> None:
-    place = RedisPlace(own_server)
-    backend = await place.open()
+async def test_a_server_that_does_not_answer(own_server: Server, own_place: RedisPlace) -> None:
+    backend = await own_place.open()
     own_server.freeze()
     assert (await denied(backend, attempt())).seconds <= RETRY
     assert not backend.up
@@ -425,8 +433,7 @@ async def test_a_server_that_does_not_answer(own_server: Server) -> None:
 
 @scenario
 async def test_a_subscription_that_falls_silent(own_server: Server) -> None:
-    backend = RedisBackend(own_server.url, VirtualClock())
-    wire = Wire(backend._address, silence=0.05)
+    wire = Wire(parse(own_server.url), silence=0.05)
     messages = wire.listen("channel")
     assert await anext(messages) is None
     waiting = asyncio.create_task(anext(messages))
@@ -438,16 +445,14 @@ async def test_a_subscription_that_falls_silent(own_server: Server) -> None:
         await anext(messages)
     own_server.thaw()
     await wire.close()
-    await backend.close()
 
 
 @scenario
-async def test_a_full_server_is_as_good_as_none(own_server: Server) -> None:
-    place = RedisPlace(own_server)
-    backend = await place.open()
+async def test_a_full_server_is_as_good_as_none(own_server: Server, own_place: RedisPlace) -> None:
+    backend = await own_place.open()
     with capture_logs() as events:
         own_server.look.config_set("maxmemory", 1)
-        backend.keep(snapshot(read_at=place.clock.time()))
+        backend.keep(snapshot(read_at=own_place.clock.time()))
         await until(lambda: not backend.up)
     assert "maxmemory" in events[0]["reason"]
     own_server.look.config_set("maxmemory", 0)
@@ -455,9 +460,10 @@ async def test_a_full_server_is_as_good_as_none(own_server: Server) -> None:
 
 
 @scenario
-async def test_failed_logins_and_pauses_outlive_the_memory_of_redis(own_server: Server) -> None:
-    place = RedisPlace(own_server)
-    first, second = await place.open(), await place.open()
+async def test_failed_logins_and_pauses_outlive_the_memory_of_redis(
+    own_server: Server, own_place: RedisPlace
+) -> None:
+    first, second = await own_place.open(), await own_place.open()
     await asked(first, times=FAILED_LOGINS, proven=False, login_failed=True)
     first.hold("smsc.kz", Pause(State.BLOCKED, 1800, 2))
     first.hold("smsc.ua", Pause(State.BLOCKED, 1800, 2))
@@ -465,34 +471,33 @@ async def test_failed_logins_and_pauses_outlive_the_memory_of_redis(own_server: 
     await settled(first)
     assert held(await denied(second, attempt(host="smsc.kz")), State.BLOCKED, 1800, 2)
     # The one who was told goes on, and the one who told is gone.
-    await place.close(first)
+    await own_place.close(first)
     own_server.kill()
     await denied(second, attempt())
-    place.clock.advance(SPAN)
+    own_place.clock.advance(SPAN)
     assert (await denied(second, attempt(proven=False))).seconds > 1000
     own_server.start()
     await until(lambda: second.up)
-    third = await place.open()
+    third = await own_place.open()
     assert (await denied(third, attempt(proven=False))).scope is Scope.HOST
     assert held(await denied(third, attempt(host="smsc.kz")), State.BLOCKED, 1739, 2)
 
 
 @scenario
-async def test_a_start_without_redis(own_server: Server) -> None:
-    place = RedisPlace(own_server)
-    first = await place.open()
-    first.keep(snapshot(4, read_at=place.clock.time()))
-    await place.close(first)
+async def test_a_start_without_redis(own_server: Server, own_place: RedisPlace) -> None:
+    first = await own_place.open()
+    first.keep(snapshot(4, read_at=own_place.clock.time()))
+    await own_place.close(first)
     own_server.freeze()
     told: list[Kept] = []
-    backend = RedisBackend(own_server.url, place.own_clock, ahead=place.ahead)
-    place.opened.append(backend)
+    backend = RedisBackend(own_server.url, own_place.own_clock, ahead=own_place.ahead)
+    own_place.opened.append(backend)
     with capture_logs() as events:
         assert list(await backend.open(told.append)) == []
     assert events[0]["event"] == "storage_failed"
     assert not backend.up
     assert (await denied(backend, attempt())).scope is Scope.HOST
-    place.clock.advance(SPAN)
+    own_place.clock.advance(SPAN)
     await granted(backend, attempt())
     own_server.thaw()
     await until(lambda: backend.up and told)
@@ -515,16 +520,15 @@ async def test_a_server_that_has_just_begun_may_have_forgotten(server: Server, o
 
 
 @scenario
-async def test_closing_while_redis_is_lost(own_server: Server) -> None:
-    place = RedisPlace(own_server)
-    first, second, third = [await place.open() for _ in range(3)]
+async def test_closing_while_redis_is_lost(own_server: Server, own_place: RedisPlace) -> None:
+    first, second, third = [await own_place.open() for _ in range(3)]
     own_server.freeze()
     claims = [asyncio.create_task(first.claim(attempt(n))) for n in range(2)]
     await asyncio.sleep(0)
     claims.append(asyncio.create_task(third.claim(attempt(3))))
-    second.keep(snapshot(read_at=place.clock.time()))
+    second.keep(snapshot(read_at=own_place.clock.time()))
     with capture_logs() as events:
-        await asyncio.gather(*(place.close(backend) for backend in (first, second, third)))
+        await asyncio.gather(*(own_place.close(backend) for backend in (first, second, third)))
     assert not any(isinstance(answer, Grant) for answer in await asyncio.gather(*claims))
     assert "storage_not_written" in {event["event"] for event in events}
     own_server.thaw()
