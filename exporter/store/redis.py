@@ -92,6 +92,8 @@ class RedisBackend:
                 await self._wire.close()
                 raise StorageError(f"storage.url: {self._address} refuses us: {lost}") from None
             self._lose(lost)
+            # What the process before us sent by itself, Redis will not know either.
+            self._doubt_until = self._ledger.quiet_until
         self._work = asyncio.create_task(self._run_batches())
         return await self._news.follow(changed)
 
@@ -195,7 +197,7 @@ class RedisBackend:
         """Leaves those claims in the batch that Redis is to decide."""
         owns, claims, batch.claims = [], batch.claims, []
         for claim in claims:
-            careful = now < self._careful_until
+            careful = now < max(self._careful_until, self._doubt_until)
             denied = self._ledger.decide(claim.attempt, now) if careful else None
             if denied is not None:
                 claim.decide(denied)
@@ -287,6 +289,7 @@ class RedisBackend:
     def _doubt(self, server: Server, now: float) -> None:
         """Nothing leaves before what was forgotten counts no longer."""
         if self._run is None:
-            self._doubt_until = now + SPAN - server.uptime
+            until = now + SPAN - server.uptime
         else:
-            self._doubt_until = (now if self._lost_at is None else self._lost_at) + SPAN
+            until = (now if self._lost_at is None else self._lost_at) + SPAN
+        self._doubt_until = max(self._doubt_until, until)

@@ -504,6 +504,22 @@ async def test_a_start_without_redis(own_server: Server, own_place: RedisPlace) 
     assert told[0].reading.all_time == 4
 
 
+@scenario
+async def test_a_start_without_redis_waits_even_if_redis_is_soon_back(server: Server) -> None:
+    clock = VirtualClock()
+    async with Proxy(server.port) as proxy:
+        proxy.old, proxy.lost = True, 1
+        backend = RedisBackend(proxy.url, clock)
+        await backend.open(lambda kept: None)
+        assert not backend.up
+        await until(lambda: backend.up)
+        # The process before this one may have gone on by itself, until just now.
+        await denied(backend, attempt())
+        clock.advance(SPAN)
+        await granted(backend, attempt())
+        await backend.close()
+
+
 @pytest.mark.parametrize("old", [False, True])
 @scenario
 async def test_a_server_that_has_just_begun_may_have_forgotten(server: Server, old: bool) -> None:
