@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter import cli
+from exporter.cli import flags
 from exporter.config import load
 from exporter.config.schema import SECTIONS
 from exporter.errors import Outcome
@@ -41,12 +41,12 @@ def _metrics() -> set[str]:
     return ours | {family.name for family in FAMILIES}
 
 
-@pytest.mark.parametrize("flag", sorted(set(_flags(cli._parser()))))
+@pytest.mark.parametrize("flag", sorted(set(_flags(flags.parser()))))
 def test_every_flag_is_told(flag: str) -> None:
     assert f"`{flag}" in DOCS
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS)
+@pytest.mark.parametrize("command", flags.COMMANDS)
 def test_every_command_is_told(command: str) -> None:
     assert f"smsc-exporter {command}" in DOCS
 

@@ -1,21 +1,17 @@
-"""What the exporter answers over HTTP. Nothing here waits for the provider or the storage."""
+"""Scrapes: the metrics, in the format and coding that the reader asks for."""
 
 from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 from isal import igzip
 from prometheus_client.exposition import choose_encoder
 
-from exporter import __version__
-
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Callable, Collection
 
     from prometheus_client import CollectorRegistry
     from prometheus_client.registry import Collector
@@ -24,14 +20,6 @@ if TYPE_CHECKING:
 
 GZIP_LEVEL = 1
 """isal's level: the lines are so alike that more effort saves little."""
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """``alive`` and ``ready`` give None when all is well, or the reason why not."""
-
-    alive: Callable[[], str | None]
-    ready: Callable[[], str | None]
 
 
 class Scrape:
@@ -84,55 +72,3 @@ def accepts_gzip(accept_encoding: str) -> bool:
         weight = parameters.replace(" ", "").removeprefix("q=")
         weights[coding.strip()] = weight.strip("0.") != "" or not weight
     return weights.get("gzip", weights.get("*", False))
-
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>smsc-exporter</title>
-<style>body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem; color-scheme: light dark; }}</style>
-</head>
-<body>
-<h1>smsc-exporter</h1>
-<p>Clicks on SMS Centre short links, for Prometheus. Version {version}.</p>
-<ul>
-<li><a href="{metrics}">Metrics</a></li>
-<li><a href="/-/healthy">Healthy</a></li>
-<li><a href="/-/ready">Ready</a></li>
-</ul>
-</body>
-</html>
-"""
-
-
-def make_app(scrape: Scrape, health: Health, telemetry_path: str) -> web.Application:
-    """The web application: the metrics at ``telemetry_path``, health, readiness and the landing page."""
-    page = _PAGE.format(version=escape(__version__), metrics=escape(telemetry_path))
-
-    async def landing(request: web.Request) -> web.Response:
-        return web.Response(text=page, content_type="text/html")
-
-    app = web.Application()
-    app.router.add_get(telemetry_path, scrape.handle)
-    app.router.add_get("/-/healthy", _check(health.alive, "healthy"))
-    app.router.add_get("/-/ready", _check(health.ready, "ready"))
-    if telemetry_path != "/":
-        app.router.add_get("/", landing)
-    app.on_response_prepare.append(_hide_server)
-    return app
-
-
-def _check(reason: Callable[[], str | None], word: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(request: web.Request) -> web.Response:
-        why_not = reason()
-        status = 200 if why_not is None else 503
-        return web.Response(text=f"{why_not or word}\n", status=status)
-
-    return handle
-
-
-async def _hide_server(request: web.Request, response: web.StreamResponse) -> None:
-    """Which Python and aiohttp run here is nobody's business."""
-    response.headers[hdrs.SERVER] = "smsc-exporter"

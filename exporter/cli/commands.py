@@ -1,0 +1,107 @@
+"""What each command does. Each gets its parsed flags and returns the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+from exporter import app, config, logs, simulator
+from exporter.demo import demo
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Coroutine
+
+
+def serve(options: argparse.Namespace) -> int:
+    """The exporter, until it is told to stop."""
+    load = partial(config.load, options.config_file, os.environ)
+    loaded = load()
+    _configure_logs(options)
+    return _run(app.serve(_web_options(options), loaded, load, lambda urls: None))
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """The exporter with the simulator, until it is told to stop."""
+    _configure_logs(options)
+    return _run(_run_demo(_web_options(options)))
+
+
+def _run(main: Coroutine[None, None, None]) -> int:
+    """Runs ``main`` to its end, and then ends, whatever a thread may still be waiting for."""
+    workers = app.Workers()
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_default_executor(workers)
+        await main
+
+    asyncio.run(run())
+    if workers.stuck():
+        # Everything is written and closed. Python itself would wait for the threads.
+        sys.stdout.flush()
+        os._exit(0)
+    return 0
+
+
+async def _run_demo(options: app.Options) -> None:
+    async with demo() as (simulator_url, load):
+        await app.serve(options, load(), load, partial(_greet, options.telemetry_path, simulator_url))
+
+
+def _greet(telemetry_path: str, simulator_url: str, urls: list[str]) -> None:
+    lines = [
+        f"  {url}{telemetry_path}  the metrics (first figures within seconds)\n  {url}/  the landing page"
+        for url in urls
+    ]
+    print(
+        "Open",
+        *lines,
+        f"  {simulator_url}/audit  what the simulated provider saw",
+        "Stop with Ctrl-C.",
+        sep="\n",
+        flush=True,
+    )
+
+
+def check(options: argparse.Namespace) -> int:
+    """Reads the configuration. Raises ``ConfigError`` with every fault in it."""
+    loaded = config.load(options.config_file, os.environ)
+    for warning in loaded.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    links = sum(len(account.links) for account in loaded.accounts)
+    print(f"{options.config_file}: no faults; accounts: {len(loaded.accounts)}, links: {links}")
+    return 0
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """The simulator, until it is told to stop."""
+    try:
+        settings = simulator.Settings.from_options(
+            links=options.links, latency=options.latency, faults=options.fault, seed=options.seed
+        )
+    except ValueError as error:
+        options.usage_error(str(error))
+    asyncio.run(_run_simulator(simulator.Provider(settings), *options.listen_address))
+    return 0
+
+
+async def _run_simulator(provider: simulator.Provider, host: str, port: int) -> None:
+    signals = app.Signals()
+    async with simulator.serving(provider, host, port) as url:
+        print(f"Simulating the provider on {url} (login demo, password demo). Stop with Ctrl-C.", flush=True)
+        await signals.until_stopped(_ignore_hangup)
+
+
+async def _ignore_hangup() -> None:
+    """The simulator has nothing to reload."""
+
+
+def _web_options(options: argparse.Namespace) -> app.Options:
+    return app.Options(tuple(options.listen_addresses or [("", 10145)]), options.telemetry_path)
+
+
+def _configure_logs(options: argparse.Namespace) -> None:
+    logs.configure(options.log_level, options.log_format)

@@ -1,0 +1,125 @@
+"""The flags, as Prometheus' own programs write them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import TYPE_CHECKING
+
+from exporter import __version__, listen, logs
+from exporter.cli import commands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMMANDS = {
+    "serve": "run the exporter (the default)",
+    "demo": "run it against the built-in simulator, without credentials",
+    "check": "read the configuration and print every fault in it",
+    "simulate": "run the simulator alone",
+}
+RUN: dict[str, Callable[[argparse.Namespace], int]] = {
+    "serve": commands.serve,
+    "demo": commands.run_demo,
+    "check": commands.check,
+    "simulate": commands.simulate,
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; each command's ``run`` and ``usage_error`` are among the parsed flags."""
+    whole = argparse.ArgumentParser(
+        prog="smsc-exporter",
+        description="Prometheus exporter for SMS Centre's short-link clicks.",
+        allow_abbrev=False,
+    )
+    whole.add_argument("--version", action="version", version=f"smsc-exporter {__version__}")
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
+    add = {
+        name: commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        for name, text in COMMANDS.items()
+    }
+    for name, run in RUN.items():
+        add[name].set_defaults(run=run, usage_error=add[name].error)
+    for name in ("serve", "check"):
+        _add_config_flag(add[name])
+    for name in ("serve", "demo"):
+        _add_web_flags(add[name])
+        _add_log_flags(add[name])
+    _add_simulator_flags(add["simulate"])
+    return whole
+
+
+def _add_config_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config.file",
+        dest="config_file",
+        default="config.yaml",
+        metavar="FILE",
+        help="default: %(default)s",
+    )
+
+
+def _add_web_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--web.listen-address",
+        dest="listen_addresses",
+        action="append",
+        type=_address,
+        metavar="HOST:PORT",
+        help="may be given several times; :0 picks a port and logs it; default: :10145",
+    )
+    parser.add_argument(
+        "--web.telemetry-path",
+        dest="telemetry_path",
+        type=_path,
+        default="/metrics",
+        metavar="PATH",
+        help="default: %(default)s",
+    )
+
+
+def _add_log_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log.level", dest="log_level", choices=logs.LEVELS, default="info", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--log.format", dest="log_format", choices=logs.FORMATS, default="logfmt", help="default: %(default)s"
+    )
+
+
+def _add_simulator_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--listen-address",
+        type=_address,
+        default="127.0.0.1:10146",
+        metavar="HOST:PORT",
+        help="default: %(default)s",
+    )
+    parser.add_argument("--links", metavar="N", help="that many numbered links; default: the demo's dozen")
+    parser.add_argument("--latency", default="0", metavar="TIME", help="of each answer: 0.1, 50ms, 0.05-0.2")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="such as http_500:0.05 or error_3@145142",
+    )
+    parser.add_argument("--seed", default="1", metavar="N", help="of clicks and faults; default: %(default)s")
+
+
+def _address(text: str) -> tuple[str, int]:
+    try:
+        return listen.parse_address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _path(text: str) -> str:
+    if not re.fullmatch(r"/[\w./~-]*", text, re.ASCII):
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is not a path: write one that begins with /, such as /metrics'
+        )
+    if text.startswith("/-/"):
+        raise argparse.ArgumentTypeError(f'"{text}" begins as the exporter\'s own paths do: write another')
+    return text
