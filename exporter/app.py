@@ -7,6 +7,7 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -44,6 +45,7 @@ class Options:
 
     listen_addresses: tuple[tuple[str, int], ...] = (("", 10145),)
     telemetry_path: str = "/metrics"
+    enable_lifecycle: bool = False
 
 
 class Exporter:
@@ -53,6 +55,7 @@ class Exporter:
         self._clock = clock
         self._storage_url = storage_url
         self._stopping = False
+        self._reloading = asyncio.Lock()
         self.exposition = Exposition(clock)
         self.store = Store(backend_for(storage_url, clock), self.exposition.update)
         self.telemetry = Telemetry(lambda: self.poller.statuses(), lambda: self.store.backend.up)
@@ -70,27 +73,37 @@ class Exporter:
         for warning in config.warnings:
             log.warning("config_warning", warning=str(warning))
 
-    async def reload(self, load: Callable[[], Config]) -> None:
-        """Loads the configuration again; if it has faults, the old one stays."""
-        try:
-            config = await asyncio.to_thread(load)
-        except ConfigError as error:
-            self.telemetry.reloaded(None)
-            for fault in error.faults:
-                log.error("reload_failed", fault=str(fault))  # noqa: TRY400 - the fault says it all
-        except Exception:
-            self.telemetry.reloaded(None)
-            log.exception("reload_crashed")
-        else:
-            if config.storage_url != self._storage_url:
-                log.warning("storage_unchanged", reason="another storage takes effect at the next start")
-            self.apply(config)
-            log.info("reloaded", **_size(config))
+    async def reload(self, load: Callable[[], Config]) -> tuple[str, ...]:
+        """Loads the configuration again; if it has faults, the old one stays. Returns the faults.
 
-    def web_app(self, telemetry_path: str) -> aiohttp_web.Application:
+        Reloads that are asked for meanwhile begin when this one has ended, in order.
+        """
+        async with self._reloading:
+            try:
+                config = await asyncio.to_thread(load)
+                self.apply(config)
+            except ConfigError as error:
+                faults = tuple(str(fault) for fault in error.faults)
+                for fault in faults:
+                    log.error("reload_failed", fault=fault)  # noqa: TRY400 - the fault says it all
+            except Exception as error:
+                log.exception("reload_crashed")
+                faults = (f"the reload broke on a {type(error).__name__}: the log says more",)
+            else:
+                self._tell_reloaded(config)
+                return ()
+            self.telemetry.reloaded(None)
+            return faults
+
+    def _tell_reloaded(self, config: Config) -> None:
+        if config.storage_url != self._storage_url:
+            log.warning("storage_unchanged", reason="another storage takes effect at the next start")
+        log.info("reloaded", **_size(config))
+
+    def web_app(self, telemetry_path: str, lifecycle: web.Lifecycle) -> aiohttp_web.Application:
         """What is answered over HTTP."""
         health = web.Health(alive=self.poller.broken, ready=self._not_ready)
-        return web.make_app(self._scrape, health, telemetry_path)
+        return web.make_app(self._scrape, health, lifecycle, telemetry_path)
 
     def _not_ready(self) -> str | None:
         return "stopping" if self._stopping else self.poller.broken()
@@ -110,7 +123,7 @@ def _size(config: Config) -> dict[str, int]:
 async def serve(
     options: Options, config: Config, load: Callable[[], Config], started: Callable[[list[str]], None]
 ) -> None:
-    """Runs until SIGTERM or SIGINT; SIGHUP calls ``load`` for a new configuration.
+    """Runs until SIGTERM or SIGINT; SIGHUP, or a web client if allowed, has ``load`` called again.
 
     ``started`` is told the URLs once they answer. Raises ``OSError`` if an address cannot be had, and
     ``StorageError`` if it would not be safe to begin.
@@ -122,15 +135,19 @@ async def serve(
         exporter = Exporter(session, config.storage_url, clock)
         await exporter.store.open()
         exporter.apply(config)
+        reload = partial(exporter.reload, load)
+        lifecycle = web.Lifecycle(reload, signals.stop, enabled=options.enable_lifecycle)
         runner = aiohttp_web.AppRunner(
-            exporter.web_app(options.telemetry_path), access_log=None, shutdown_timeout=SCRAPE_GRACE
+            exporter.web_app(options.telemetry_path, lifecycle),
+            access_log=None,
+            shutdown_timeout=SCRAPE_GRACE,
         )
         await runner.setup()
         urls = [await _listen(runner, sock) for sock in sockets]
         log.info("started", version=__version__, **_size(config))
         started(urls)
         try:
-            await signals.until_stopped(lambda: exporter.reload(load))
+            await signals.until_stopped(reload)
         finally:
             log.info("stopping")
             await asyncio.gather(exporter.close(), runner.cleanup())
@@ -151,19 +168,19 @@ class Signals:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._caught.put_nowait, number)
 
-    async def until_stopped(self, reload: Callable[[], Awaitable[None]]) -> None:
-        """Returns on SIGTERM or SIGINT; each SIGHUP calls ``reload``, one after the other."""
-        reloading: asyncio.Future[None] = asyncio.Future()
-        reloading.set_result(None)
+    def stop(self) -> None:
+        """Has ``until_stopped`` return, as SIGTERM would."""
+        self._caught.put_nowait(signal.SIGTERM)
+
+    async def until_stopped(self, reload: Callable[[], Awaitable[object]]) -> None:
+        """Returns on SIGTERM or SIGINT, or once told to ``stop``; each SIGHUP calls ``reload``."""
+        reloads: set[asyncio.Future[object]] = set()
         while await self._caught.get() is signal.SIGHUP:
-            reloading = asyncio.ensure_future(_after(reloading, reload))
+            reloads.add(asyncio.ensure_future(reload()))
+            reloads = {running for running in reloads if not running.done()}
         # A reload may be waiting for a slow file: it is not waited for.
-        reloading.cancel()
-
-
-async def _after(former: asyncio.Future[None], reload: Callable[[], Awaitable[None]]) -> None:
-    await former
-    await reload()
+        for running in reloads:
+            running.cancel()
 
 
 class Workers(ThreadPoolExecutor):

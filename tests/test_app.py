@@ -26,7 +26,8 @@ def test_a_reload_that_crashes_leaves_the_exporter_running() -> None:
             exporter = Exporter(session, SecretStr("memory:"), SystemClock())
             await exporter.store.open()
             with capture_logs() as logs:
-                await exporter.reload(load)
+                faults = await exporter.reload(load)
+            assert faults == ("the reload broke on a ZeroDivisionError: the log says more",)
             assert [entry["event"] for entry in logs] == ["reload_crashed"]
             registry = exporter.telemetry.registry
             assert registry.get_sample_value("smsc_exporter_config_last_reload_successful") == 0

@@ -236,6 +236,10 @@ WRONG = {
     "path with a pattern": (["serve", "--web.telemetry-path=/{x}"], '"/{x}" is not a path'),
     "path with a query": (["serve", "--web.telemetry-path=/a?b"], '"/a?b" is not a path'),
     "path of ours": (["serve", "--web.telemetry-path=/-/ready"], "begins as the exporter's own paths do"),
+    "path of the API": (
+        ["serve", "--web.telemetry-path=/api/v1/links"],
+        "begins as the exporter's own paths",
+    ),
     "level": (["demo", "--log.level=loud"], "invalid choice: 'loud'"),
     "format": (["demo", "--log.format=xml"], "invalid choice: 'xml'"),
     "fault": (["simulate", "--fault=frob"], "frob"),

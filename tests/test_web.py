@@ -18,7 +18,7 @@ from exporter.exposition import Exposition
 from exporter.listen import open_socket, url_of
 from exporter.model import AccountStatus, Snapshot, State
 from exporter.telemetry import Telemetry
-from exporter.web import Health, Scrape, accepts_gzip, make_app
+from exporter.web import Health, Lifecycle, Scrape, accepts_gzip, make_app
 from tests.factories import make_account, make_link, make_reading
 from tests.oracle import parse_openmetrics
 from tests.virtual import VirtualClock
@@ -44,13 +44,19 @@ class Desk:
         self.telemetry = Telemetry(lambda: [self.status], lambda: True)
         self.telemetry.configure([account])
         self.scrape = Scrape(self.exposition, self.telemetry.registry)
+        self.lifecycle = True
+        self.asked: list[str] = []
+
+    async def reload(self) -> tuple[str, ...]:
+        self.asked.append("reload")
+        return ()
 
     def run(self, talk: Callable[[TestClient[Any, Any]], Awaitable[None]], path: str = "/metrics") -> None:
         async def main() -> None:
             health = Health(alive=lambda: self.not_alive, ready=lambda: self.not_ready)
-            async with TestClient(
-                TestServer(make_app(self.scrape, health, path)), auto_decompress=False
-            ) as client:
+            lifecycle = Lifecycle(self.reload, lambda: self.asked.append("quit"), enabled=self.lifecycle)
+            app = make_app(self.scrape, health, lifecycle, path)
+            async with TestClient(TestServer(app), auto_decompress=False) as client:
                 await talk(client)
 
         asyncio.run(main())
@@ -196,6 +202,64 @@ def test_the_metrics_may_take_the_landing_pages_place() -> None:
             assert "smsc_link_up" in await response.text()
 
     Desk().run(talk, path="/")
+
+
+# --- lifecycle --------------------------------------------------------------------------------------------
+
+LIFECYCLE = ("/-/reload", "/-/quit")
+
+
+def test_lifecycle_endpoints_are_off_unless_enabled() -> None:
+    desk = Desk()
+    desk.lifecycle = False
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        for path in LIFECYCLE:
+            async with client.post(path) as response:
+                assert response.status == 403
+                assert "--web.enable-lifecycle" in await response.text()
+
+    desk.run(talk)
+    assert desk.asked == []
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+def test_lifecycle_endpoints_are_for_post_alone(method: str) -> None:
+    desk = Desk()
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        for path in LIFECYCLE:
+            async with client.request(method, path) as response:
+                assert (response.status, response.headers["Allow"]) == (405, "POST")
+
+    desk.run(talk)
+    assert desk.asked == []
+
+
+@pytest.mark.parametrize("header", ["Origin", "Sec-Fetch-Site"])
+def test_what_a_web_page_asks_for_is_refused(header: str) -> None:
+    desk = Desk()
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        for path in LIFECYCLE:
+            async with client.post(path, headers={header: "http://localhost:10145"}) as response:
+                assert response.status == 403
+                assert "web page" in await response.text()
+
+    desk.run(talk)
+    assert desk.asked == []
+
+
+def test_a_program_may_reload_and_quit() -> None:
+    desk = Desk()
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        for path in LIFECYCLE:
+            async with client.post(path) as response:
+                assert response.status == 200
+
+    desk.run(talk)
+    assert desk.asked == ["reload", "quit"]
 
 
 # --- the exporter's own metrics ---------------------------------------------------------------------------

@@ -100,7 +100,9 @@ async def _ignore_hangup() -> None:
 
 
 def _web_options(options: argparse.Namespace) -> app.Options:
-    return app.Options(tuple(options.listen_addresses or [("", 10145)]), options.telemetry_path)
+    return app.Options(
+        tuple(options.listen_addresses or [("", 10145)]), options.telemetry_path, options.enable_lifecycle
+    )
 
 
 def _configure_logs(options: argparse.Namespace) -> None:

@@ -77,6 +77,12 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="default: %(default)s",
     )
+    parser.add_argument(
+        "--web.enable-lifecycle",
+        dest="enable_lifecycle",
+        action="store_true",
+        help="let web clients reload and quit: POST /-/reload, POST /-/quit",
+    )
 
 
 def _add_log_flags(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +126,6 @@ def _path(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f'"{text}" is not a path: write one that begins with /, such as /metrics'
         )
-    if text.startswith("/-/"):
+    if text.startswith(("/-/", "/api/")):
         raise argparse.ArgumentTypeError(f'"{text}" begins as the exporter\'s own paths do: write another')
     return text

@@ -11,6 +11,7 @@ from exporter import __version__
 
 if TYPE_CHECKING:
     from exporter.web.health import Health
+    from exporter.web.lifecycle import Lifecycle
     from exporter.web.scrape import Scrape
 
 _PAGE = """<!DOCTYPE html>
@@ -34,8 +35,8 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def make_app(scrape: Scrape, health: Health, telemetry_path: str) -> web.Application:
-    """The web application: the metrics at ``telemetry_path``, health, readiness and the landing page."""
+def make_app(scrape: Scrape, health: Health, lifecycle: Lifecycle, telemetry_path: str) -> web.Application:
+    """The web application: the metrics at ``telemetry_path``, health, lifecycle and the landing page."""
     page = _PAGE.format(version=escape(__version__), metrics=escape(telemetry_path))
 
     async def landing(request: web.Request) -> web.Response:
@@ -44,6 +45,7 @@ def make_app(scrape: Scrape, health: Health, telemetry_path: str) -> web.Applica
     app = web.Application()
     app.router.add_get(telemetry_path, scrape.handle)
     health.add_to(app)
+    lifecycle.add_to(app)
     if telemetry_path != "/":
         app.router.add_get("/", landing)
     app.on_response_prepare.append(_hide_server)

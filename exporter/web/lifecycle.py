@@ -1,0 +1,82 @@
+"""Reloading and quitting over HTTP: ``POST /-/reload`` and ``POST /-/quit``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_OFF = "the lifecycle endpoints are off: start the exporter with --web.enable-lifecycle\n"
+_FROM_A_PAGE = "refused: a web page asked for this. Ask with a program, such as curl\n"
+
+
+class Lifecycle:
+    """``reload`` gives the faults that kept the old configuration in force, none if the new one is.
+
+    ``quit`` begins the end, as SIGTERM does. Neither is called unless ``enabled``.
+    """
+
+    def __init__(
+        self,
+        reload: Callable[[], Awaitable[tuple[str, ...]]],
+        quit: Callable[[], None],  # noqa: A002 - the endpoint's own name
+        *,
+        enabled: bool,
+    ) -> None:
+        self._reload = reload
+        self._quit = quit
+        self._enabled = enabled
+        self._reloading: set[asyncio.Future[tuple[str, ...]]] = set()
+
+    def add_to(self, app: web.Application) -> None:
+        """Adds both paths to ``app``."""
+        app.router.add_post("/-/reload", self._guarded(self._handle_reload))
+        app.router.add_post("/-/quit", self._guarded(self._handle_quit))
+        app.on_shutdown.append(self._stop)
+
+    def _guarded(self, handle: Handler) -> Handler:
+        """Lets only programs through, and them only if enabled.
+
+        A page anywhere in the world may have a browser post to ``localhost``. Browsers send ``Origin`` with
+        every such request, and ``Sec-Fetch-Site``; programs send neither. No page of ours asks for this, so
+        that whatever page does is refused, also one that made its own name point here (DNS rebinding).
+        """
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            if not self._enabled:
+                return web.Response(text=_OFF, status=403)
+            if "Origin" in request.headers or "Sec-Fetch-Site" in request.headers:
+                return web.Response(text=_FROM_A_PAGE, status=403)
+            return await handle(request)
+
+        return guarded
+
+    async def _handle_reload(self, request: web.Request) -> web.Response:
+        reload = asyncio.ensure_future(self._reload())
+        self._reloading.add(reload)
+        await asyncio.wait({reload})
+        self._reloading.discard(reload)
+        if reload.cancelled():
+            return web.Response(text="stopping\n", status=503)
+        faults = reload.result()
+        text = "".join(f"{fault}\n" for fault in faults)
+        return web.Response(text=text or "reloaded\n", status=500 if faults else 200)
+
+    async def _handle_quit(self, request: web.Request) -> web.Response:
+        response = web.Response(text="stopping\n")
+        response.force_close()
+        await response.prepare(request)
+        await response.write_eof()
+        self._quit()
+        return response
+
+    async def _stop(self, app: web.Application) -> None:
+        """A reload may be waiting for a slow file: the end does not wait for it."""
+        for reload in self._reloading:
+            reload.cancel()
