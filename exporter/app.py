@@ -62,6 +62,7 @@ class Exporter:
         self._scrape = web.Scrape(self.exposition, self.telemetry.registry)
         pacing = Pacing(clock.time() - clock.monotonic())
         self.poller = Poller(pacing, self.store, Client(session).fetch, self.telemetry, clock)
+        self._page = web.StatusPage(self.exposition, self.poller, self.telemetry, clock, self._not_ready)
 
     def apply(self, config: Config) -> None:
         """Switches to ``config`` at once; links that stay keep their readings, budgets and pauses."""
@@ -103,7 +104,7 @@ class Exporter:
     def web_app(self, telemetry_path: str, lifecycle: web.Lifecycle) -> aiohttp_web.Application:
         """What is answered over HTTP."""
         health = web.Health(alive=self.poller.broken, ready=self._not_ready)
-        return web.make_app(self._scrape, health, lifecycle, telemetry_path)
+        return web.make_app(self._scrape, health, lifecycle, self._page, telemetry_path)
 
     def _not_ready(self) -> str | None:
         return "stopping" if self._stopping else self.poller.broken()
@@ -112,6 +113,7 @@ class Exporter:
         """Stops polling and writes what is still to be written."""
         self._stopping = True
         self._scrape.close()
+        self._page.close()
         await self.poller.close()
         await self.store.backend.close()
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from heapq import heappop, heappush
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from prometheus_client.utils import floatToGoString
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 ROLLOVER = 5.0
 """Seconds after midnight in which the provider's clock may still show the day before."""
+
+FIGURES = ("all_time", "today", "yesterday", "month", "previous_month", "total")
+"""The click families by their short names, in the order of ``FAMILIES``."""
 
 _number: Callable[[float], str] = floatToGoString  # prometheus_client leaves it untyped
 
@@ -165,6 +168,37 @@ class _Slot:
         return min((end for end in ends if end > now), default=inf)
 
 
+class View(NamedTuple):
+    """A link as it stood at one moment, for those who show it otherwise than a scrape does.
+
+    ``taken`` is when its reading was taken, as far as the clock can be trusted (seconds since the epoch).
+    """
+
+    snapshot: Snapshot
+    taken: float
+    stale_at: float
+    day_ends: float
+    month_ends: float
+
+    def figures(self, now: float) -> dict[str, int]:
+        """The clicks that a scrape would show at ``now``, by their names in ``FIGURES``, and no others."""
+        return {FIGURES[family]: clicks for family, clicks in _trusted(self, now)}
+
+    def stale(self, now: float) -> bool:
+        """Whether the reading, if there is one, is too old for all figures."""
+        return now >= self.stale_at
+
+    def withheld(self, now: float) -> dict[str, str]:
+        """Why each of the other figures is not shown, by its name."""
+        if self.snapshot.reading is None or self.stale(now):
+            reason = "not read yet" if self.snapshot.reading is None else "stale"
+            return dict.fromkeys(FIGURES, reason)
+        shown = self.figures(now)
+        reasons = dict.fromkeys(("today", "yesterday"), "since midnight")
+        reasons |= dict.fromkeys(("month", "previous_month"), "since the month's end")
+        return {name: reason for name, reason in reasons.items() if name not in shown}
+
+
 def _labels(link: Link) -> tuple[tuple[str, str], ...]:
     return ("account", link.account), ("link", link.name), *link.labels
 
@@ -211,6 +245,13 @@ class Exposition:
                 parts.append(family.header(openmetrics=openmetrics))
                 parts += lines
         return b"".join(parts)
+
+    def copy(self) -> list[tuple[Snapshot, float, float, float, float]]:
+        """What a ``View`` of every link is made of, in order: quick to copy, to be looked at elsewhere."""
+        self._expire()
+        return [
+            (slot.snapshot, slot.taken, slot.stale_at, slot.day_ends, slot.month_ends) for slot in self._slots
+        ]
 
     # --- time passes --------------------------------------------------------------------------------------
 
@@ -292,7 +333,7 @@ def _labels_with(link: Link, extra: dict[str, str | None]) -> str:
     return label_text([*_labels(link), *known])
 
 
-def _trusted(slot: _Slot, now: float) -> list[tuple[int, int]]:
+def _trusted(slot: _Slot | View, now: float) -> list[tuple[int, int]]:
     """The families that may be shown now, with their clicks."""
     snapshot, reading = slot.snapshot, slot.snapshot.reading
     if reading is None or now >= slot.stale_at:

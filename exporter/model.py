@@ -192,7 +192,8 @@ class AccountStatus:
     """An account as seen now.
 
     ``up`` is None before the first answer. ``paused_until`` is wall-clock time, 0 when not paused. ``lag`` is
-    how late the most overdue link is, in seconds.
+    how late the most overdue link is, in seconds. ``failed_logins`` are those met at the account's host
+    that the provider still counts.
     """
 
     name: str
@@ -203,3 +204,15 @@ class AccountStatus:
     lag: float
     concurrency_limit: int
     in_flight: int
+    failed_logins: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that brought no reading; ``at`` is when it ended, in seconds since the epoch."""
+
+    at: float
+    account: str
+    link: str
+    outcome: Outcome
+    message: str

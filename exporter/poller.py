@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from exporter.errors import CrashedError, Outcome, PollError
-from exporter.model import State
+from exporter.model import Failure, State
 from exporter.pacing import Pacing, Planner, Ticket
 from exporter.rules import LINGER
 from exporter.store import Attempt, Denied, Grant, Pause, Scope
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     Fetch = Callable[[Account, Link, str], Awaitable[Reading]]
 
 log = structlog.stdlib.get_logger(__name__)
+
+FAILURES = 100
+"""How many of the latest failures are remembered."""
 
 
 class Observer(Protocol):
@@ -47,6 +51,7 @@ class Poller:
         self._fetch = fetch
         self._observer = observer
         self._clock = clock
+        self.failures: deque[Failure] = deque(maxlen=FAILURES)
         self._broke: str | None = None
         self._loops: dict[Planner, asyncio.Task[None]] = {}
         self._polls: set[asyncio.Task[None]] = set()
@@ -78,6 +83,17 @@ class Poller:
         """How each account stands now."""
         now, wall = self._clock.monotonic(), self._clock.time()
         return [planner.status(now, wall) for planner in self._pacing.active]
+
+    def next_polls(self, links: Iterable[Link]) -> list[float | None]:
+        """When each link is asked next at the earliest (wall-clock time); None while a request runs."""
+        now, wall = self._clock.monotonic(), self._clock.time()
+        planners = {planner.account.name: planner for planner in self._pacing.active}
+        moments = []
+        for link in links:
+            planner = planners.get(link.account)
+            moment = planner.next_poll(link, now) if planner else None
+            moments.append(None if moment is None else wall + moment - now)
+        return moments
 
     async def close(self, grace: float = 2.0) -> None:
         """Stops polling; requests in flight get ``grace`` seconds to end."""
@@ -159,6 +175,8 @@ class Poller:
         settled = planner.finish(ticket, now, error)
         self._store.backend.end(grant, login_failed=ticket.login_failed(error))
         self._share_pauses(planner, now)
+        if error is not None:
+            self.failures.append(_failure(ticket, error, self._clock.time()))
         outcome = error.outcome if error else Outcome.OK
         self._observer.request_ended(ticket.account.name, outcome, now - started)
         if settled:
@@ -200,6 +218,10 @@ class Poller:
         status = planner.status(now, self._clock.time())
         say = log.info if state is State.POLLING else log.warning
         say("account_state", account=status.name, state=str(state), paused_until=int(status.paused_until))
+
+
+def _failure(ticket: Ticket, error: PollError, at: float) -> Failure:
+    return Failure(at, ticket.account.name, ticket.link.name, error.outcome, str(error))
 
 
 async def _wait(wake: asyncio.Event, seconds: float) -> None:

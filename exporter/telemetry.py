@@ -34,6 +34,9 @@ _disable_created: Callable[[], None] = disable_created_metrics  # prometheus_cli
 
 _BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
 
+_WEIGHT = 0.1
+"""What the latest request counts for in the usual duration."""
+
 
 @dataclass(frozen=True, slots=True)
 class AccountGauge:
@@ -99,6 +102,14 @@ def _family(gauge: AccountGauge, statuses: list[AccountStatus]) -> GaugeMetricFa
     return family
 
 
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Whether the configuration could be loaded when it was last tried, and when it last was (wall clock)."""
+
+    successful: bool
+    at: float
+
+
 class Telemetry:
     """Counts requests and reloads; ``registry`` holds all of it for a scrape."""
 
@@ -122,8 +133,11 @@ class Telemetry:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self.storage_up = storage_up
+        self.reload = Reload(successful=False, at=0.0)
         self._reload_ok, self._reloaded_at = self._exporter_gauges(storage_up)
         self._accounts: set[str] = set()
+        self._usual: dict[str, float] = {}
 
     def _exporter_gauges(self, storage_up: Callable[[], bool]) -> tuple[Gauge, Gauge]:
         build = Gauge(
@@ -156,6 +170,7 @@ class Telemetry:
                 self._requests.labels(name, outcome)
         for name in self._accounts - names:
             self._seconds.remove(name)
+            self._usual.pop(name, None)
             for outcome in Outcome:
                 self._requests.remove(name, outcome)
         self._accounts = names
@@ -165,9 +180,16 @@ class Telemetry:
         if account in self._accounts:
             self._requests.labels(account, outcome).inc()
             self._seconds.labels(account).observe(seconds)
+            usual = self._usual.get(account, seconds)
+            self._usual[account] = usual + _WEIGHT * (seconds - usual)
+
+    def usual_seconds(self, account: str) -> float | None:
+        """How long a request of the account has taken of late; None before the first has ended."""
+        return self._usual.get(account)
 
     def reloaded(self, at: float | None) -> None:
         """The configuration was loaded ``at`` (seconds since the epoch); None: it could not be."""
+        self.reload = Reload(at is not None, self.reload.at if at is None else at)
         self._reload_ok.set(at is not None)
         if at is not None:
             self._reloaded_at.set(at)

@@ -88,6 +88,7 @@ def test_what_is_installed_is_what_is_imported() -> None:
         "aiohttp",
         "redis",
         "isal",
+        "jinja2",
         "prometheus_client",
         "pydantic",
         "pydantic_core",

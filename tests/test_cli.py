@@ -63,7 +63,7 @@ def test_serve_reads_the_config_and_serves_the_providers_figures(tmp_path: Path,
         url = running.expect(LISTENING)[1]
         assert get(f"{url}/-/ready") == (200, "ready\n")
         assert get(f"{url}/-/healthy") == (200, "healthy\n")
-        assert 'href="/metrics"' in get(f"{url}/")[1]
+        assert 'href="./metrics"' in get(f"{url}/")[1]
         pattern = r'smsc_link_clicks_all_time\{account="main",link="first"\} (\S+)'
         value = until(lambda: re.search(pattern, get(f"{url}/metrics")[1]), "a first figure")[1]
         assert 0 < float(value) <= get_json(f"{simulator}/truth?id=100001")["cnt"]

@@ -69,7 +69,10 @@ def test_every_outcome_and_state_is_told(value: str) -> None:
     assert f"`{value}`" in DOCS
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/-/healthy", "/-/ready", "POST /-/reload", "POST /-/quit"])
+PATHS = ("/metrics", "/", "/api/v1/links", "/-/healthy", "/-/ready", "POST /-/reload", "POST /-/quit")
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_every_path_is_told(path: str) -> None:
     assert f"`{path}`" in DOCS
 

@@ -15,10 +15,11 @@ from exporter.errors import HttpStatusError, Outcome, PollError, PollTimeoutErro
 from exporter.model import State
 from exporter.pacing import Pacing, Planner, Ticket
 from exporter.pacing.host import Host
-from exporter.poller import Poller
+from exporter.poller import FAILURES, Poller
 from exporter.store import Attempt, Denied, Grant, MemoryBackend, Pause, Scope, Store
 from tests import virtual
 from tests.factories import make_account, make_link, make_links, make_reading
+from tests.virtual import START
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -465,3 +466,58 @@ def test_a_day_of_random_failures_breaks_no_limit_and_ends_with_every_link_read(
         for sooner, later in zip(times, times[3:], strict=False)
     )
     assert {snapshot.outcome for snapshot in desk.snapshots.values()} == {Outcome.OK}
+
+
+# --- what a page tells ------------------------------------------------------------------------------------
+
+
+def test_failures_are_remembered_and_successes_push_none_out() -> None:
+    desk = Desk(_account(1))
+    desk.answer = lambda link: HttpStatusError(502)
+    desk.run(30, lambda: setattr(desk, "answer", lambda link: make_reading(id="0")), 1200)
+    assert desk.outcomes[Outcome.OK] > 10
+    first = desk.poller.failures[0]
+    assert (first.account, first.link, first.outcome) == ("main", "link-0", Outcome.HTTP_ERROR)
+    assert first.message == "HTTP status 502"
+    assert first.at == pytest.approx(desk.requests[0][0] + desk.seconds + desk.clock.offset)
+    assert len(desk.poller.failures) == desk.outcomes[Outcome.HTTP_ERROR]
+
+
+def test_only_the_latest_failures_are_remembered() -> None:
+    desk = Desk(_account(200))
+    desk.answer = lambda link: api_error(3)
+    desk.run(60)
+    assert desk.outcomes[Outcome.NOT_FOUND] > FAILURES
+    assert [failure.link for failure in desk.poller.failures] == [
+        name for _, name in desk.requests[: desk.outcomes[Outcome.NOT_FOUND]][-FAILURES:]
+    ]
+
+
+def test_the_next_poll_of_a_link_is_told_while_none_is_under_way() -> None:
+    account = _account(2)
+    desk = Desk(account)
+    told: list[list[float | None]] = []
+
+    def look() -> None:
+        told.append(desk.poller.next_polls([*account.links, make_link("gone", "nobody")]))
+
+    desk.run(look, 60, look)
+    first = sorted(at for at, _ in desk.requests[:2])
+    assert sorted(moment - desk.clock.offset for moment in told[0] if moment) == pytest.approx(first)
+    assert told[0][2] is None
+    assert all(moment and moment >= START + 60 for moment in told[1][:2])
+
+
+def test_a_link_that_is_being_asked_has_no_next_poll() -> None:
+    account = _account(1)
+    desk = Desk(account)
+    told: list[list[float | None]] = []
+
+    async def main() -> None:
+        desk.configure(account)
+        await desk.sent.wait()
+        told.append(desk.poller.next_polls(account.links))
+        await desk.poller.close()
+
+    virtual.run(desk.clock, main())
+    assert told == [[None]]

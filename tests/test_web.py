@@ -16,9 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.errors import Outcome
 from exporter.exposition import Exposition
 from exporter.listen import open_socket, url_of
-from exporter.model import AccountStatus, Snapshot, State
+from exporter.model import AccountStatus, State
+from exporter.pacing import Pacing
+from exporter.poller import Poller
+from exporter.store import MemoryBackend, Store
 from exporter.telemetry import Telemetry
-from exporter.web import Health, Lifecycle, Scrape, accepts_gzip, make_app
+from exporter.web import Health, Lifecycle, Scrape, StatusPage, accepts_gzip, make_app
 from tests.factories import make_account, make_link, make_reading
 from tests.oracle import parse_openmetrics
 from tests.virtual import VirtualClock
@@ -26,26 +29,49 @@ from tests.virtual import VirtualClock
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from exporter.model import Account, Link, Reading
+    from exporter.pacing import Planner
+
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 
 
 class Desk:
-    """The web application over one account with one link that was read."""
+    """The web application over one account with one link that was read, or with the links given."""
 
-    def __init__(self) -> None:
+    def __init__(self, *links: Link) -> None:
         self.not_alive: str | None = None
         self.not_ready: str | None = None
+        self.storage_up = True
         self.status = AccountStatus("main", State.POLLING, None, 0.0, 1, 0.0, 1, 0)
-        clock = VirtualClock()
-        account = make_account(links=(make_link(),))
+        clock = self.clock = VirtualClock()
+        account = self.account = make_account(links=links or (make_link(),))
         self.exposition = Exposition(clock)
-        snapshot = Snapshot(account.links[0]).succeeded(make_reading(), clock.time())
-        self.exposition.configure([account], [snapshot])
-        self.telemetry = Telemetry(lambda: [self.status], lambda: True)
+        self.store = Store(MemoryBackend(), self.exposition.update)
+        self.exposition.configure([account], self.store.configure(account.links))
+        if not links:
+            self.read(account.links[0])
+        self.telemetry = Telemetry(lambda: [self.status], lambda: self.storage_up)
         self.telemetry.configure([account])
+        self.telemetry.reloaded(clock.time())
         self.scrape = Scrape(self.exposition, self.telemetry.registry)
+        self.pacing = Pacing(clock.time() - clock.monotonic())
+        self.poller = Poller(self.pacing, self.store, self.fetch, self.telemetry, clock)
         self.lifecycle = True
+        self.begin_polling: Callable[[Planner], None] | None = None
         self.asked: list[str] = []
+
+    def read(self, link: Link, age: float = 0.0, **fields: Any) -> None:
+        snapshot = self.store.get(link)
+        assert snapshot
+        self.store.put(snapshot.succeeded(make_reading(**fields), self.clock.time() - age))
+
+    def fail(self, link: Link, outcome: Outcome) -> None:
+        snapshot = self.store.get(link)
+        assert snapshot
+        self.store.put(snapshot.failed(outcome))
+
+    async def fetch(self, account: Account, link: Link, url: str) -> Reading:
+        raise AssertionError("a web client had the provider asked")
 
     async def reload(self) -> tuple[str, ...]:
         self.asked.append("reload")
@@ -53,11 +79,16 @@ class Desk:
 
     def run(self, talk: Callable[[TestClient[Any, Any]], Awaitable[None]], path: str = "/metrics") -> None:
         async def main() -> None:
+            if self.begin_polling is not None:
+                self.poller.configure([self.account])
+                self.begin_polling(self.pacing.active[0])
             health = Health(alive=lambda: self.not_alive, ready=lambda: self.not_ready)
             lifecycle = Lifecycle(self.reload, lambda: self.asked.append("quit"), enabled=self.lifecycle)
-            app = make_app(self.scrape, health, lifecycle, path)
+            page = StatusPage(self.exposition, self.poller, self.telemetry, self.clock, health.ready)
+            app = make_app(self.scrape, health, lifecycle, page, path)
             async with TestClient(TestServer(app), auto_decompress=False) as client:
                 await talk(client)
+            await self.poller.close()
 
         asyncio.run(main())
 
@@ -177,17 +208,17 @@ def test_health_and_readiness_tell_their_reason() -> None:
     desk.run(talk)
 
 
-def test_the_landing_page_links_to_what_there_is() -> None:
+def test_the_status_page_links_to_what_there_is() -> None:
     desk = Desk()
 
     async def talk(client: TestClient[Any, Any]) -> None:
         async with client.get("/") as response:
             text = await response.text()
             assert response.headers["Content-Type"] == "text/html; charset=utf-8"
-        for path in ("/a.b", "/-/healthy", "/-/ready"):
-            assert f'href="{path}"' in text
-        async with client.get("/a.b") as response:
-            assert response.status == 200
+        for path in ("/a.b", "/-/healthy", "/-/ready", "/api/v1/links"):
+            assert f'href=".{path}' in text
+            async with client.get(path) as response:
+                assert response.status == 200
         async with client.post("/") as response:
             assert response.status == 405
         async with client.get("/nowhere") as response:

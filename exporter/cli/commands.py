@@ -53,7 +53,7 @@ async def _run_demo(options: app.Options) -> None:
 
 def _greet(telemetry_path: str, simulator_url: str, urls: list[str]) -> None:
     lines = [
-        f"  {url}{telemetry_path}  the metrics (first figures within seconds)\n  {url}/  the landing page"
+        f"  {url}{telemetry_path}  the metrics (first figures within seconds)\n  {url}/  the status page"
         for url in urls
     ]
     print(

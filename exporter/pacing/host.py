@@ -59,6 +59,10 @@ class Host:
         """A login was refused, or may have been: the provider counts it up to ``now``."""
         self._failed_logins.append(now)
 
+    def failed_logins(self, now: float) -> int:
+        """How many failed logins the provider still counts, of those met here."""
+        return sum(at + FAILED_LOGIN_SPAN > now for at in self._failed_logins)
+
     def block(self, sent_at: float, now: float) -> None:
         """Error 4 came: hold everything, 30 minutes at first, doubled each time a probe meets it again.
 

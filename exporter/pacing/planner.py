@@ -337,7 +337,13 @@ class Planner:
             lag=max(0.0, now - turn.due) if turn else 0.0,
             concurrency_limit=self.gate.limit,
             in_flight=self.gate.in_flight,
+            failed_logins=self.host.failed_logins(now),
         )
+
+    def next_poll(self, link: Link, now: float) -> float | None:
+        """When the link is asked next at the earliest, ``now`` if overdue; None while one runs."""
+        turn = self._turns.get(link.target)
+        return None if turn is None or turn.in_flight else max(turn.due, self._held_until(now))
 
     def _held_until(self, now: float) -> float:
         """Until when nothing leaves; ``now`` or earlier if the account is not held back."""

@@ -2,52 +2,26 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
-
-from exporter import __version__
 
 if TYPE_CHECKING:
     from exporter.web.health import Health
     from exporter.web.lifecycle import Lifecycle
     from exporter.web.scrape import Scrape
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>smsc-exporter</title>
-<style>body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem; color-scheme: light dark; }}</style>
-</head>
-<body>
-<h1>smsc-exporter</h1>
-<p>Clicks on SMS Centre short links, for Prometheus. Version {version}.</p>
-<ul>
-<li><a href="{metrics}">Metrics</a></li>
-<li><a href="/-/healthy">Healthy</a></li>
-<li><a href="/-/ready">Ready</a></li>
-</ul>
-</body>
-</html>
-"""
+    from exporter.web.status import StatusPage
 
 
-def make_app(scrape: Scrape, health: Health, lifecycle: Lifecycle, telemetry_path: str) -> web.Application:
-    """The web application: the metrics at ``telemetry_path``, health, lifecycle and the landing page."""
-    page = _PAGE.format(version=escape(__version__), metrics=escape(telemetry_path))
-
-    async def landing(request: web.Request) -> web.Response:
-        return web.Response(text=page, content_type="text/html")
-
+def make_app(
+    scrape: Scrape, health: Health, lifecycle: Lifecycle, page: StatusPage, telemetry_path: str
+) -> web.Application:
+    """The web application: the metrics at ``telemetry_path``, health, lifecycle and the status page."""
     app = web.Application()
     app.router.add_get(telemetry_path, scrape.handle)
     health.add_to(app)
     lifecycle.add_to(app)
-    if telemetry_path != "/":
-        app.router.add_get("/", landing)
+    page.add_to(app, telemetry_path)
     app.on_response_prepare.append(_hide_server)
     return app
 

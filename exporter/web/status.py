@@ -1,0 +1,147 @@
+"""The status page, for a person, and the same as JSON for a program.
+
+What a page is made of is copied on the event loop, where nothing changes meanwhile, and immutable from then
+on. Searching, sorting and rendering happen on one thread of their own: thousands of links then delay neither
+a scrape nor a poll, and many readers at once don't either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from exporter import __version__
+from exporter.exposition import View
+from exporter.model import State
+from exporter.rules import FAILED_LOGINS
+from exporter.web import wording
+from exporter.web.listing import PER_PAGE, LinkState, Listing, Query, select
+from exporter.web.report import Report, account_row, document, link_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from exporter.clock import Clock
+    from exporter.exposition import Exposition
+    from exporter.model import Snapshot
+    from exporter.poller import Poller
+    from exporter.telemetry import Telemetry
+
+T = TypeVar("T")
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_STYLE = (_TEMPLATES / "status.css").read_text(encoding="utf-8")
+_STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
+
+POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'"
+)
+"""The page's Content-Security-Policy: its own style, its own form, and nothing else."""
+
+
+class StatusPage:
+    """Answers ``/`` and ``/api/v1/links``. ``not_ready`` is the reason why the exporter is not, or None."""
+
+    def __init__(
+        self,
+        exposition: Exposition,
+        poller: Poller,
+        telemetry: Telemetry,
+        clock: Clock,
+        not_ready: Callable[[], str | None],
+    ) -> None:
+        self._exposition = exposition
+        self._poller = poller
+        self._telemetry = telemetry
+        self._clock = clock
+        self._not_ready = not_ready
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="page")
+
+    def close(self) -> None:
+        """Ends the thread that renders."""
+        self._thread.shutdown(wait=False)
+
+    def add_to(self, app: web.Application, telemetry_path: str) -> None:
+        """Adds both paths to ``app``; the page leaves its own to the metrics, should they want it."""
+        app.router.add_get("/api/v1/links", self._handle_api)
+        if telemetry_path != "/":
+            app.router.add_get("/", partial(self._handle_page, _template(telemetry_path)))
+
+    async def _handle_page(self, render: Callable[[Report], str], request: web.Request) -> web.Response:
+        try:
+            query = Query.parse(request.query)
+        except ValueError as error:
+            return web.Response(text=f"{error}\n", status=400)
+        text = await self._told(query, render)
+        return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": POLICY})
+
+    async def _handle_api(self, request: web.Request) -> web.Response:
+        try:
+            query = Query.parse(request.query)
+        except ValueError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.Response(text=await self._told(query, _as_json), content_type="application/json")
+
+    async def _told(self, query: Query, render: Callable[[Report], str]) -> str:
+        known, now = self._exposition.copy(), self._clock.time()
+        listing = await self._in_thread(partial(_listing, known, query, now))
+        next_polls = self._poller.next_polls([view.snapshot.link for view in listing.views])
+        statuses = self._poller.statuses()
+        report = Report(
+            now=now,
+            version=__version__,
+            not_ready=self._not_ready(),
+            reload=self._telemetry.reload,
+            storage_up=self._telemetry.storage_up(),
+            accounts=[account_row(status, listing, self._telemetry) for status in statuses],
+            links=[link_row(*pair, now) for pair in zip(listing.views, next_polls, strict=True)],
+            failures=tuple(reversed(self._poller.failures)),
+            query=query,
+            listing=listing,
+        )
+        return await self._in_thread(partial(render, report))
+
+    async def _in_thread(self, do: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, do)
+
+
+def _listing(
+    known: Iterable[tuple[Snapshot, float, float, float, float]], query: Query, now: float
+) -> Listing:
+    return select([View(*fields) for fields in known], query, now)
+
+
+def _as_json(report: Report) -> str:
+    return json.dumps(document(report), ensure_ascii=False) + "\n"
+
+
+def _template(telemetry_path: str) -> Callable[[Report], str]:
+    """What renders a report. Everything in it is escaped, for names and messages come from outside."""
+    environment = Environment(
+        autoescape=True,
+        loader=FileSystemLoader(_TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for writes in (wording.rfc3339, wording.utc, wording.duration, wording.address):
+        environment.filters[writes.__name__] = writes
+    environment.globals.update(
+        style=_STYLE,
+        metrics=telemetry_path,
+        states=tuple(LinkState),
+        well=(State.POLLING, LinkState.OK),
+        per_page=PER_PAGE,
+        allowed_failed_logins=FAILED_LOGINS,
+    )
+    return lambda report: environment.get_template("status.html").render(r=report)
