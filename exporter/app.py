@@ -46,6 +46,7 @@ class Options:
     listen_addresses: tuple[tuple[str, int], ...] = (("", 10145),)
     telemetry_path: str = "/metrics"
     enable_lifecycle: bool = False
+    max_requests: int = web.MAX_REQUESTS
 
 
 class Exporter:
@@ -101,10 +102,11 @@ class Exporter:
             log.warning("storage_unchanged", reason="another storage takes effect at the next start")
         log.info("reloaded", **_size(config))
 
-    def web_app(self, telemetry_path: str, lifecycle: web.Lifecycle) -> aiohttp_web.Application:
+    def web_app(self, options: Options, lifecycle: web.Lifecycle) -> aiohttp_web.Application:
         """What is answered over HTTP."""
+        paths = options.telemetry_path, options.max_requests
         health = web.Health(alive=self.poller.broken, ready=self._not_ready)
-        return web.make_app(self._scrape, health, lifecycle, self._page, telemetry_path)
+        return web.make_app(self._scrape, health, lifecycle, self._page, *paths)
 
     def _not_ready(self) -> str | None:
         return "stopping" if self._stopping else self.poller.broken()
@@ -140,9 +142,7 @@ async def serve(
         reload = partial(exporter.reload, load)
         lifecycle = web.Lifecycle(reload, signals.stop, enabled=options.enable_lifecycle)
         runner = aiohttp_web.AppRunner(
-            exporter.web_app(options.telemetry_path, lifecycle),
-            access_log=None,
-            shutdown_timeout=SCRAPE_GRACE,
+            exporter.web_app(options, lifecycle), access_log=None, shutdown_timeout=SCRAPE_GRACE
         )
         await runner.setup()
         urls = [await _listen(runner, sock) for sock in sockets]
@@ -156,7 +156,7 @@ async def serve(
 
 
 async def _listen(runner: aiohttp_web.AppRunner, sock: socket.socket) -> str:
-    await aiohttp_web.SockSite(runner, sock).start()
+    await web.Site(runner, sock).start()
     url = listen.url_of(sock)
     log.info("listening", url=url)
     return url

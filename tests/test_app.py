@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from exporter.app import Exporter, Workers
 from exporter.client import open_session
 from exporter.clock import SystemClock
+from exporter.errors import ConfigError
 
 if TYPE_CHECKING:
     from exporter.config import Config
@@ -36,6 +37,36 @@ def test_a_reload_that_crashes_leaves_the_exporter_running() -> None:
             assert exporter._not_ready() == "stopping"
 
     asyncio.run(main())
+
+
+def test_reloads_run_one_after_the_other() -> None:
+    steps: list[str] = []
+    first_begun, first_may_end = threading.Event(), threading.Event()
+
+    def first() -> Config:
+        steps.append("first begins")
+        first_begun.set()
+        first_may_end.wait(60)
+        steps.append("first ends")
+        raise ConfigError([])
+
+    def second() -> Config:
+        steps.append("second begins")
+        first_may_end.set()  # were it let in too early, it would end the first
+        raise ConfigError([])
+
+    async def main() -> None:
+        async with open_session() as session:
+            exporter = Exporter(session, SecretStr("memory:"), SystemClock())
+            reloads = [asyncio.create_task(exporter.reload(load)) for load in (first, second)]
+            await asyncio.to_thread(first_begun.wait, 60)
+            await asyncio.sleep(0.1)  # the second would begin by now
+            first_may_end.set()
+            await asyncio.gather(*reloads)
+            await exporter.close()
+
+    asyncio.run(main())
+    assert steps == ["first begins", "first ends", "second begins"]
 
 
 def test_the_end_does_not_wait_for_a_thread_that_is_stuck() -> None:

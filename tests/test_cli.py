@@ -240,6 +240,7 @@ WRONG = {
         ["serve", "--web.telemetry-path=/api/v1/links"],
         "begins as the exporter's own paths",
     ),
+    "slots": (["serve", "--web.max-requests=-1"], '"-1" is not a number'),
     "level": (["demo", "--log.level=loud"], "invalid choice: 'loud'"),
     "format": (["demo", "--log.format=xml"], "invalid choice: 'xml'"),
     "fault": (["simulate", "--fault=frob"], "frob"),

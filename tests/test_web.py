@@ -227,6 +227,46 @@ def test_the_status_page_links_to_what_there_is() -> None:
     desk.run(talk, path="/a.b")
 
 
+def test_every_answer_is_sent_for_one_reader_alone_and_says_nothing_of_what_runs_here() -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        for path in ("/", "/metrics", "/api/v1/links", "/-/ready", "/-/reload", "/nowhere"):
+            async with client.get(path) as response:
+                headers = response.headers
+            assert headers["Server"] == "smsc-exporter"
+            assert headers["Cache-Control"] == "no-store"
+            assert headers["Referrer-Policy"] == "no-referrer"
+            assert headers["X-Content-Type-Options"] == "nosniff"
+            assert headers["X-Frame-Options"] == "DENY"
+            policy = headers["Content-Security-Policy"]
+            assert policy.startswith("default-src 'none'; ")
+            assert policy.endswith("frame-ancestors 'none'")
+            assert "unsafe" not in policy
+
+    Desk().run(talk)
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/api/v1/links", "/-/healthy", "/-/ready"])
+def test_pages_are_for_get_and_head_alone(path: str) -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.head(path) as response:
+            assert (response.status, await response.read()) == (200, b"")
+        for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+            async with client.request(method, path) as response:
+                assert (response.status, response.headers["Allow"]) == (405, "GET,HEAD")
+
+    Desk().run(talk)
+
+
+def test_a_path_that_is_not_there_leads_nowhere() -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        for path in ("/nowhere", "/metrics/", "/-/", "/api/v1/links/", "/static/../x"):
+            async with client.get(path, allow_redirects=False) as response:
+                assert (response.status, await response.text()) == (404, "404: Not Found")
+                assert response.content_type == "text/plain"
+
+    Desk().run(talk)
+
+
 def test_the_metrics_may_take_the_landing_pages_place() -> None:
     async def talk(client: TestClient[Any, Any]) -> None:
         async with client.get("/", headers={"Accept-Encoding": "identity"}) as response:

@@ -101,7 +101,10 @@ async def _ignore_hangup() -> None:
 
 def _web_options(options: argparse.Namespace) -> app.Options:
     return app.Options(
-        tuple(options.listen_addresses or [("", 10145)]), options.telemetry_path, options.enable_lifecycle
+        tuple(options.listen_addresses or [("", 10145)]),
+        options.telemetry_path,
+        options.enable_lifecycle,
+        options.max_requests,
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from exporter import __version__, listen, logs
+from exporter import __version__, listen, logs, web
 from exporter.cli import commands
 
 if TYPE_CHECKING:
@@ -83,6 +83,14 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let web clients reload and quit: POST /-/reload, POST /-/quit",
     )
+    parser.add_argument(
+        "--web.max-requests",
+        dest="max_requests",
+        type=_count,
+        default=web.MAX_REQUESTS,
+        metavar="N",
+        help="scrapes answered at once, 0 for any number; default: %(default)s",
+    )
 
 
 def _add_log_flags(parser: argparse.ArgumentParser) -> None:
@@ -119,6 +127,12 @@ def _address(text: str) -> tuple[str, int]:
         return listen.parse_address(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f'"{text}" is not a number: write a whole one, or 0 for no limit')
+    return int(text)
 
 
 def _path(text: str) -> str:

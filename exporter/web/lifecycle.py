@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from exporter.web.slots import sent
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    from exporter.web.slots import Handler
 
 _OFF = "the lifecycle endpoints are off: start the exporter with --web.enable-lifecycle\n"
 _FROM_A_PAGE = "refused: a web page asked for this. Ask with a program, such as curl\n"
@@ -71,8 +73,7 @@ class Lifecycle:
     async def _handle_quit(self, request: web.Request) -> web.Response:
         response = web.Response(text="stopping\n")
         response.force_close()
-        await response.prepare(request)
-        await response.write_eof()
+        await sent(response, request)
         self._quit()
         return response
 

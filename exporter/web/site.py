@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
+from exporter.web.connections import SERVER
+from exporter.web.slots import Slots
+
 if TYPE_CHECKING:
     from exporter.web.health import Health
     from exporter.web.lifecycle import Lifecycle
@@ -13,19 +16,38 @@ if TYPE_CHECKING:
     from exporter.web.status import StatusPage
 
 
+MAX_REQUESTS = 40
+"""Scrapes at once, and as many readers of the page, unless ``--web.max-requests`` says otherwise."""
+
+_HEADERS = {
+    hdrs.SERVER: SERVER,
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
 def make_app(
-    scrape: Scrape, health: Health, lifecycle: Lifecycle, page: StatusPage, telemetry_path: str
+    scrape: Scrape,
+    health: Health,
+    lifecycle: Lifecycle,
+    page: StatusPage,
+    telemetry_path: str,
+    max_requests: int = MAX_REQUESTS,
 ) -> web.Application:
     """The web application: the metrics at ``telemetry_path``, health, lifecycle and the status page."""
     app = web.Application()
-    app.router.add_get(telemetry_path, scrape.handle)
+    app.router.add_get(telemetry_path, Slots(max_requests).limited(scrape.handle))
     health.add_to(app)
     lifecycle.add_to(app)
-    page.add_to(app, telemetry_path)
-    app.on_response_prepare.append(_hide_server)
+    page.add_to(app, telemetry_path, Slots(max_requests))
+    app.on_response_prepare.append(_add_headers)
     return app
 
 
-async def _hide_server(request: web.Request, response: web.StreamResponse) -> None:
-    """Which Python and aiohttp run here is nobody's business."""
-    response.headers[hdrs.SERVER] = "smsc-exporter"
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.popall(hdrs.SERVER, None)  # aiohttp's own
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from exporter.model import Snapshot
     from exporter.poller import Poller
     from exporter.telemetry import Telemetry
+    from exporter.web.slots import Slots
 
 T = TypeVar("T")
 
@@ -71,11 +72,12 @@ class StatusPage:
         """Ends the thread that renders."""
         self._thread.shutdown(wait=False)
 
-    def add_to(self, app: web.Application, telemetry_path: str) -> None:
+    def add_to(self, app: web.Application, telemetry_path: str, slots: Slots) -> None:
         """Adds both paths to ``app``; the page leaves its own to the metrics, should they want it."""
-        app.router.add_get("/api/v1/links", self._handle_api)
+        app.router.add_get("/api/v1/links", slots.limited(self._handle_api))
         if telemetry_path != "/":
-            app.router.add_get("/", partial(self._handle_page, _template(telemetry_path)))
+            handle = partial(self._handle_page, _template(telemetry_path))
+            app.router.add_get("/", slots.limited(handle))
 
     async def _handle_page(self, render: Callable[[Report], str], request: web.Request) -> web.Response:
         try:
