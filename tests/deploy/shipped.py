@@ -8,13 +8,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from exporter import config
 from exporter.cli.flags import parser
+
+if TYPE_CHECKING:
+    import argparse
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
@@ -70,6 +73,11 @@ def output(*command: str | Path, cwd: Path = ROOT, stdin: str = "") -> str:
 
 def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """A command line, as the exporter understands it."""
+    return parser().parse_args(arguments)
 
 
 def load(path: Path, folder: Path, secrets: dict[str, str]) -> config.Config:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from exporter import __version__, cli
+from exporter import __version__
 from tests.deploy.shipped import (
     DEPLOY,
     DOCKER,
@@ -23,6 +23,7 @@ from tests.deploy.shipped import (
     needs_compose,
     needs_prometheus,
     output,
+    parse,
     read,
     run,
 )
@@ -57,7 +58,7 @@ def test_one_exporter_in_each_profile(profile: str) -> None:
     services = _services(profile)
     assert set(services) == {EXPORTERS[profile], "prometheus", "alertmanager", "grafana"}
     exporter = services[EXPORTERS[profile]]
-    assert cli._parser().parse_args(exporter["command"])
+    assert parse(exporter["command"])
     assert exporter["image"] == f"smsc-exporter:{__version__}"
     assert (Path(exporter["build"]["context"]) / exporter["build"]["dockerfile"]).samefile(
         DOCKER / "Dockerfile"

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from exporter import __version__, cli
+from exporter import __version__
 from exporter.app import Options
-from tests.deploy.shipped import DOCKER, PORT, ROOT, needs_hadolint, needs_root, output, run
+from tests.deploy.shipped import DOCKER, PORT, ROOT, needs_hadolint, needs_root, output, parse, run
 from tests.processes import exporter, free_port, program
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def test_hadolint_has_nothing_to_say() -> None:
 
 def test_it_starts_with_a_command_the_exporter_has() -> None:
     assert json.loads(_last("ENTRYPOINT")) == ["smsc-exporter"]
-    options = cli._parser().parse_args(json.loads(_last("CMD")))
+    options = parse(json.loads(_last("CMD")))
     assert options.config_file == "config.yaml"
     assert _last("WORKDIR") == "/etc/smsc-exporter"
 

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter import __version__, cli
-from exporter.app import SCRAPE_GRACE
+from exporter import __version__
 from tests.deploy import prometheusrule
 from tests.deploy.shipped import (
     DEPLOY,
@@ -24,6 +23,7 @@ from tests.deploy.shipped import (
     needs_kubernetes_schemas,
     needs_prometheus,
     output,
+    parse,
     read,
 )
 
@@ -80,11 +80,11 @@ def test_everything_is_in_the_namespace_that_is_made(overlay: str) -> None:
 @everywhere
 def test_it_starts_what_the_exporter_has(overlay: str) -> None:
     container = _container(overlay)
-    assert cli._parser().parse_args(container["args"]).config_file == "/etc/smsc-exporter/config.yaml"
+    assert parse(container["args"]).config_file == "/etc/smsc-exporter/config.yaml"
     assert container["image"].endswith(f"/smsc-exporter:{__version__}")
     assert [port["containerPort"] for port in container["ports"]] == [PORT]
     assert _only(overlay, "Service")["spec"]["ports"][0]["port"] == PORT
-    assert _pod(overlay)["terminationGracePeriodSeconds"] > 5 > SCRAPE_GRACE
+    assert _pod(overlay)["terminationGracePeriodSeconds"] > 5
 
 
 @everywhere

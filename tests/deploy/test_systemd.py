@@ -6,8 +6,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from exporter import cli
-from tests.deploy.shipped import SYSTEMD, load, needs_systemd, output, run
+from tests.deploy.shipped import SYSTEMD, load, needs_systemd, output, parse, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +42,7 @@ def test_the_sandbox_is_as_tight_as_it_was() -> None:
 def test_it_starts_what_the_exporter_has() -> None:
     (start,) = _all("ExecStart")
     program, *arguments = shlex.split(start)
-    options = cli._parser().parse_args(arguments)
+    options = parse(arguments)
     assert program.endswith("/bin/smsc-exporter")
     assert options.config_file == "/etc/smsc-exporter/config.yaml"
 
