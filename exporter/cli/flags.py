@@ -43,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
         add[name].set_defaults(run=run, usage_error=add[name].error)
     for name in ("serve", "check"):
         _add_config_flag(add[name])
+    for name in ("serve", "demo", "check"):
+        _add_web_config_flag(add[name])
     for name in ("serve", "demo"):
         _add_web_flags(add[name])
         _add_log_flags(add[name])
@@ -60,6 +62,16 @@ def _add_config_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_web_config_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--web.config.file",
+        dest="web_config_file",
+        default="",
+        metavar="FILE",
+        help="who may connect: TLS, passwords, limits; default: everybody, without TLS",
+    )
+
+
 def _add_web_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--web.listen-address",
@@ -68,6 +80,14 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         type=_address,
         metavar="HOST:PORT",
         help="may be given several times; :0 picks a port and logs it; default: :10145",
+    )
+    parser.add_argument(
+        "--web.health-address",
+        dest="health_addresses",
+        action="append",
+        type=_address,
+        metavar="HOST:PORT",
+        help="answers /-/healthy and /-/ready to everybody, without TLS; may be given several times",
     )
     parser.add_argument(
         "--web.telemetry-path",

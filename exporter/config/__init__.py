@@ -14,6 +14,7 @@ from exporter.config.build import Config, build
 from exporter.config.checks import check
 from exporter.config.document import Report, read
 from exporter.config.durations import parse_duration
+from exporter.config.schema import SCHEMA
 from exporter.config.secrets import Finder
 from exporter.config.wording import validate
 
@@ -30,7 +31,7 @@ def load(path: str | Path, environ: Mapping[str, str]) -> Config:
     """
     document = read(Path(path))
     report = Report(document)
-    file = validate(document.data, report)
+    file = validate(document.data, SCHEMA, report)
     secrets = Finder(Path(path).parent, environ, report).find(document.data)
     check(document.data, secrets, report)
     report.add_empties()

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, SecretStr
 
 from exporter.config import values
+from exporter.config.wording import Schema
 
 DEFAULT_INTERVAL = 60.0
 """Seconds between two readings of a link where the file says nothing."""
@@ -24,7 +25,8 @@ def _secret(value: object) -> SecretStr:
     return SecretStr(values.plain_text(value))
 
 
-def _not_none(items: list[object]) -> list[object]:
+def not_none(items: list[object]) -> list[object]:
+    """A list with something in it."""
     if not items:
         raise ValueError("is an empty list: write at least one entry")
     return items
@@ -80,7 +82,7 @@ class AccountSection(_Section):
     refresh_interval: Interval | None = None
     stale_after: Duration | None = None
     labels: Labels | None = None
-    links: Annotated[list[LinkSection], AfterValidator(_not_none)]
+    links: Annotated[list[LinkSection], AfterValidator(not_none)]
     link_files: Annotated[tuple[str, ...], PlainValidator(values.no_link_files)] = ()
 
 
@@ -98,7 +100,7 @@ class File(_Section):
     refresh_interval: Interval = DEFAULT_INTERVAL
     stale_after: Duration | None = None
     storage: StorageSection | None = None
-    accounts: Annotated[list[AccountSection], AfterValidator(_not_none)]
+    accounts: Annotated[list[AccountSection], AfterValidator(not_none)]
 
 
 SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
@@ -108,3 +110,14 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("accounts", "links"): LinkSection,
 }
 """Which section stands where, by the keys that lead there."""
+
+SCHEMA = Schema(
+    File,
+    SECTIONS,
+    {
+        "accounts": "is missing: list at least one account under it",
+        "name": "is missing: write a name of your choice, it becomes the label account",
+        "links": "is missing: list at least one link under it, such as - id: 145142",
+    },
+    example="team: growth",
+)
