@@ -39,11 +39,13 @@ class Server:
         sockets: Iterable[socket.socket],
         context: Callable[[], ssl.SSLContext] | None = None,
         event: str = "listening",
+        handshake_timeout: float = HANDSHAKE_TIMEOUT,
     ) -> None:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SCRAPE_GRACE)
         self._sockets = tuple(sockets)
         self._context = context
         self._event = event
+        self._handshake_timeout = handshake_timeout
 
     async def start(self) -> list[str]:
         """Begins to answer, and returns the URLs."""
@@ -57,9 +59,9 @@ class Server:
         return url
 
     def _site(self, sock: socket.socket) -> web.BaseSite:
-        return (
-            TlsSite(self._runner, sock, self._context) if self._context else web.SockSite(self._runner, sock)
-        )
+        if self._context is None:
+            return web.SockSite(self._runner, sock)
+        return TlsSite(self._runner, sock, self._context, self._handshake_timeout)
 
     async def close(self) -> None:
         """Accepts nothing more, and ends when the requests in flight are answered."""
@@ -76,12 +78,17 @@ class TlsSite(web.BaseSite):
     """
 
     def __init__(
-        self, runner: web.AppRunner, sock: socket.socket, context: Callable[[], ssl.SSLContext]
+        self,
+        runner: web.AppRunner,
+        sock: socket.socket,
+        context: Callable[[], ssl.SSLContext],
+        handshake_timeout: float,
     ) -> None:
         super().__init__(runner)
         self._protocol: Any = runner.server
         self._sock = sock
         self._context = context
+        self._handshake_timeout = handshake_timeout
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -114,7 +121,7 @@ class TlsSite(web.BaseSite):
             try:
                 connection, _ = await loop.sock_accept(self._sock)
             except OSError as error:
-                log.warning("accept_failed", reason=str(error))
+                log.warning("accept_failed", url=self.name, reason=str(error))
                 await asyncio.sleep(_ACCEPT_RETRY)
             else:
                 self._run(self._secure(connection))
@@ -126,7 +133,7 @@ class TlsSite(web.BaseSite):
                 self._protocol,
                 connection,
                 ssl=self._context(),
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+                ssl_handshake_timeout=self._handshake_timeout,
                 ssl_shutdown_timeout=SCRAPE_GRACE,
             )
         except OSError as error:  # ssl.SSLError and timeouts among them

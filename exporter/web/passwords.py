@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import secrets
 from collections import OrderedDict
@@ -10,10 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import bcrypt
-from aiohttp import BasicAuth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 MOST_WAITING = 32
 """Logins that may wait for their check; more are turned away. At bcrypt's cost 10 these take two seconds."""
@@ -35,7 +35,8 @@ class Passwords:
     What was found is kept under a hash with a key of this process, never the password itself.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[bytes, bytes], bool] = bcrypt.checkpw) -> None:
+        self._matches = check
         self._key = secrets.token_bytes(32)
         self._right: dict[str, bytes] = {}  # by user, so that wrong logins cannot push it out
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
@@ -53,13 +54,10 @@ class Passwords:
 
         Raises BusyError when too many wait.
         """
-        try:
-            # Latin-1 keeps bytes as they are: names and passwords are whatever UTF-8 or not was sent
-            login = BasicAuth.decode(authorization, encoding="latin-1")
-        except ValueError:
+        login = parse(authorization)
+        if login is None:
             return False
-        user = login.login.encode("latin-1").decode(errors="replace")
-        password = login.password.encode("latin-1")
+        user, password = login
         hashed = users.get(user) or self._stand_in(users, user)
         digest = self._digest(user.encode(), hashed, password)
         right = self._known(user, digest)
@@ -95,7 +93,7 @@ class Passwords:
 
     async def _check(self, user: str, digest: bytes, hashed: bytes, password: bytes) -> bool:
         loop = asyncio.get_running_loop()
-        matches = await loop.run_in_executor(self._thread, bcrypt.checkpw, password[:_LONGEST], hashed)
+        matches = await loop.run_in_executor(self._thread, self._matches, password[:_LONGEST], hashed)
         right = matches and len(password) <= _LONGEST
         if right:
             self._right[user] = digest
@@ -104,3 +102,15 @@ class Passwords:
             while len(self._wrong) > MOST_FAILURES:
                 self._wrong.popitem(last=False)
         return right
+
+
+def parse(authorization: str) -> tuple[str, bytes] | None:
+    """User and password of a header of basic authentication (RFC 7617); None if it is none."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.casefold() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(token.strip(), validate=True).partition(b":")
+    except ValueError:
+        return None
+    return (user.decode(errors="replace"), password) if colon else None
