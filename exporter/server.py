@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 log = structlog.stdlib.get_logger(__name__)
 
-SCRAPE_GRACE = 2.0
-"""Seconds that scrapes in flight get to finish when the exporter stops."""
+SCRAPE_GRACE = 1.5
+"""Seconds that scrapes in flight get to finish when the exporter stops.
+
+aiohttp takes up to twice that: it waits for them, then cancels those left and waits for these.
+"""
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds in which a client must have finished its handshake."""

@@ -68,8 +68,9 @@ class Live:
             self._said = None
 
     def _look(self) -> None:
-        # A file that was at fault is read each time: what mends it may be one that it names
-        if self._said is None and not self.config.files.changed():
+        # After a fault the files differ from those of the configuration that was kept, and so are read each
+        # time: what mends them may be a file that only the new ones name.
+        if not self.config.files.changed():
             return
         try:
             self.read()

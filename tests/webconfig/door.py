@@ -54,13 +54,19 @@ class Door:
 
     def app(self) -> web.Application:
         async def handle(request: web.Request) -> web.Response:
-            self.inside += 1
             return web.Response(text="inside\n")
 
         async def crash(request: web.Request) -> web.Response:
             raise ZeroDivisionError
 
-        app = web.Application()
+        @web.middleware
+        async def count(
+            request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+        ) -> web.StreamResponse:
+            self.inside += 1
+            return await handler(request)
+
+        app = web.Application(middlewares=[count])
         app.router.add_get("/", handle)
         app.router.add_get("/crash", crash)
         self.guard.protect(app)

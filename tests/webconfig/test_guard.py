@@ -57,7 +57,7 @@ def test_who_is_let_in(write: Callable[[str], Path]) -> None:
                 assert (status, headers["WWW-Authenticate"]) == (401, 'Basic realm="smsc-exporter"'), name
         assert (await door.knock(login=("alice", "wonderland"), path="/nowhere"))[0] == 404
         assert (await door.knock(path="/nowhere"))[0] == 401
-        assert door.inside == 2
+        assert door.inside == 3
 
     run(write(USERS), talk)
 

@@ -15,6 +15,7 @@ import trustme
 from structlog.testing import capture_logs
 
 from exporter.webconfig import load
+from tests.processes import PATIENCE
 from tests.webconfig.door import Door, Keys, run, until
 
 if TYPE_CHECKING:
@@ -230,7 +231,8 @@ def test_a_client_that_never_shakes_hands_is_dropped_and_holds_up_nobody(keys: K
     async def talk(door: Door) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
         assert (await door.knock(keys.client()))[0] == 200
-        assert await reader.read() == b""
+        async with asyncio.timeout(PATIENCE / 2):
+            assert await reader.read() == b""
         writer.close()
 
     with capture_logs() as logs:
