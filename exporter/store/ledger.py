@@ -5,6 +5,8 @@ The ledger's time runs in seconds that never go back and know no wall clock: see
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from exporter.model import Reading, State
@@ -12,7 +14,6 @@ from exporter.rules import ATTEMPTS, FAILED_LOGIN_SPAN, FAILED_LOGINS, HARD_CAP,
 from exporter.store.backend import Denied, Grant, Kept, Pause, Scope
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
     from exporter.model import Snapshot
@@ -60,6 +61,17 @@ def migrate(db: sqlite3.Connection, version: int) -> None:
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         mark = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {number};"
         db.executescript(f"BEGIN; {script} {mark} COMMIT;")
+
+
+def intact(db: sqlite3.Connection) -> bool:
+    """Whether the tables are those that the migrations make."""
+    with closing(sqlite3.connect(":memory:")) as new:
+        migrate(new, 0)
+        return _tables(db) == _tables(new)
+
+
+def _tables(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    return db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
 
 
 # --- attempts ---------------------------------------------------------------------------------------------

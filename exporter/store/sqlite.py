@@ -211,6 +211,8 @@ class SqliteBackend:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         ledger.migrate(self._db, version)
+        if not ledger.intact(self._db):
+            raise _DamagedError("its tables are not those of this exporter")
         same_boot = self._set_clock()
         ledger.tidy(self._db, self._now())
         return list(ledger.kept(self._db, self._now(), self._clock.time(), same_boot=same_boot))
