@@ -19,6 +19,7 @@ from exporter.client import Client, open_session
 from exporter.clock import SystemClock
 from exporter.errors import ConfigError
 from exporter.exposition import Exposition
+from exporter.garbage import uncollected
 from exporter.pacing import Pacing
 from exporter.poller import Poller
 from exporter.server import Server
@@ -134,8 +135,9 @@ async def serve(
     clock = SystemClock()
     async with open_session() as session:
         exporter = Exporter(session, config.storage_url, clock)
-        await exporter.store.open()
-        exporter.apply(config)
+        with uncollected():
+            await exporter.store.open()
+            exporter.apply(config)
         application = exporter.web_app(options.telemetry_path)
         async with _guarded(application, web_config, clock):
             server = Server(application, sockets, _tls_of(web_config))

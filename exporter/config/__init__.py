@@ -17,6 +17,7 @@ from exporter.config.durations import parse_duration
 from exporter.config.schema import SCHEMA
 from exporter.config.secrets import Finder
 from exporter.config.wording import validate
+from exporter.garbage import uncollected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Config", "load", "parse_duration"]
 
 
+@uncollected()
 def load(path: str | Path, environ: Mapping[str, str]) -> Config:
     """The configuration in the file at ``path``, with the variables of ``environ``.
 

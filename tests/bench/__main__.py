@@ -1,11 +1,11 @@
-"""``python -m tests.bench [scrape] [storage] [polling]``: the tables, on standard output; all by default."""
+"""``python -m tests.bench [scrape] [storage] [redis] [polling]`` prints the tables; all by default."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
-from tests.bench import polling, scrape, storage
+from tests.bench import polling, redis_storage, scrape, storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +18,8 @@ def main(wanted: list[str]) -> None:
         print(scrape.table(_shown(scrape.measure())), end="\n\n", flush=True)
     if not wanted or "storage" in wanted:
         print(storage.table(_shown(storage.measure())), end="\n\n", flush=True)
+    if not wanted or "redis" in wanted:
+        print(redis_storage.table(_shown(redis_storage.measure())), end="\n\n", flush=True)
     if not wanted or "polling" in wanted:
         print(polling.table(polling.measure()))
 
