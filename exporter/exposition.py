@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.utils import floatToGoString
 
+from exporter.blocks import Blocks
 from exporter.errors import Outcome
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ class Exposition:
         self._offset = clock.time() - clock.monotonic()
         self._slots: list[_Slot] = []
         self._places: dict[tuple[str, str], int] = {}
-        self._lines: list[list[bytes]] = [[] for _ in FAMILIES]
+        self._lines = [Blocks(0) for _ in FAMILIES]
         self._ends: list[tuple[float, int]] = []
 
     def configure(self, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> None:
@@ -198,7 +199,7 @@ class Exposition:
         before = {slot.snapshot.link.key: slot for slot in self._slots}
         self._slots = [_Slot(snapshot, zones[snapshot.link.account]) for snapshot in snapshots]
         self._places = {slot.snapshot.link.key: place for place, slot in enumerate(self._slots)}
-        self._lines = [[b""] * len(self._slots) for _ in FAMILIES]
+        self._lines = [Blocks(len(self._slots)) for _ in FAMILIES]
         self._ends = []
         now, monotonic = self._clock.time(), self._clock.monotonic()
         for place, slot in enumerate(self._slots):
@@ -214,15 +215,19 @@ class Exposition:
         self._slots[place].take(snapshot, now, self._clock.monotonic())
         self._render_slot(place, now)
 
-    def render(self, *, openmetrics: bool, names: Collection[str] | None = None) -> bytes:
-        """All links' series, or those in ``names`` that have any; without OpenMetrics' closing line."""
+    def render(self, *, openmetrics: bool, names: Collection[str] | None = None, then: bytes = b"") -> bytes:
+        """All links' series, or those in ``names`` that have any, and ``then`` behind them.
+
+        OpenMetrics' closing line is not among them.
+        """
         self._expire()
         parts: list[bytes] = []
         for family, lines in zip(FAMILIES, self._lines, strict=True):
-            if names is None or (family.name in names and any(lines)):
+            joined = lines.joined()
+            if names is None or (family.name in names and any(joined)):
                 parts.append(family.header(openmetrics=openmetrics))
-                parts += lines
-        return b"".join(parts)
+                parts += joined
+        return b"".join([*parts, then])
 
     # --- time passes --------------------------------------------------------------------------------------
 

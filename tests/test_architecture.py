@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "exporter"
 FLOORS = [
-    {"errors", "clock", "logs", "listen", "rules", "garbage"},
+    {"blocks", "errors", "clock", "logs", "listen", "rules", "garbage"},
     {"model"},
     {"config", "parsing", "pacing", "exposition", "telemetry", "store"},
     {"client", "poller", "webconfig"},
@@ -25,7 +25,7 @@ FLOORS = [
     {"__main__"},
 ]
 ANNEX = "simulator"  # the tests' independent judge
-PURE = {"errors", "rules", "model", "parsing", "pacing", "exposition"}
+PURE = {"blocks", "errors", "rules", "model", "parsing", "pacing", "exposition"}
 OUTSIDE = {"asyncio", "aiohttp", "socket", "time", "os", "threading", "subprocess"}
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 GZIP_LEVEL = 1
 """isal's level: the lines are so alike that more effort saves little."""
 
+PIECE = 1 << 18
+"""Bytes that are handed to the connection at once."""
+
 
 class Scrape:
     """Answers scrapes: the links' cached lines, then the exporter's own metrics."""
@@ -38,11 +41,11 @@ class Scrape:
         """The body and its content type, as the Accept header asks; only the series in ``names``, if any."""
         encode, content_type = _encoder(accept)
         openmetrics = content_type.startswith("application/openmetrics-text")
-        links = self._exposition.render(openmetrics=openmetrics, names=names or None)
         registry = self._registry.restricted_registry(names) if names else self._registry
-        return links + encode(registry), content_type
+        own = encode(registry)
+        return self._exposition.render(openmetrics=openmetrics, names=names or None, then=own), content_type
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """``GET /metrics``."""
         names = frozenset(name for name in request.query.getall("name[]", ()) if name)
         body, content_type = self.render(request.headers.get(hdrs.ACCEPT, ""), names)
@@ -53,7 +56,20 @@ class Scrape:
             loop = asyncio.get_running_loop()
             body = await loop.run_in_executor(self._threads, igzip.compress, body, GZIP_LEVEL)
             headers[hdrs.CONTENT_ENCODING] = "gzip"
-        return web.Response(body=body, headers=headers)
+        return await _send(request, body, headers)
+
+
+async def _send(request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+    """Sends a large body piece by piece: whole, it would be copied twice, and a slow reader's kept twice."""
+    response = web.StreamResponse(headers=headers)
+    response.content_length = len(body)
+    await response.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        whole = memoryview(body)
+        for start in range(0, len(body), PIECE):
+            await response.write(whole[start : start + PIECE])
+    await response.write_eof()
+    return response
 
 
 def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
