@@ -109,6 +109,18 @@ def test_a_name_left_blank_asks_for_everything() -> None:
     Desk().run(talk)
 
 
+def test_a_head_request_gets_the_headers_alone() -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.head("/metrics") as response:
+            assert response.status == 200
+            assert int(response.headers["Content-Length"]) > 0
+            assert await response.read() == b""
+        async with client.get("/metrics") as response:
+            assert response.status == 200
+
+    Desk().run(talk)
+
+
 def test_gzip_is_served_when_asked_for_and_holds_the_same() -> None:
     desk = Desk()
 

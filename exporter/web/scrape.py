@@ -11,7 +11,7 @@ from isal import igzip
 from prometheus_client.exposition import choose_encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from prometheus_client import CollectorRegistry
     from prometheus_client.registry import Collector
@@ -59,7 +59,7 @@ class Scrape:
         return await _send(request, body, headers)
 
 
-async def _send(request: web.Request, body: bytes, headers: dict[str, str]) -> web.StreamResponse:
+async def _send(request: web.Request, body: bytes, headers: Mapping[str, str]) -> web.StreamResponse:
     """Sends a large body piece by piece: whole, it would be copied twice, and a slow reader's kept twice."""
     response = web.StreamResponse(headers=headers)
     response.content_length = len(body)
