@@ -215,8 +215,8 @@ class Exposition:
         self._slots[place].take(snapshot, now, self._clock.monotonic())
         self._render_slot(place, now)
 
-    def render(self, *, openmetrics: bool, names: Collection[str] | None = None, then: bytes = b"") -> bytes:
-        """All links' series, or those in ``names`` that have any, and ``then`` behind them.
+    def render(self, *, openmetrics: bool, names: Collection[str] | None = None) -> list[bytes]:
+        """All links' series, or those in ``names`` that have any, in pieces that belong one behind the other.
 
         OpenMetrics' closing line is not among them.
         """
@@ -227,7 +227,7 @@ class Exposition:
             if names is None or (family.name in names and any(joined)):
                 parts.append(family.header(openmetrics=openmetrics))
                 parts += joined
-        return b"".join([*parts, then])
+        return parts
 
     # --- time passes --------------------------------------------------------------------------------------
 

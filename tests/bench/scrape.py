@@ -118,7 +118,7 @@ class Bench:
             timed("changing", lambda: self.update(changed))  # noqa: B023 - called at once
             for snapshot in changed:
                 self._theirs.update(snapshot, self._clock.time())
-            page = timed("ours", lambda: self.ours.render("", ())[0])
+            page = timed("ours", lambda: b"".join(self.ours.render("", ())[0]))
             timed("ours_gzip", lambda: igzip.compress(page, GZIP_LEVEL))  # noqa: B023 - called at once
             theirs = timed("theirs", lambda: generate_latest(self._theirs.registry))
             timed("theirs_gzip", lambda: gzip.compress(theirs))  # noqa: B023 - called at once

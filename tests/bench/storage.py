@@ -91,7 +91,7 @@ async def restore(backend: Backend, clock: Clock, size: int) -> float:
     with uncollected():
         await store.open()
         exposition.configure([account], store.configure(account.links))
-    page = exposition.render(openmetrics=False)
+    page = b"".join(exposition.render(openmetrics=False))
     seconds = process_time() - began
     assert page.count(b"smsc_link_clicks_total{") == size
     await backend.close()
