@@ -65,7 +65,8 @@ STATES = {
 
 def exporter_board() -> dashboard.Dashboard:
     """The board."""
-    instance = choice("instance", "Exporter", 'label_values(smsc_exporter_build_info{job=~"$job"}, instance)')
+    found = 'label_values(smsc_exporter_build_info{job=~"$job"}, instance)'
+    instance = choice("instance", "Instance", found, all_value=".+")
     return board(
         "smsc-exporter",
         "SMSC / Exporter",
@@ -175,8 +176,7 @@ def _requests() -> timeseries.Panel:
     return _by_outcome(
         graph(
             "Requests to the provider",
-            "By outcome, of all exporters together: each sends its own. docs/metrics.md says what they"
-            " mean.",
+            "By outcome, of all exporters together: each sends its own. docs/metrics.md says what they mean.",
             "reqps",
             query(f"{rate} > 0", "{{outcome}}"),
         )

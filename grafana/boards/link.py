@@ -241,8 +241,8 @@ def _corrections() -> timeseries.Panel:
 def _rhythm() -> table.Panel:
     """Hours across, weekdays down. Grafana's heatmap panel knows points in time only, hence a coloured table.
 
-    The query's step is an hour, and each point counts to the hour that begins there, in the time zone that the
-    board is shown in. The time column is copied: one gives the weekday, the other the hour.
+    The query's step is an hour, and each point counts to the hour that begins there, in the time zone of
+    whoever looks. The time column is copied: one gives the weekday, the other the hour.
     """
     clicks = f"sum({by_link(f'increase(smsc_link_clicks_total{{{THIS}}}[1h] offset -1h)')})"
     hours = [f"{hour:02}" for hour in range(24)]

@@ -311,6 +311,7 @@ def board(
         .uid(uid)
         .description(description)
         .tags([TAG])
+        .readonly()  # what is changed here is changed in code
         .time(since, "now")
         .refresh("1m")
         .timezone("browser")
@@ -321,7 +322,6 @@ def board(
             .type(models.DashboardLinkType.DASHBOARDS)
             .tags([TAG])
             .include_vars(include_vars=False)
-            .placement("")  # among the variables; the SDK's default hides it in a menu
             .keep_time(keep_time=True)
         )
     )
