@@ -87,7 +87,7 @@ def _day() -> stat.Panel:
     return number(
         "Clicks today",
         f"And what there were yesterday at this hour, and in all. {MIDNIGHT}",
-        "short",
+        "locale",
         latest(_clicks("today"), "today"),
         latest(_clicks("today", " offset 1d"), "yesterday by now", ref="B"),
         latest(_clicks("yesterday"), "yesterday", ref="C"),
@@ -98,14 +98,14 @@ def _month() -> stat.Panel:
     return number(
         "Clicks this month",
         f"The month so far, and the whole month before. {MIDNIGHT}",
-        "short",
+        "locale",
         latest(_clicks("month"), "this month so far"),
         latest(_clicks("previous_month"), "previous, whole", ref="B"),
     )
 
 
 def _all_time() -> stat.Panel:
-    return number("Clicks, all time", "As the provider counts them.", "short", latest(_clicks("all_time")))
+    return number("Clicks, all time", "As the provider counts them.", "locale", latest(_clicks("all_time")))
 
 
 def _age() -> stat.Panel:
@@ -159,16 +159,18 @@ def _expected() -> timeseries.Panel:
             " to compare.",
             "short",
             query(_recorded("smsc:clicks:delta"), "clicks"),
-            query(_recorded("smsc:clicks:expected_lower"), "expected, at least", ref="B"),
-            query(_recorded("smsc:clicks:expected_upper"), "expected, at most", ref="C"),
+            query(_recorded("smsc:clicks:expected_lower"), "at least", ref="B"),
+            query(_recorded("smsc:clicks:expected_upper"), "expected", ref="C"),
             query(_recorded("smsc:clicks:spike_bound"), "alarm line", ref="D"),
         )
         .decimals(0)
         .override_by_name("clicks", [color("blue"), custom("fillOpacity", 0)])
-        .override_by_name("expected, at least", band)
         .override_by_name(
-            "expected, at most",
-            [*band[:2], custom("fillOpacity", 20), custom("fillBelowTo", "expected, at least")],
+            "at least", [*band, custom("hideFrom", {"legend": True, "tooltip": False, "viz": False})]
+        )
+        .override_by_name(
+            "expected",
+            [*band[:2], custom("fillOpacity", 30), custom("fillBelowTo", "at least")],
         )
         .override_by_name(
             "alarm line",
@@ -223,7 +225,7 @@ def _corrections() -> timeseries.Panel:
             query(_clicks("all_time"), "all time"),
             query(taken_back, "taken back", ref="B"),
         )
-        .override_by_name("all time", [color("blue"), custom("fillOpacity", 0), custom("axisSoftMin", 0)])
+        .override_by_name("all time", [color("blue"), Property(id_val="min")])
         .override_by_name(
             "taken back",
             [
@@ -248,7 +250,7 @@ def _rhythm() -> table.Panel:
     hours = [f"{hour:02}" for hour in range(24)]
     panel = listing(
         "Clicks by hour and weekday",
-        "The mean of the last four weeks, in the time zone this page is shown in. Dark: many.",
+        "The mean of the last four weeks, in the time zone this page is shown in. The stronger the colour, the more.",
         query(clicks, "clicks").interval("1h"),
     ).transformations(
         [
@@ -293,6 +295,7 @@ def _rhythm() -> table.Panel:
                 custom("cellOptions", {"type": "color-background", "mode": "basic"}),
                 Property(id_val="color", value={"mode": "continuous-blues"}),
                 custom("align", "center"),
+                custom("minWidth", 36),
             ],
         )
         .override_by_name("Day", [Property(id_val="mappings", value=days), custom("width", 60)])

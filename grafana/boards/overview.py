@@ -87,7 +87,7 @@ def _today() -> stat.Panel:
     return number(
         "Clicks today",
         f"Of all chosen links, and what they had yesterday at this hour. {MIDNIGHT}",
-        "short",
+        "locale",
         latest(f"sum({_clicks('today')})", "today"),
         latest(f"sum({_clicks('today', ' offset 1d')})", "yesterday by now", ref="B"),
     )
@@ -108,7 +108,7 @@ def _month() -> stat.Panel:
     return number(
         "Clicks this month",
         f"The month so far, and the whole month before. {MIDNIGHT}",
-        "short",
+        "locale",
         latest(f"sum({_clicks('month')})", "this month so far"),
         latest(f"sum({_clicks('previous_month')})", "previous, whole", ref="B"),
     )

@@ -86,7 +86,7 @@ def number(title: str, description: str, unit: str, *targets: Dataquery) -> stat
 
 
 def graph(title: str, description: str, unit: str, *targets: Dataquery) -> timeseries.Panel:
-    """Lines over time, from zero, with a table of the latest and highest values below."""
+    """Lines over time, from zero, with their names below."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -102,7 +102,7 @@ def graph(title: str, description: str, unit: str, *targets: Dataquery) -> times
             .mode(common.TooltipDisplayMode.MULTI)
             .sort(common.SortOrder.DESCENDING)
         )
-        .legend(legend())
+        .legend(_legend())
     )
     for target in targets:
         panel = panel.with_target(target)
@@ -115,7 +115,7 @@ def listing(title: str, description: str, *targets: Dataquery) -> table.Panel:
         table.Panel()
         .title(title)
         .description(description)
-        .unit("none")
+        .unit("locale")
         .datasource(DATASOURCE)
         .no_value(UNKNOWN)
         .cell_height(common.TableCellHeight.SM)
@@ -137,7 +137,7 @@ def timeline(title: str, description: str, *targets: Dataquery) -> statetimeline
         .show_value(common.VisibilityMode.AUTO)
         .row_height(0.8)
         .line_width(0)
-        .legend(legend())
+        .legend(_legend())
     )
     for target in targets:
         panel = panel.with_target(target)
@@ -157,12 +157,13 @@ def note(title: str, description: str, markdown: str) -> text.Panel:
     )
 
 
-def legend(*calculations: str) -> common_builders.VizLegendOptions:
-    """Names below the graph; with calculations (``lastNotNull``, ``max``, ...) as a table on the right."""
-    shown = common_builders.VizLegendOptions().show_legend(show_legend=True).calcs(list(calculations))
-    if calculations:
-        return shown.display_mode(common.LegendDisplayMode.TABLE).placement(common.LegendPlacement.RIGHT)
-    return shown.display_mode(common.LegendDisplayMode.LIST).placement(common.LegendPlacement.BOTTOM)
+def _legend() -> common_builders.VizLegendOptions:
+    return (
+        common_builders.VizLegendOptions()
+        .show_legend(show_legend=True)
+        .display_mode(common.LegendDisplayMode.LIST)
+        .placement(common.LegendPlacement.BOTTOM)
+    )
 
 
 def thresholds(base: str, *steps: tuple[float, str]) -> dashboard.ThresholdsConfig:

@@ -36,6 +36,7 @@ from tests.grafana.test_boards import METRICS
 
 EXPORTER = "smsc-exporter.json"
 UNITS = {
+    "locale",
     *("none", "short", "percentunit", "s", "bytes", "reqps", "dateTimeFromNow"),
 }
 """Of Grafana's units those that fit these boards: a misspelt one would be printed behind each number."""
