@@ -76,21 +76,21 @@ def exporter_board() -> dashboard.Dashboard:
         variables=[datasource(), job(), instance, account(), *link_filter()],
         panels=[
             _up().span(4).height(4),
-            _accounts().span(5).height(4),
+            _accounts().span(4).height(4),
             _links().span(5).height(4),
             _storage().span(3).height(4),
-            _config().span(3).height(4),
+            _config().span(4).height(4),
             _memory().span(4).height(4),
             _requests().span(12).height(8),
             _failures().span(12).height(8),
-            _states().span(24).height(6),
+            _states().span(24).height(5),
             _age().span(12).height(8),
             _lag().span(12).height(8),
             _concurrency().span(12).height(8),
             _pauses().span(12).height(8),
             _request_time().span(12).height(8),
             _scrape_time().span(12).height(8),
-            _builds().span(24).height(6),
+            _builds().span(24).height(5),
         ],
     )
 
@@ -194,7 +194,7 @@ def _failures() -> timeseries.Panel:
             "percentunit",
             query(f"{share} / {total} > 0", "{{outcome}}"),
         )
-    )
+    ).no_value("No request failed")
 
 
 def _request_time() -> timeseries.Panel:
@@ -239,8 +239,8 @@ def _age() -> timeseries.Panel:
     age = f"time() - {by_link(f'smsc_link_last_success_timestamp_seconds{{{LINKS}}}')}"
     return graph(
         "Age of the figures",
-        "How long ago links were read, by account: the most neglected link, and the median. Above the"
-        " red line, a link's clicks are withheld by default.",
+        "How long ago links were read, by account: the most neglected link, and the median. A link's clicks"
+        " are withheld when its figures are older than its stale_after: 15 minutes, unless told otherwise.",
         "s",
         query(f"max by (account) ({age})", "{{account}}, oldest"),
         query(f"quantile by (account) (0.5, {age})", "{{account}}, median", ref="B"),
@@ -254,7 +254,7 @@ def _lag() -> timeseries.Panel:
         " read in their interval, or a provider that is slow.",
         "s",
         query(f"max by (account) (smsc_account_polling_lag_seconds{{{ACCOUNTS}}})", "{{account}}"),
-    )
+    ).axis_soft_max(60)
 
 
 def _concurrency() -> timeseries.Panel:
@@ -277,13 +277,17 @@ def _concurrency() -> timeseries.Panel:
 
 def _pauses() -> timeseries.Panel:
     left = f"max by (account) (smsc_account_paused_until_timestamp_seconds{{{ACCOUNTS}}}) - time()"
-    return graph(
-        "Pauses",
-        "How long each account will still wait before it sends anything: after error 2 or 4,"
-        " Retry-After, or with no concurrency left to give up. Zero while it is not paused.",
-        "s",
-        query(f"clamp_min({left}, 0)", "{{account}}"),
-    ).line_interpolation(common.LineInterpolation.STEP_AFTER)
+    return (
+        graph(
+            "Pauses",
+            "How long each account will still wait before it sends anything: after error 2 or 4,"
+            " Retry-After, or with no concurrency left to give up. Zero while it is not paused.",
+            "s",
+            query(f"clamp_min({left}, 0)", "{{account}}"),
+        )
+        .axis_soft_max(60)
+        .line_interpolation(common.LineInterpolation.STEP_AFTER)
+    )
 
 
 # --- Prometheus' side -------------------------------------------------------------------------------------

@@ -250,7 +250,8 @@ def _rhythm() -> table.Panel:
     hours = [f"{hour:02}" for hour in range(24)]
     panel = listing(
         "Clicks by hour and weekday",
-        "The mean of the last four weeks, in the time zone this page is shown in. The stronger the colour, the more.",
+        "The mean of the last four weeks, in the time zone this page is shown in. The stronger the colour,"
+        " the more.",
         query(clicks, "clicks").interval("1h"),
     ).transformations(
         [

@@ -65,8 +65,8 @@ def overview() -> dashboard.Dashboard:
             _oldest().span(3).height(4),
             _in_all().span(12).height(9),
             _top().span(12).height(9),
-            _links().span(24).height(14),
-            _alerts().span(24).height(7),
+            _links().span(24).height(16),
+            _alerts().span(24).height(6),
             _about().span(24).height(5),
         ],
     )
@@ -221,7 +221,7 @@ def _links() -> table.Panel:
                 "Value #D": "Month",
                 "Value #E": "Previous month",
                 "Value #F": "All time",
-                "Value #G": "Read",
+                "Value #G": "Age",
                 "outcome": "State",
             }
         )
@@ -251,11 +251,11 @@ def _dressed(panel: table.Panel) -> table.Panel:
             [
                 Property(id_val="unit", value="percentunit"),
                 Property(id_val="decimals", value=0),
-                *colored_by("orange", (-0.25, "text"), (0, "green")),
+                *colored_by("text", (-1, "orange"), (-0.25, "text"), (0, "green")),
             ],
         )
         .override_by_name(
-            "Read",
+            "Age",
             [
                 Property(id_val="unit", value="s"),
                 Property(id_val="decimals", value=0),

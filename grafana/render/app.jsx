@@ -3,7 +3,7 @@
 import {
   Registry, applyFieldOverrides, createTheme, dateTime, dateTimeFormat, getFieldDisplayName,
   getFieldDisplayValues, renderMarkdown, standardTransformers, standardTransformersRegistry, ThemeContext,
-  thresholdsOverrideProcessor, toDataFrame, transformDataFrame,
+  toDataFrame, transformDataFrame,
 } from '@grafana/data';
 import { BigValue, GlobalStyles, PanelChrome, Table, TimeSeries, VizLegend } from '@grafana/ui';
 import { createRoot } from 'react-dom/client';
@@ -19,6 +19,15 @@ standardTransformersRegistry.setInit(() => {
   return [...known.values()].map((each) => ({ id: each.id, name: each.name, transformation: each, editor: () => null }));
 });
 
+// JSON has no infinity: a lowest threshold is saved as null, and Grafana puts it back when it loads a board.
+function restoreInfinity({ defaults, overrides }) {
+  const inOverrides = overrides.flatMap(({ properties }) => properties).filter(({ id }) => id === 'thresholds');
+  for (const thresholds of [defaults.thresholds, ...inOverrides.map(({ value }) => value)]) {
+    thresholds?.steps.forEach((step) => { step.value ??= -Infinity; });
+  }
+}
+board.panels.forEach(({ fieldConfig }) => restoreInfinity(fieldConfig));
+
 // --- field options: all that the board sets, each taken as it is -------------------------------------------
 
 function fieldOptions() {
@@ -29,8 +38,7 @@ function fieldOptions() {
   }
   return new Registry(() => [...ids].map((id) => ({
     id, name: id, path: id.replace('custom.', ''), isCustom: id.startsWith('custom.'),
-    override: () => null, editor: () => null, shouldApply: () => true,
-    process: id === 'thresholds' ? thresholdsOverrideProcessor : (value) => value,
+    override: () => null, editor: () => null, process: (value) => value, shouldApply: () => true,
   })));
 }
 const registry = fieldOptions();
@@ -89,18 +97,28 @@ function Empty({ panel, width, height }) {
   return <div style={{ width, height, display: 'grid', placeItems: 'center', fontSize: 18 }}>{text}</div>;
 }
 
+function regions(times) {
+  const found = [];
+  for (const at of times) {
+    if (found.length && at - found.at(-1)[1] <= 60) found.at(-1)[1] = at;
+    else found.push([at, at]);
+  }
+  return found;
+}
+
 function marks(builder) {
   builder.addHook('draw', (plot) => {
     for (const { color, times } of annotations) {
       const { ctx, bbox } = plot;
       ctx.save();
       ctx.fillStyle = ctx.strokeStyle = theme.visualization.getColorByName(color);
-      times.forEach((at, place) => {
-        const begins = place === 0 || at - times[place - 1] > 120;
-        const x = plot.valToPos(at * 1000, 'x', true);
-        ctx.globalAlpha = begins ? 1 : 0.12;
-        ctx.fillRect(x, bbox.top, begins ? 1 : plot.valToPos((at + 60) * 1000, 'x', true) - x + 1, bbox.height);
-      });
+      for (const [begin, end] of regions(times)) {
+        const [left, right] = [begin, end].map((at) => Math.max(bbox.left, plot.valToPos(at * 1000, 'x', true)));
+        ctx.globalAlpha = 0.1;
+        ctx.fillRect(left, bbox.top, right - left, bbox.height);
+        ctx.globalAlpha = 1;
+        ctx.fillRect(left, bbox.top + bbox.height, Math.max(right - left, 3), 4);
+      }
       ctx.restore();
     }
   });
@@ -118,8 +136,8 @@ function Stat({ panel, found, width, height }) {
     fieldConfig: { ...fieldConfig, defaults: { ...fieldConfig.defaults } }, reduceOptions: { values: false, fields: '', ...options.reduceOptions },
     replaceVariables: (text) => text, theme, data: found, timeZone: timezone,
   });
-  const each = Math.floor(width / values.length);
-  return <div style={{ display: 'flex' }}>{values.map(({ display }, place) =>
+  const each = Math.floor((width - GAP * (values.length - 1)) / values.length);
+  return <div style={{ display: 'flex', gap: GAP }}>{values.map(({ display }, place) =>
     <BigValue key={place} width={each} height={height} theme={theme} value={display} count={values.length}
       colorMode={options.colorMode} graphMode="none" justifyMode={options.justifyMode} textMode={options.textMode} />)}</div>;
 }
