@@ -150,7 +150,7 @@ def _config() -> stat.Panel:
         "Whether the configuration was accepted when it was last read. If not, the one before is in force.",
         "none",
         latest(f"min(smsc_exporter_config_last_reload_successful{{{PROCESS}}})"),
-    ).mappings(words({"1": ("accepted", "green"), "0": ("refused", "red")}))
+    ).mappings(words({"1": ("loaded", "green"), "0": ("refused", "red")}))
 
 
 def _memory() -> stat.Panel:

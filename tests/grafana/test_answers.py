@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.alerting.shipped import PROMETHEUS, RULE_FILES, needs_prometheus, read, run
-from tests.alerting.test_end_to_end import PASSES
+from grafana import history
+from tests.alerting.shipped import PROMETHEUS, RULE_FILES, needs_prometheus, read
 from tests.grafana.committed import BOARDS, QUERIES, Query, put_in
 from tests.processes import exporter, free_port, get, get_json, post, program, until
-from tests.quality.history import history
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,31 +62,6 @@ def _wait(port: int) -> None:
     until(lambda: get(f"http://127.0.0.1:{port}/-/ready")[0] == 200, "Prometheus")
 
 
-def _promtool(folder: Path, *arguments: str) -> None:
-    done = run("promtool", "tsdb", "create-blocks-from", *arguments, cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _backfill(folder: Path, now: int) -> None:
-    """A month of readings, and of what the rules would have recorded as much as they need."""
-    with (folder / "history.txt").open("w") as file:
-        file.writelines(history(3, 30, now))
-    _promtool(folder, "openmetrics", "--max-block-duration=500h", "history.txt", "data")
-    (folder / "prometheus.yml").write_text("{}")
-    document = read(PROMETHEUS / "rules" / "clicks.yml")
-    recording = [rule for rule in document["groups"][0]["rules"] if "record" in rule]
-    for names in PASSES:
-        rules = [rule for rule in recording if rule["record"] in names]
-        group = {"name": "pass", "interval": "5m", "rules": rules}
-        (folder / "pass.yml").write_text(yaml.safe_dump({"groups": [group]}, width=1000))
-        port = free_port()
-        with _prometheus(folder, port):
-            _wait(port)
-            for begin, end in NEEDED:
-                span = [f"--start={now - begin * 3600}", f"--end={now - end * 3600}", "--output-dir=data"]
-                _promtool(folder, "rules", f"--url=http://127.0.0.1:{port}", *span, "pass.yml")
-
-
 def _install(folder: Path, target: str) -> None:
     """The shipped rules and configuration, for those who can't wait: every two seconds instead of minutes."""
     shutil.copytree(PROMETHEUS / "rules", folder / "rules")
@@ -124,7 +98,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with exporter("demo", "--web.listen-address=127.0.0.1:0", cwd=folder) as running:
         target = running.expect(r"http://(\S+)/metrics")[1]
         simulator = running.expect(r"(http://\S+)/audit")[1]
-        _backfill(folder, int(time.time()))
+        now = int(time.time())
+        spans = [(now - begin * 3600, now - end * 3600) for begin, end in NEEDED]
+        history.write(folder / "data", now, ["smsc:clicks:smooth"], spans)
         _install(folder, target)
         port = free_port()
         address = f"http://127.0.0.1:{port}"
