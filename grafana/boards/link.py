@@ -157,7 +157,7 @@ def _expected() -> timeseries.Panel:
             " spike is told, far below the band a flatline. Recorded by Prometheus' rules, every five"
             " minutes; the band needs a week of history. A gap means that figures were not fresh enough"
             " to compare.",
-            "short",
+            "locale",
             query(_recorded("smsc:clicks:delta"), "clicks"),
             query(_recorded("smsc:clicks:expected_lower"), "at least", ref="B"),
             query(_recorded("smsc:clicks:expected_upper"), "expected", ref="C"),
@@ -197,7 +197,7 @@ def _states() -> statetimeline.Panel:
 
 def _weeks() -> timeseries.Panel:
     def hour(offset: str = "") -> str:
-        return by_link(f"increase(smsc_link_clicks_total{{{THIS}}}[1h]{offset})")
+        return by_link(f"round(increase(smsc_link_clicks_total{{{THIS}}}[1h]{offset}))")
 
     names = {1: "a week before", 2: "two weeks", 3: "three weeks", 4: "four weeks"}
     shades = ("purple", "semi-dark-purple", "light-purple", "super-light-purple")
@@ -205,13 +205,13 @@ def _weeks() -> timeseries.Panel:
         "The last day, and the same day in earlier weeks",
         "At each moment the hour that ends there. Earlier weeks need as long a history: Prometheus"
         " keeps 15 days unless told otherwise.",
-        "short",
+        "locale",
         query(hour(), "now"),
         *(query(hour(f" offset {n}w"), name, ref="ABCDE"[n]) for n, name in names.items()),
     )
     for name, shade in zip(names.values(), shades, strict=True):
         panel = panel.override_by_name(name, [color(shade), custom("lineWidth", 1), custom("fillOpacity", 0)])
-    return panel.decimals(0).time_from("24h").override_by_name("now", [color("blue"), custom("lineWidth", 3)])
+    return panel.time_from("24h").override_by_name("now", [color("blue"), custom("lineWidth", 3)])
 
 
 def _corrections() -> timeseries.Panel:
@@ -221,7 +221,7 @@ def _corrections() -> timeseries.Panel:
             "All-time clicks, and what was taken back",
             "The provider's own count. Where it corrects the count downwards, the bars on the right"
             " scale rise by as much: all corrections since the exporter began to count.",
-            "short",
+            "locale",
             query(_clicks("all_time"), "all time"),
             query(taken_back, "taken back", ref="B"),
         )
@@ -284,7 +284,7 @@ def _rhythm() -> table.Panel:
     )
     days = words({str(n): (name, "text") for n, name in enumerate(WEEKDAYS, start=1)})
     return (
-        panel.unit("short")
+        panel.unit("locale")
         .decimals(0)
         .interval("1h")
         .max_data_points(800)

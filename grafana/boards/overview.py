@@ -58,8 +58,8 @@ def overview() -> dashboard.Dashboard:
         variables=[datasource(), job(), account(), *link_filter(), link()],
         panels=[
             _today().span(6).height(4),
-            _change().span(4).height(4),
-            _month().span(6).height(4),
+            _change().span(3).height(4),
+            _month().span(7).height(4),
             _anomalies().span(2).height(4),
             _failing().span(3).height(4),
             _oldest().span(3).height(4),
@@ -77,7 +77,7 @@ def _clicks(period: str, offset: str = "") -> str:
 
 
 def _hourly(offset: str = "") -> str:
-    return by_link(f"increase(smsc_link_clicks_total{{{CHOSEN}}}[1h]{offset})")
+    return by_link(f"round(increase(smsc_link_clicks_total{{{CHOSEN}}}[1h]{offset}))")
 
 
 # --- the first row ----------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ def _change() -> stat.Panel:
     before = f"sum({_clicks('today', ' offset 1d')} and {_clicks('today')})"
     now = f"sum({_clicks('today')} and {_clicks('today', ' offset 1d')})"
     return number(
-        "Today against yesterday",
+        "Against yesterday",
         "The day so far against yesterday at this hour, over the links that have both figures.",
         "percentunit",
         latest(f"{now} / ({before} > 0) - 1"),
@@ -163,12 +163,11 @@ def _in_all() -> timeseries.Panel:
             "Clicks in the last hour, all links",
             "All chosen links together: at each moment the hour that ends there, with the same hour a"
             " day and a week before.",
-            "short",
+            "locale",
             query(f"sum({_hourly()})", "clicks"),
             query(f"sum({_hourly(' offset 1d')})", "a day before", ref="B"),
             query(f"sum({_hourly(' offset 1w')})", "a week before", ref="C"),
         )
-        .decimals(0)
         .override_by_name("clicks", [color("blue"), custom("fillOpacity", 15)])
         .override_by_name("a day before", [color("orange"), *_faint()])
         .override_by_name("a week before", [color("purple"), *_faint()])
@@ -181,16 +180,12 @@ def _faint() -> list[Property]:
 
 def _top() -> timeseries.Panel:
     busiest = f"topk by () (10, {by_link(f'increase(smsc_link_clicks_total{{{CHOSEN}}}[$__range] @ end())')})"
-    return (
-        graph(
-            "Clicks in the last hour, the ten busiest links",
-            "The ten with the most clicks in the time shown: at each moment the hour that ends there.",
-            "short",
-            query(f"{_hourly()} and on ({KEY}) {busiest}", "{{link}}"),
-        )
-        .decimals(0)
-        .fill_opacity(0)
-    )
+    return graph(
+        "Clicks in the last hour, the ten busiest links",
+        "The ten with the most clicks in the time shown: at each moment the hour that ends there.",
+        "locale",
+        query(f"{_hourly()} and on ({KEY}) {busiest}", "{{link}}"),
+    ).fill_opacity(0)
 
 
 # --- tables -----------------------------------------------------------------------------------------------

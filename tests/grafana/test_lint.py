@@ -35,10 +35,7 @@ from tests.grafana.committed import BOARDS, CHOICES, PANELS, QUERIES, Query, put
 from tests.grafana.test_boards import METRICS
 
 EXPORTER = "smsc-exporter.json"
-UNITS = {
-    "locale",
-    *("none", "short", "percentunit", "s", "bytes", "reqps", "dateTimeFromNow"),
-}
+UNITS = {"none", "locale", "percentunit", "s", "bytes", "reqps", "dateTimeFromNow"}
 """Of Grafana's units those that fit these boards: a misspelt one would be printed behind each number."""
 
 TAKEN_BACK = "All-time clicks, and what was taken back"
