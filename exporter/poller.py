@@ -65,7 +65,16 @@ class Poller:
                 self._states[planner] = planner.state(self._clock.monotonic())
                 self._wakes[planner] = asyncio.Event()
                 self._loops[planner] = asyncio.create_task(self._run(planner))
+            for link in planner.account.links:
+                self._teach(planner, link)
         self._wake_all()
+
+    def _teach(self, planner: Planner, link: Link) -> None:
+        """Tells the planner of a reading that it did not see: one that was kept, or another exporter's."""
+        known = self._store.get(link)
+        if known is not None and known.reading is not None:
+            age = max(0.0, self._clock.time() - known.read_at) if known.read_at else 0.0
+            planner.learn(link, known.reading, self._clock.monotonic() - age)
 
     def broken(self) -> str | None:
         """Why polling stands still; None while it goes on."""
@@ -146,6 +155,7 @@ class Poller:
         """Others stand in the way: another exporter on the login, or this one before it was restarted."""
         now = self._clock.monotonic()
         log.debug("denied", account=ticket.account.name, link=ticket.link.name, scope=str(denied.scope))
+        self._teach(planner, ticket.link)
         planner.deny(ticket, now, denied.seconds, link_alone=denied.scope is Scope.LINK)
         if (pause := denied.pause) is not None:
             planner.held(now, pause.state, pause.seconds, pause.count)
@@ -156,6 +166,8 @@ class Poller:
         result = await self._ask(ticket)
         now = self._clock.monotonic()
         error = result if isinstance(result, PollError) else None
+        if not isinstance(result, PollError):
+            planner.learn(ticket.link, result, ticket.sent_at)
         settled = planner.finish(ticket, now, error)
         self._store.backend.end(grant, login_failed=ticket.login_failed(error))
         self._share_pauses(planner, now)

@@ -2,7 +2,8 @@
 
 The file passes through these, each a module here: ``syntax`` (bytes to YAML nodes), ``document`` (nodes to
 plain data that remembers its places), ``schema`` (what may stand where, with ``values`` for single values and
-``wording`` for its complaints), ``secrets`` and ``checks`` (what must agree), ``build`` (the models).
+``wording`` for its complaints), ``secrets``, ``checks`` and ``intervals`` (what must
+agree), ``build`` (the models).
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ from exporter.config.wording import Schema
 DEFAULT_INTERVAL = 60.0
 """Seconds between two readings of a link where the file says nothing."""
 
+LONGEST_INTERVALS = 10
+"""The longest adaptive interval where the file says nothing, in refresh intervals."""
+
 DEFAULT_URL = "https://smscentre.com"
 """The provider's own address."""
 
@@ -35,6 +38,7 @@ def not_none(items: list[object]) -> list[object]:
 Name = Annotated[str, PlainValidator(values.name)]
 Interval = Annotated[float, PlainValidator(values.interval)]
 Duration = Annotated[float, PlainValidator(values.duration)]
+Refresh = Annotated[Literal["fixed", "adaptive"], PlainValidator(values.one_of("fixed", "adaptive"))]
 Url = Annotated[str, PlainValidator(values.base_url)]
 Secret = Annotated[SecretStr, PlainValidator(_secret)]
 Labels = dict[
@@ -79,7 +83,10 @@ class AccountSection(_Section):
     timeout: Annotated[float, PlainValidator(values.timeout)] = 10.0
     max_concurrent_requests: Annotated[int, PlainValidator(values.concurrency)] = 4
     timezone: Annotated[ZoneInfo, PlainValidator(values.timezone)] = ZoneInfo("Europe/Moscow")
+    refresh: Refresh | None = None
     refresh_interval: Interval | None = None
+    min_interval: Interval | None = None
+    max_interval: Interval | None = None
     stale_after: Duration | None = None
     labels: Labels | None = None
     links: Annotated[list[LinkSection], AfterValidator(not_none)]
@@ -97,7 +104,10 @@ class StorageSection(_Section):
 class File(_Section):
     """The whole file. Durations are in seconds."""
 
+    refresh: Refresh = "fixed"
     refresh_interval: Interval = DEFAULT_INTERVAL
+    min_interval: Interval = values.LEAST_INTERVAL
+    max_interval: Interval | None = None
     stale_after: Duration | None = None
     storage: StorageSection | None = None
     accounts: Annotated[list[AccountSection], AfterValidator(not_none)]

@@ -7,9 +7,11 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from exporter.errors import ApiError, Outcome, PollError
-from exporter.model import Account, AccountStatus, Link, State
+from exporter.model import Account, AccountStatus, Link, Reading, State
 from exporter.pacing.gate import Gate
-from exporter.pacing.schedule import DueHeap, Turn, next_turn, phase, sweep_interval
+from exporter.pacing.line import Line
+from exporter.pacing.schedule import Turn, next_turn, phase, sweep_interval
+from exporter.pacing.shares import Shares
 from exporter.rules import (
     COOLING,
     LEAST_RETRY,
@@ -52,7 +54,7 @@ class Ticket:
     def apart(self) -> float:
         """How long before this request nobody else may have asked for the link; nothing for a retry."""
         retry = self.turn.tries or self.turn.failures or self.turn.throttles
-        return 0.0 if retry else self.link.refresh_interval / 2
+        return 0.0 if retry else self.turn.interval / 2
 
     def login_failed(self, error: PollError | None) -> bool:
         """Whether the request, having ended so, was a failed login, or may have been one.
@@ -77,7 +79,8 @@ class Planner:
         self._random = random
         self._wall_offset = wall_offset
         self._turns: dict[tuple[str, str], Turn] = {}
-        self._heap = DueHeap()
+        self._shares = Shares(self._turns)
+        self._line = Line()
         self._added = 0
         self._mirror = 0
         self._mirror_since = -inf
@@ -94,7 +97,8 @@ class Planner:
         self._drop_links({link.target for link in account.links}, now)
         for link in account.links:
             self._take_link(link, now)
-        self._heap.compact()
+        self._line.compact()
+        self._shares.balance()
 
     def retire(self, now: float) -> None:
         """The account left the configuration: nothing is due any more, what was sent still counts."""
@@ -104,6 +108,7 @@ class Planner:
         for target in self._turns.keys() - kept:
             turn = self._turns[target]
             turn.wanted = False
+            self._line.drop(turn)
             if turn.window.idle(now) and turn.rests_until <= now:
                 del self._turns[target]
 
@@ -113,10 +118,17 @@ class Planner:
             turn = self._turns[link.target] = Turn(link, phase(self._added, self.account.login_key))
             self._added += 1
         was, turn.link = turn.link, link
-        stays = turn.wanted and (was.key, was.refresh_interval) == (link.key, link.refresh_interval)
+        stays = turn.wanted and _paced(was) == _paced(link)
         turn.wanted = True
-        if not stays and not turn.in_flight:
-            self._heap.put(turn, max(turn.rests_until, self._sweep_turn(turn, now)))
+        if not stays:
+            turn.interval = self._shares.interval(turn)
+            if not turn.in_flight:
+                self._line.put(turn, max(turn.rests_until, self._sweep_turn(turn, now)))
+
+    def learn(self, link: Link, reading: Reading, at: float) -> None:
+        """Takes what is known of a link's clicks: its reading, sent ``at`` (monotonic seconds)."""
+        if (turn := self._turns.get(link.target)) is not None:
+            self._shares.learn(turn, reading, at)
 
     # --- what next ----------------------------------------------------------------------------------------
 
@@ -128,17 +140,15 @@ class Planner:
         ready_at = max(self.gate.ready_at(now), self.host.ready_at(now, proven=self.gate.proven))
         if ready_at > now:
             return ready_at
-        while (turn := self._heap.first()) is not None:
-            if turn.due > now:
-                return turn.due
+        while (turn := self._line.first(now)) is not None:
             free_at = turn.window.free_at(now)
             if free_at <= now:
                 return self._issue(turn, now)
-            self._heap.put(turn, free_at)
-        return inf
+            self._line.put(turn, free_at)
+        return self._line.next_due()
 
     def _issue(self, turn: Turn, now: float) -> Ticket:
-        self._heap.pop()
+        self._line.take(turn)
         turn.in_flight = True
         turn.window.begin()
         self.gate.begin()
@@ -177,6 +187,8 @@ class Planner:
         else:
             self._failed(ticket, now, error)
         self.host.end(proven=ticket.proven, probe=ticket.probe)
+        if not turn.tries:
+            self._line.place(turn, self._shares.share(turn), ticket.sent_at)
         return not turn.tries
 
     def deny(self, ticket: Ticket, now: float, seconds: float, *, link_alone: bool) -> None:
@@ -187,9 +199,12 @@ class Planner:
         self.gate.end(now, abandoned=False)
         self.host.end(proven=ticket.proven, probe=ticket.probe)
         if link_alone:
-            self._heap.put(turn, self._moment(turn, turn.link.refresh_interval, now + seconds))
+            # what others sent lies half an interval before the moment from which we might have asked
+            free_at, sent_at = now + seconds, now + seconds - turn.interval / 2
+            self._line.put(turn, self._regular_turn(turn, sent_at, free_at))
+            self._line.place(turn, self._shares.share(turn), sent_at)
         else:
-            self._heap.put(turn, now)
+            self._line.put(turn, now)
             self.gate.pause(now + min(seconds, RECHECK))
 
     def held(self, now: float, state: State, seconds: float, count: int) -> None:
@@ -214,7 +229,7 @@ class Planner:
             self.gate.succeeded(ticket.sent_at)
         turn.rests_until = -inf
         turn.failures = turn.throttles = turn.tries = 0
-        self._heap.put(turn, self._regular_turn(turn, ticket.sent_at, now))
+        self._line.put(turn, self._regular_turn(turn, ticket.sent_at, now))
 
     def _failed(self, ticket: Ticket, now: float, error: PollError) -> None:
         if error.retry_after is not None:
@@ -231,7 +246,7 @@ class Planner:
         self._probe_missed(ticket, now)
         turn.tries += 1
         if turn.tries < len(self.account.urls):
-            self._heap.put(turn, now)
+            self._line.put(turn, now)
         else:
             self._back_off(turn, now)
 
@@ -292,13 +307,13 @@ class Planner:
 
     def _put_to_rest(self, turn: Turn, until: float) -> None:
         turn.rests_until = until
-        self._heap.put(turn, until)
+        self._line.put(turn, until)
 
     # --- when ---------------------------------------------------------------------------------------------
 
     def _regular_turn(self, turn: Turn, sent_at: float, now: float) -> float:
         """The link's next regular moment, at least half an interval away and never in the past."""
-        interval = turn.link.refresh_interval
+        interval = turn.interval = self._shares.interval(turn)
         return self._moment(turn, interval, max(now, sent_at + interval / 2))
 
     def _sweep_turn(self, turn: Turn, now: float) -> float:
@@ -326,7 +341,6 @@ class Planner:
         """The account as the metrics show it; ``wall`` is the wall-clock time now."""
         state = self.state(now)
         answered = self.gate.answered
-        turn = self._heap.first()
         until = self._held_until(now)
         return AccountStatus(
             name=self.account.name,
@@ -334,7 +348,7 @@ class Planner:
             up=None if answered is None else answered and state in _AT_WORK and until <= now,
             paused_until=wall + (until - now) if until > now else 0.0,
             links=len(self.account.links),
-            lag=max(0.0, now - turn.due) if turn else 0.0,
+            lag=max(0.0, now - self._line.earliest_due()),
             concurrency_limit=self.gate.limit,
             in_flight=self.gate.in_flight,
         )
@@ -343,3 +357,8 @@ class Planner:
         """Until when nothing leaves; ``now`` or earlier if the account is not held back."""
         host_at = self.host.ready_at(now, proven=self.gate.proven)
         return max(self.gate.paused_until, now if host_at == inf else host_at)
+
+
+def _paced(link: Link) -> tuple[object, ...]:
+    """What makes a link begin anew when it changes: who it is, and how often it is read."""
+    return link.key, link.refresh_interval, link.bounds
