@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from tests.bench import at_scrape, http, polling, redis_storage, scrape, storage
+from tests.bench import at_scrape, http, polling, redis_storage, scrape, storage, unequal
 
 PARTS: dict[str, Any] = {
     "scrape": scrape,
@@ -17,6 +17,7 @@ PARTS: dict[str, Any] = {
     "redis": redis_storage,
     "polling": polling,
     "at-scrape": at_scrape,
+    "unequal": unequal,
 }
 """Each part measures rows, one at a time, and writes them as a table."""
 

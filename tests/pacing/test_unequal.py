@@ -324,10 +324,41 @@ def test_a_denial_places_a_link_like_a_reading() -> None:
     account = make_account(links=make_links(2, interval=30.0), max_concurrent_requests=1)
     player = Player(account, {"link-0": 0.0, "link-1": 0.0})
     player.now = HOUR
-    first = player.send()
-    player.planner.deny(first, player.now, 5.0, link_alone=True)
-    player.now += HOUR
-    assert player.send().link is not first.link
+    denied = player.send()
+    player.planner.deny(denied, player.now, 100.0, link_alone=True)
+    read = player.poll()
+    player.now += 200
+    assert player.poll().link is read.link  # it was due first
+    assert player.poll().link is denied.link
+
+
+def test_two_replicas_share_an_adaptive_account_as_one_would_read_it_alone() -> None:
+    """What is claimed is claimed for both: the other is denied, and learns from the reading."""
+    clicks = {f"link-{n}": 0.5 / (n + 1) for n in range(10)}
+    replicas = [Player(_adaptive(10, (21.0, 300.0)), clicks) for _ in range(2)]
+    alone = Player(_adaptive(10, (21.0, 300.0)), clicks).until(6 * HOUR)
+    shared: dict[str, list[float]] = {name: [] for name in clicks}
+    while (player := min(replicas, key=lambda player: player.now)).now < 6 * HOUR:
+        step = player.planner.next(player.now)
+        if isinstance(step, Ticket):
+            _claim(player, step, shared[step.link.name])
+            player.now += 0.2
+        else:
+            player.now = step
+    for name, times in shared.items():
+        assert len(times) == pytest.approx(len(alone[name]), rel=0.1)
+
+
+def _claim(player: Player, ticket: Ticket, times: list[float]) -> None:
+    """Sends the request, unless the other replica asked so lately that it is denied."""
+    free_at = times[-1] + ticket.apart if times else 0.0
+    if player.now >= free_at:
+        times.append(player.now)
+    player.planner.learn(ticket.link, player.reading(ticket.link, times[-1]), times[-1])
+    if times[-1] == player.now:
+        player.planner.finish(ticket, player.now, None)
+    else:
+        player.planner.deny(ticket, player.now, free_at - player.now, link_alone=True)
 
 
 def test_new_bounds_take_effect_at_once() -> None:
