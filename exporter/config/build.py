@@ -129,5 +129,6 @@ def _overload(account: Account, loc: Loc, document: Document) -> Iterator[Fault]
         loc,
         f"{len(account.links)} links ask for {wanted:.1f} requests a second, but "
         f"max_concurrent_requests: {account.max_concurrent_requests} carries about {carried:.0f} "
-        f"(at 100 ms an answer), so readings will be late: write refresh_interval: {slowest}{more}",
+        f"(at 100 ms an answer), so links with few clicks will be read late: "
+        f"write refresh_interval: {slowest}{more}",
     )

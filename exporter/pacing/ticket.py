@@ -31,7 +31,10 @@ class Ticket:
 
     @property
     def apart(self) -> float:
-        """How long before this request nobody else may have asked for the link; nothing for a retry."""
+        """How long before this request nobody else may have asked for the link: half of what is planned.
+
+        Nothing for a retry.
+        """
         retry = self.turn.tries or self.turn.failures or self.turn.throttles
         return 0.0 if retry else self.turn.interval / 2
 
