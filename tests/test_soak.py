@@ -191,7 +191,7 @@ class Day:
         assert not served, "of links that there are not"
 
     def _page(self) -> dict[tuple[str, tuple[str, str]], float]:
-        text = self.exposition.render(openmetrics=False).decode()
+        text = b"".join(self.exposition.render(openmetrics=False)).decode()
         lines = re.findall(
             r'^(smsc_link_(?:clicks|last)_\w+){account="(\w+)",link="([^"]+)"} (\S+)$', text, re.MULTILINE
         )
