@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 log = structlog.stdlib.get_logger(__name__)
 
 
+_STANDING = State.BLOCKED, inf, 0
+"""A pause of which no more is known than that it stands."""
+
+
 class Observer(Protocol):
     """Who counts requests."""
 
@@ -126,13 +130,17 @@ class Poller:
             log.error("polling_broke", exc_info=error)
             self._broke = f"a poll broke: {error!r}"
 
-    async def _poll(self, planner: Planner, ticket: Ticket) -> None:
-        epoch = planner.host.epoch
+    async def use(self, planner: Planner, ticket: Ticket) -> Reading | PollError | Denied:
+        """Sends the request that the ticket is for, unless others stand in its way; what came of it."""
         grant = await self._claim(ticket)
         if isinstance(grant, Denied):
             self._deny(planner, ticket, grant)
-        else:
-            await self._send(planner, ticket, grant)
+            return grant
+        return await self._send(planner, ticket, grant)
+
+    async def _poll(self, planner: Planner, ticket: Ticket) -> None:
+        epoch = planner.host.epoch
+        await self.use(planner, ticket)
         if planner.host.epoch != epoch:
             self._wake_all()
         elif planner in self._wakes:
@@ -161,7 +169,7 @@ class Poller:
             planner.held(now, pause.state, pause.seconds, pause.count)
             self._held |= planner.pauses(now)
 
-    async def _send(self, planner: Planner, ticket: Ticket, grant: Grant) -> None:
+    async def _send(self, planner: Planner, ticket: Ticket, grant: Grant) -> Reading | PollError:
         sent_at, started = self._clock.time(), self._clock.monotonic()
         result = await self._ask(ticket)
         now = self._clock.monotonic()
@@ -170,11 +178,15 @@ class Poller:
             planner.learn(ticket.link, result, ticket.sent_at)
         settled = planner.finish(ticket, now, error)
         self._store.backend.end(grant, login_failed=ticket.login_failed(error))
+        if grant.probe and error is None:
+            # Whoever began that pause may be gone, so that we have not heard of it.
+            self._held |= dict.fromkeys(planner.pauses(now), _STANDING)
         self._share_pauses(planner, now)
         outcome = error.outcome if error else Outcome.OK
         self._observer.request_ended(ticket.account.name, outcome, now - started)
         if settled:
             self._publish(ticket.link, result, sent_at)
+        return result
 
     def _share_pauses(self, planner: Planner, now: float) -> None:
         """Has pauses kept that are new, and lifted that are over."""

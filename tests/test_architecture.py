@@ -19,7 +19,7 @@ FLOORS = [
     {"model"},
     {"config", "parsing", "pacing", "exposition", "telemetry", "store"},
     {"client", "poller", "webconfig"},
-    {"web", "demo", "server"},
+    {"web", "demo", "server", "oneshot"},
     {"app"},
     {"cli"},
     {"__main__"},

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from exporter import app, config, logs, simulator
+from exporter.cli import ask
 from exporter.demo import demo
 from exporter.errors import ConfigError
 from exporter.webconfig import Live
@@ -81,10 +82,10 @@ def check(options: argparse.Namespace) -> int:
     for warning in (*loaded.warnings, *(web_config.config.warnings if web_config else ())):
         print(f"warning: {warning}", file=sys.stderr)
     links = sum(len(account.links) for account in loaded.accounts)
-    print(f"{options.config_file}: no faults; accounts: {len(loaded.accounts)}, links: {links}")
+    print(f"{options.config_file}: no faults; accounts: {len(loaded.accounts)}, links: {links}", flush=True)
     if web_config:
-        print(f"{options.web_config_file}: no faults")
-    return 0
+        print(f"{options.web_config_file}: no faults", flush=True)
+    return ask.online(loaded) if options.online else 0
 
 
 def _read(load: Callable[[], Config], options: argparse.Namespace) -> tuple[Config, Live | None]:

@@ -111,12 +111,22 @@ class Planner:
         while (turn := self._line.first(now)) is not None:
             free_at = turn.window.free_at(now)
             if free_at <= now:
-                return self._issue(turn, now)
+                self._line.take(turn)
+                return self._issue(turn, now, regular=True)
             self._line.put(turn, free_at)
         return self._line.next_due()
 
-    def _issue(self, turn: Turn, now: float) -> Ticket:
-        self._line.take(turn)
+    def ask(self, link: Link, now: float) -> Ticket | float:
+        """The same for one link of the account, whoever's turn it is: somebody wants to know now."""
+        turn = self._turns[link.target]
+        host_at = self.host.ready_at(now, proven=self.gate.proven)
+        ready_at = max(self.gate.ready_at(now), host_at, turn.window.free_at(now))
+        if ready_at > now:
+            return ready_at
+        self._line.drop(turn)
+        return self._issue(turn, now, regular=False)
+
+    def _issue(self, turn: Turn, now: float, *, regular: bool) -> Ticket:
         turn.in_flight = True
         turn.window.begin()
         self.gate.begin()
@@ -125,7 +135,15 @@ class Planner:
         proven = self.gate.proven
         probe = self.host.begin(proven=proven)
         return Ticket(
-            self.account, turn.link, self.account.urls[mirror], now, turn, mirror, proven=proven, probe=probe
+            account=self.account,
+            link=turn.link,
+            url=self.account.urls[mirror],
+            sent_at=now,
+            turn=turn,
+            mirror=mirror,
+            proven=proven,
+            probe=probe,
+            regular=regular,
         )
 
     def _choose_mirror(self, now: float) -> int:

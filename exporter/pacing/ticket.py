@@ -28,15 +28,16 @@ class Ticket:
     mirror: int
     proven: bool
     probe: bool
+    regular: bool = True
 
     @property
     def apart(self) -> float:
         """How long before this request nobody else may have asked for the link: half of what is planned.
 
-        Nothing for a retry.
+        Nothing for a retry, nor where somebody asks out of turn.
         """
         retry = self.turn.tries or self.turn.failures or self.turn.throttles
-        return 0.0 if retry else self.turn.interval / 2
+        return 0.0 if retry or not self.regular else self.turn.interval / 2
 
     def login_failed(self, error: PollError | None) -> bool:
         """Whether the request, having ended so, was a failed login, or may have been one.

@@ -190,8 +190,9 @@ class RedisBackend:
             for own in owns:
                 self._ledger.forget(own)
             raise
-        for claim, own, denied in zip(batch.claims, owns, decisions, strict=True):
-            self._decided(claim, own, denied)
+        for claim, own, decision in zip(batch.claims, owns, decisions, strict=True):
+            claim.probe = decision is True
+            self._decided(claim, own, decision if isinstance(decision, Denied) else None)
 
     def _begin(self, batch: Batch, now: float) -> list[Own]:
         """Leaves those claims in the batch that Redis is to decide."""
