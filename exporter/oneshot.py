@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from exporter.client import Client, open_session
@@ -46,12 +46,12 @@ _HELD = (State.BLOCKED, State.UNAUTHORIZED, State.THROTTLED)
 
 
 class _Hindrance(Exception):  # noqa: N818 - in the way for a while, or for too long
-    """The request may not leave for ``seconds``; ``hopeless``: that is not worth waiting for."""
+    """The request may not leave for ``seconds``; ask ``again`` in so many, or never (inf)."""
 
-    def __init__(self, seconds: float, reason: str, *, hopeless: bool = False) -> None:
+    def __init__(self, seconds: float, reason: str, again: float) -> None:
         self.seconds = seconds
         self.reason = reason
-        self.hopeless = hopeless
+        self.again = again
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +127,13 @@ class OneShot:
             except PollError as error:
                 return Failure(link, str(error))
             except _Hindrance as hindrance:
-                wait, reason = hindrance.seconds, hindrance.reason
-                if hindrance.hopeless or self._clock.monotonic() + wait > deadline:
-                    return Failure(link, f"{reason}, for {format_duration(ceil(wait))} more")
-            if wait > WORTH_TELLING and reason not in told:
+                seconds, reason, again = ceil(hindrance.seconds), hindrance.reason, hindrance.again
+            if self._clock.monotonic() + again > deadline:
+                return Failure(link, f"{reason}, for {format_duration(seconds)} more")
+            if seconds > WORTH_TELLING and reason not in told:
                 told.add(reason)
-                tell(f"link {link.name}: waiting {ceil(wait)} s: {reason}")
-            await asyncio.sleep(wait)
+                tell(f"link {link.name}: waiting {seconds} s: {reason}")
+            await asyncio.sleep(again)
 
     async def _ask(self, planner: Planner, link: Link) -> Snapshot:
         """Asks at one address after another, until one of them answers for the API."""
@@ -161,18 +161,18 @@ def _hindrance(link: Link, denied: Denied) -> _Hindrance:
     """What others' requests, and the pauses they met, mean for one of ours."""
     if denied.pause is not None:
         return _held(link.account, denied.pause.state, denied.seconds)
-    reason = _REASONS[denied.scope]
-    if denied.scope is Scope.LINK or denied.seconds > PATIENCE:
-        return _Hindrance(denied.seconds, reason)
-    return _Hindrance(min(denied.seconds, RECHECK), reason)
+    # What others have in flight may end any moment.
+    sooner = denied.scope is not Scope.LINK and denied.seconds <= PATIENCE
+    again = min(denied.seconds, RECHECK) if sooner else denied.seconds
+    return _Hindrance(denied.seconds, _REASONS[denied.scope], again)
 
 
 def _own_hindrance(planner: Planner, now: float, seconds: float) -> _Hindrance:
     """What the requests before this one mean for it."""
     if (state := planner.state(now)) in _HELD:
         return _held(planner.account.name, state, seconds)
-    return _Hindrance(seconds, "requests just before it failed")
+    return _Hindrance(seconds, "requests just before it failed", seconds)
 
 
 def _held(account: str, state: State, seconds: float) -> _Hindrance:
-    return _Hindrance(seconds, f"account {account} is {state}", hopeless=True)
+    return _Hindrance(seconds, f"account {account} is {state}", inf)

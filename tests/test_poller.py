@@ -143,8 +143,9 @@ def test_an_attempt_is_recorded_before_its_request_leaves() -> None:
 class _Script(MemoryBackend):
     """Answers claims as it is told, and knows what it was told in turn."""
 
-    def __init__(self, *answers: Denied) -> None:
+    def __init__(self, *answers: Denied, probe: bool = False) -> None:
         self.answers = list(answers)
+        self.probe = probe
         self.claims: list[Attempt] = []
         self.ended: list[bool] = []
         self.held: list[tuple[str, Pause | None]] = []
@@ -152,7 +153,7 @@ class _Script(MemoryBackend):
 
     async def claim(self, attempt: Attempt) -> Grant | Denied:
         self.claims.append(attempt)
-        return self.answers.pop(0) if self.answers else Grant(len(self.claims), attempt)
+        return self.answers.pop(0) if self.answers else Grant(len(self.claims), attempt, self.probe)
 
     def end(self, grant: Grant, *, login_failed: bool) -> None:
         self.ended.append(login_failed)
@@ -290,6 +291,18 @@ def test_pauses_are_told_and_lifted() -> None:
     desk.answer = lambda link: api_error(4)
     desk.run(61)
     assert (host, Pause(State.BLOCKED, 1800.0, 1)) in backend.held
+
+
+def test_a_probe_that_succeeds_lifts_pauses_that_a_process_before_this_one_met() -> None:
+    backend = _Script(probe=True)
+    Desk(_account(1), backend=backend).run(61)
+    attempt = backend.claims[0]
+    assert backend.held == [(attempt.host, None), (attempt.secret, None)]
+    backend = _Script(probe=True)
+    desk = Desk(_account(1), backend=backend)
+    desk.answer = lambda link: PollTimeoutError("nothing is known")
+    desk.run(61)
+    assert backend.held == []
 
 
 class _Broken(MemoryBackend):
