@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import ClientSession, web
 
+from exporter.server import Site
 from exporter.simulator import Settings, numbered_links
-from exporter.web import Connections, Site, Slots
+from exporter.web import Connections, Slots
 from exporter.web.connections import LEAST, MOST, most_connections
 from exporter.web.slots import RETRY_AFTER
 from tests.processes import get, program, until
@@ -82,7 +83,7 @@ def stay(talk: Callable[[House, int], Awaitable[None]], **limits: Any) -> None:
         house = House()
         await house.runner.setup()
         sock = socket.create_server(("127.0.0.1", 0))
-        site = Site(house.runner, sock, partial(Connections, **limits))
+        site = Site(house.runner, sock, connections=partial(Connections, **limits))
         await site.start()
         assert str(sock.getsockname()[1]) in site.name
         try:

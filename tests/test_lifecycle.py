@@ -9,7 +9,9 @@ import signal
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -164,15 +166,21 @@ def test_the_end_does_not_wait_for_a_reload_that_hangs(
     tmp_path: Path, provided: tuple[Provider, str]
 ) -> None:
     write_config(tmp_path, provided[1])
-    with exporter(*FLAGS, cwd=tmp_path) as running, ThreadPoolExecutor(2) as threads:
+    with exporter(*FLAGS, cwd=tmp_path) as running:
         url = running.expect(LISTENING)[1]
         os.mkfifo(tmp_path / "password")
         path = write_config(tmp_path, provided[1], password_file="password")
         path.write_text(path.read_text().replace('"password": "demo", ', ""))
-        answers = [threads.submit(post, f"{url}/-/reload") for _ in range(2)]
+        clients = [HTTPConnection(urlsplit(url).netloc) for _ in range(2)]
+        for client in clients:
+            client.request("POST", "/-/reload")
         writer = until(lambda: _opened(tmp_path / "password"), "the exporter reads the pipe")
+        assert get(f"{url}/-/healthy")[0] == 200  # so that both have been taken before
         assert running.stop() == 0
-        assert {answer.result() for answer in answers} == {(503, "stopping\n")}
+        for client in clients:
+            answer = client.getresponse()
+            assert (answer.status, answer.read()) == (503, b"stopping\n")
+            client.close()
         os.close(writer)
 
 

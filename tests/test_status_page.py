@@ -66,7 +66,7 @@ def names(answer: Any) -> list[str]:
 def _scraped(desk: Desk) -> dict[str, dict[str, float]]:
     """Each link's figures in the metrics, by link and by name."""
     found: dict[str, dict[str, float]] = {}
-    for family in parse_text(desk.exposition.render(openmetrics=False).decode()):
+    for family in parse_text(b"".join(desk.exposition.render(openmetrics=False)).decode()):
         for sample in family.samples:
             if sample.name.startswith("smsc_link_clicks_"):
                 name = sample.name.removeprefix("smsc_link_clicks_")

@@ -2,7 +2,8 @@
 
 The file passes through these, each a module here: ``syntax`` (bytes to YAML nodes), ``document`` (nodes to
 plain data that remembers its places), ``schema`` (what may stand where, with ``values`` for single values and
-``wording`` for its complaints), ``secrets`` and ``checks`` (what must agree), ``build`` (the models).
+``wording`` for its complaints), ``secrets``, ``checks`` and ``intervals`` (what must
+agree), ``build`` (the models).
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from exporter.config.build import Config, build
 from exporter.config.checks import check
 from exporter.config.document import Report, read
 from exporter.config.durations import parse_duration
+from exporter.config.schema import SCHEMA
 from exporter.config.secrets import Finder
 from exporter.config.wording import validate
+from exporter.garbage import uncollected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Config", "load", "parse_duration"]
 
 
+@uncollected()
 def load(path: str | Path, environ: Mapping[str, str]) -> Config:
     """The configuration in the file at ``path``, with the variables of ``environ``.
 
@@ -30,7 +34,7 @@ def load(path: str | Path, environ: Mapping[str, str]) -> Config:
     """
     document = read(Path(path))
     report = Report(document)
-    file = validate(document.data, report)
+    file = validate(document.data, SCHEMA, report)
     secrets = Finder(Path(path).parent, environ, report).find(document.data)
     check(document.data, secrets, report)
     report.add_empties()

@@ -6,15 +6,14 @@ fault in one place does not hide those in another.
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from exporter.config import values
 from exporter.config.document import Loc, Plain, mapping, path_of, sequence
-from exporter.config.durations import format_duration, parse_duration
-from exporter.config.schema import DEFAULT_INTERVAL, DEFAULT_URL
+from exporter.config.intervals import Section, check_intervals
+from exporter.config.schema import DEFAULT_URL
 from exporter.config.secrets import given_as
 from exporter.model import Account
 
@@ -24,16 +23,14 @@ if TYPE_CHECKING:
     from exporter.config.document import Report
     from exporter.config.secrets import Secrets
 
-Section: TypeAlias = dict[str, Plain]
-
 
 def check(data: Plain, secrets: Secrets, report: Report) -> None:
     """Report everything in ``data`` that does not agree with something else in it."""
     document = mapping(data)
     accounts = list(_entries(document, (), "accounts"))
-    _check_freshness((), [document], report)
+    check_intervals((), [document], report)
     for loc, account in accounts:
-        _check_freshness(loc, [document, account], report)
+        check_intervals(loc, [document, account], report)
         _check_links(loc, [document, account], report)
         _unique(_addresses(loc, account), "{first} on line {line} is the same address: remove one", report)
     names = (((*loc, "name"), account.get("name")) for loc, account in accounts)
@@ -63,36 +60,10 @@ def _unique(entries: Iterable[tuple[Loc, object]], message: str, report: Report)
             report.add(loc, message.format(first=path_of(first), line=line))
 
 
-def _check_freshness(loc: Loc, levels: list[Section], report: Report) -> None:
-    """Report a ``stale_after`` that the innermost of ``levels`` makes shorter than a ``refresh_interval``."""
-    keys = [key for key in ("stale_after", "refresh_interval") if key in levels[-1]]
-    if not keys:
-        return  # said where it was set
-    stale = _seconds(levels, "stale_after", math.inf)
-    refresh = _seconds(levels, "refresh_interval", DEFAULT_INTERVAL)
-    if stale <= refresh:
-        report.add(
-            (*loc, keys[0]),
-            f"stale_after ({format_duration(stale)}) must be longer than refresh_interval "
-            f"({format_duration(refresh)}), or the series come and go between readings: "
-            f"write stale_after: {format_duration(3 * refresh)}",
-        )
-
-
-def _seconds(levels: list[Section], key: str, default: float) -> float:
-    """The innermost value of ``key`` in seconds; not a number when it is not a duration."""
-    text = next((level[key] for level in reversed(levels) if key in level), None)
-    if text is None:
-        return default
-    with suppress(ValueError):
-        return parse_duration(str(text))
-    return math.nan
-
-
 def _check_links(loc: Loc, levels: list[Section], report: Report) -> None:
     links = list(_entries(levels[-1], loc, "links"))
     for at, link in links:
-        _check_freshness(at, [*levels, link], report)
+        check_intervals(at, [*levels, link], report)
         _check_target(at, link, report)
     for key in ("id", "link"):
         targets = (((*at, key), link.get(key)) for at, link in links)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 import yaml
 
-from exporter.config.syntax import DEEPEST, TOO_DEEP, compose, read_text
+from exporter.config.syntax import CONFIG, DEEPEST, TOO_DEEP, compose, read_text
 from exporter.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from exporter.config.syntax import Naming
 
 Plain: TypeAlias = Union[str, list["Plain"], dict[str, "Plain"], None]  # noqa: UP007 - it names itself
 Loc: TypeAlias = tuple[str | int, ...]
@@ -22,7 +24,7 @@ EMPTY = "is empty: give it a value, or remove it"
 NOT_UNICODE = "is not valid Unicode: remove the \\u escape"
 
 _MOST_NODES = 1_000_000
-_SECRET_KEYS = frozenset({"login", "password", "api_key"})
+_SECRET_KEYS = frozenset({"login", "password", "api_key", "key"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -53,9 +55,13 @@ def path_of(loc: Loc) -> str:
         # so does what is no word, for a secret may have run into it
         name = step.partition(":")[0]
         path += f".{name}" if re.fullmatch(r"[\w-]+", name) else '["?"]'
-        if step in _SECRET_KEYS or loc[: index + 1] == ("storage", "url"):
+        if step in _SECRET_KEYS or _holds_secret(loc[: index + 1]):
             break
     return path.removeprefix(".")
+
+
+def _holds_secret(loc: Loc) -> bool:
+    return loc == ("storage", "url") or (len(loc) == 2 and loc[0] == "basic_auth_users")
 
 
 class Document:
@@ -192,15 +198,15 @@ class Report:
         return ConfigError(self.faults)
 
 
-def read(path: Path) -> Document:
+def read(path: Path, naming: Naming = CONFIG) -> Document:
     """The document in the file at ``path``. Raises ConfigError when there is none to be had."""
-    root = compose(path, read_text(path))
+    root = compose(path, read_text(path, naming), naming=naming)
     try:
         document = Document(str(path), root)
     except RecursionError:  # a thousand mappings, each merging the one before
         raise ConfigError([Fault(str(path), *_mark(root), "", TOO_DEEP)]) from None
     if not isinstance(document.data, dict):
-        message = "the file must be a mapping: begin with a key such as accounts:"
+        message = f"the file must be a mapping: begin with a key such as {naming.first_key}"
         raise ConfigError([document.fault((), message), *document.faults])
     return document
 

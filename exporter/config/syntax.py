@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
@@ -17,6 +18,18 @@ DEEPEST = 50
 """Levels of nesting taken; the schema needs six. libyaml's own composer would overflow the C stack."""
 
 TOO_DEEP = f"is nested more than {DEEPEST} levels deep: check the brackets, and aliases that hold themselves"
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How messages speak of a file: the flag that names it, what belongs into it, a key to begin with."""
+
+    flag: str
+    contents: str
+    first_key: str
+
+
+CONFIG = Naming("--config.file", "list at least one account under accounts", "accounts:")
 
 # What YAML allows unescaped, from section 5.1 of its specification.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -74,17 +87,17 @@ def make_loader(base: Any) -> Any:
     return Loader
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, naming: Naming = CONFIG) -> str:
     """The text of the file at ``path``. Raises ConfigError when there is none or it is not UTF-8."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        _refuse(path, 0, 0, "there is no such file: create it, or name another with --config.file")
+        _refuse(path, 0, 0, f"there is no such file: create it, or name another with {naming.flag}")
     except IsADirectoryError:
-        _refuse(path, 0, 0, "is a directory: name the file in it with --config.file")
+        _refuse(path, 0, 0, f"is a directory: name the file in it with {naming.flag}")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name is not a file name"
-        advice = "name another with --config.file, or change its permissions"
+        advice = f"name another with {naming.flag}, or change its permissions"
         _refuse(path, 0, 0, f"cannot be read ({reason}): {advice}")
     try:
         return data.decode("utf-8-sig")
@@ -93,7 +106,7 @@ def read_text(path: Path) -> str:
         _refuse(path, len(before), len(before[-1]) + 1, "is not UTF-8 text: save the file as UTF-8")
 
 
-def compose(path: Path, text: str, base: Any = _FAST) -> yaml.Node:
+def compose(path: Path, text: str, base: Any = _FAST, naming: Naming = CONFIG) -> yaml.Node:
     """The node tree of ``text``, every scalar as its text.
 
     Raises ConfigError when it is not one YAML document.
@@ -108,7 +121,7 @@ def compose(path: Path, text: str, base: Any = _FAST) -> yaml.Node:
     except yaml.MarkedYAMLError as error:
         _refuse(path, *_explain(error, text))
     if node is None:
-        _refuse(path, 0, 0, "is empty: list at least one account under accounts")
+        _refuse(path, 0, 0, f"is empty: {naming.contents}")
     return node
 
 

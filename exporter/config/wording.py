@@ -3,66 +3,78 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from exporter.config.document import EMPTY, quote
-from exporter.config.schema import SECTIONS, File
 from exporter.config.values import closest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pydantic_core import ErrorDetails
 
     from exporter.config.document import Loc, Report
 
-_MISSING = {
-    "accounts": "is missing: list at least one account under it",
-    "name": "is missing: write a name of your choice, it becomes the label account",
-    "links": "is missing: list at least one link under it, such as - id: 145142",
-}
+File = TypeVar("File", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema(Generic[File]):
+    """A kind of file: its model, the section by the keys that lead there, what to say of a missing key.
+
+    ``example`` is one line of a mapping whose keys are free.
+    """
+
+    file: type[File]
+    sections: Mapping[tuple[str, ...], type[BaseModel]]
+    missing: Mapping[str, str]
+    example: str
+
 
 _SHAPES = {
     "model_type": "must be a mapping: write keys and values, such as key: value",
-    "dict_type": "must be a mapping: write names and values, such as team: growth",
+    "dict_type": "must be a mapping: write names and values, such as {example}",
     "list_type": "must be a list: begin each entry with \"- \", or write [one, two]",
 }  # fmt: skip
 
 
-def validate(data: Any, report: Report) -> File | None:
+def validate(data: Any, schema: Schema[File], report: Report) -> File | None:
     """``data`` as the schema has it; or None, with every fault of shape in ``report``."""
     try:
-        return File.model_validate(data)
+        return schema.file.model_validate(data)
     except ValidationError as error:
         for details in error.errors(include_url=False):
-            _add(details, report)
+            _add(details, schema, report)
     return None
 
 
-def _add(details: ErrorDetails, report: Report) -> None:
+def _add(details: ErrorDetails, schema: Schema[Any], report: Report) -> None:
     # pydantic ends the place of a key (a label's name) with this step
     at_key = details["loc"][-1:] == ("[key]",)
     loc = details["loc"][:-1] if at_key else details["loc"]
     at_key = at_key or details["type"] == "extra_forbidden"
-    report.add(loc, _message(details, loc), key=at_key)
+    report.add(loc, _message(details, loc, schema), key=at_key)
 
 
-def _message(details: ErrorDetails, loc: Loc) -> str:
+def _message(details: ErrorDetails, loc: Loc, schema: Schema[Any]) -> str:
     kind = details["type"]
     if kind == "extra_forbidden":
-        return _unknown_key(loc)
+        return _unknown_key(loc, schema)
     if kind == "missing":
-        return _MISSING[str(loc[-1])]
+        return schema.missing[str(loc[-1])]
     if kind in _SHAPES:
-        return EMPTY if details["input"] is None else _SHAPES[kind]
+        return EMPTY if details["input"] is None else _SHAPES[kind].format(example=schema.example)
     return str(details["ctx"]["error"])
 
 
-def _unknown_key(loc: Loc) -> str:
+def _unknown_key(loc: Loc, schema: Schema[Any]) -> str:
     name, colon, _ = str(loc[-1]).partition(":")
     if colon:
         return f"unknown key {quote(name)}: put a space after the colon"
-    known = SECTIONS[tuple(step for step in loc[:-1] if isinstance(step, str))].model_fields
+    known = schema.sections[tuple(step for step in loc[:-1] if isinstance(step, str))].model_fields
     if not re.fullmatch(r"[\w-]+", name):
         return f"unknown key: remove it, or write one of {', '.join(known)}"
     near = closest(name, set(known))

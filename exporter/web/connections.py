@@ -15,8 +15,7 @@ import structlog
 from aiohttp import hdrs, web
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -56,10 +55,6 @@ def most_connections(descriptors: int) -> int:
     Half is left to polling, storage and files, and some to those on their way out.
     """
     return max(16, min(MOST, descriptors // 2 - 64))
-
-
-ACCEPT_RETRY = 1.0
-"""Seconds to wait when a connection cannot be accepted, as when all descriptors are in use."""
 
 
 class Connections:
@@ -152,50 +147,3 @@ class Connection(web.RequestHandler):
         response = web.Response(text=f"{status}: {phrase}\n", status=status, headers={hdrs.SERVER: SERVER})
         response.force_close()
         return response
-
-
-class Site(web.BaseSite):
-    """A listening socket; ``connect`` gives what asyncio is to make its connections with.
-
-    asyncio's own server accepts a hundred connections in one go before any of them begins, and where it runs
-    out of descriptors logs a traceback for each it could not have. Here each begins before the next.
-    """
-
-    def __init__(
-        self,
-        runner: web.AppRunner,
-        sock: socket.socket,
-        connect: Callable[[web.Server], Callable[[], web.RequestHandler]] = Connections,
-    ) -> None:
-        super().__init__(runner)
-        self._sock = sock
-        self._connect = connect(cast("web.Server", runner.server))
-        self._accepting: asyncio.Task[None]
-
-    @property
-    def name(self) -> str:
-        """What aiohttp knows the site by."""
-        return str(self._sock.getsockname())
-
-    async def start(self) -> None:
-        """Begins to accept connections."""
-        await super().start()
-        self._sock.setblocking(False)
-        self._accepting = asyncio.create_task(self._accept())
-
-    async def stop(self) -> None:
-        """Accepts no more connections."""
-        self._accepting.cancel()
-        await asyncio.gather(self._accepting, return_exceptions=True)
-        self._sock.close()
-        await super().stop()
-
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                connection, _ = await loop.sock_accept(self._sock)
-                await loop.connect_accepted_socket(self._connect, connection)
-            except OSError as error:
-                log.warning("accept_failed", reason=str(error))
-                await asyncio.sleep(ACCEPT_RETRY)

@@ -47,6 +47,14 @@ def make_app(
     return app
 
 
+def make_health_app(health: Health) -> web.Application:
+    """Health and readiness alone, for a listener that asks nobody for a password."""
+    app = web.Application()
+    health.add_to(app)
+    app.on_response_prepare.append(_add_headers)
+    return app
+
+
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.popall(hdrs.SERVER, None)  # aiohttp's own
     for name, value in _HEADERS.items():

@@ -64,7 +64,11 @@ class _Target:
     def connections(self) -> int:
         """How many connections the exporter holds; its other descriptors are a dozen."""
         folder = Path(f"/proc/{self.pid}/fd")
-        return sum(entry.readlink().name.startswith("socket:") for entry in folder.iterdir())
+        count = 0
+        for entry in folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                count += entry.readlink().name.startswith("socket:")
+        return count
 
     async def scrape(self, session: aiohttp.ClientSession) -> tuple[int, float]:
         start = perf_counter()
