@@ -13,11 +13,14 @@ import re
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import aiohttp
 
 from exporter.clock import SystemClock
 from exporter.model import Snapshot
@@ -35,12 +38,16 @@ SECONDS = 30
 
 @dataclass(frozen=True)
 class Row:
-    """Times in milliseconds, but ``start`` in seconds; rates in polls a second; memory in megabytes."""
+    """Times in milliseconds, but ``start`` in seconds; memory in megabytes; rates in polls a second.
+
+    ``bare`` is the rate of a client that does nothing else.
+    """
 
     links: int
     start: float
     memory: float
     rate: float
+    bare: float
     cpu: float
     scrape: float
     stall: float
@@ -68,7 +75,32 @@ def _run(home: Path, links: int) -> Row:
             start = time.monotonic() - began
             row = _observe(url, provider, links, start)
             running.stop()
-    return row
+        simulator.stop()
+        with exporter("simulate", *arguments, cwd=home) as another:
+            bare = asyncio.run(_bare(another.expect(r"on (http://\S+)")[1], links))
+    return replace(row, bare=bare)
+
+
+async def _bare(provider: str, links: int) -> float:
+    """Requests a second of a client that does nothing else, with the same concurrency."""
+    turns = count()
+
+    async def ask(session: aiohttp.ClientSession) -> None:
+        for turn in turns:
+            form = {"get": "1", "login": "demo", "psw": "demo", "id": str(100_001 + turn % links), "fmt": "3"}
+            async with session.post(f"{provider}/sys/tinyurls.php", data=form) as response:
+                await response.read()
+
+    async with aiohttp.ClientSession() as session:
+        asking = [asyncio.create_task(ask(session)) for _ in range(CONCURRENCY)]
+        await asyncio.sleep(1)
+        before = next(turns)
+        await asyncio.sleep(SECONDS / 3)
+        after = next(turns)
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+    return (after - before) / (SECONDS / 3)
 
 
 async def _prefill(path: Path, links: int) -> None:
@@ -107,19 +139,20 @@ def _observe(url: str, provider: str, links: int, start: float) -> Row:
     time.sleep(15)
     before = counts()
     with_scrapes = [_timed(url, "/metrics") for _ in _seconds(SECONDS / 2)]
-    middle = counts()
+    middle = counts()  # what the prober costs is none of the polls' business
     prober = _Prober(url)
-    time.sleep(SECONDS / 2)
+    with_scrapes += [_timed(url, "/metrics") for _ in _seconds(SECONDS / 2)]
     stall = prober.longest()
     late = counts()
     audit = get_json(f"{provider}/audit")
     seconds, polls, _ = (one - other for one, other in zip(late, before, strict=True))
-    cpu = (late[2] - middle[2]) / max(1.0, late[1] - middle[1])
+    cpu = (middle[2] - before[2]) / max(1.0, middle[1] - before[1])
     return Row(
         links=links,
         start=start,
         memory=_value(url, "process_resident_memory_bytes") / 1e6,
         rate=polls / seconds,
+        bare=0.0,
         cpu=cpu * 1000,
         scrape=median(with_scrapes),
         stall=stall,
@@ -177,15 +210,15 @@ def table(rows: list[Row]) -> str:
     """The rows as Markdown."""
     base, *rest = rows
     lines = [
-        "| links | start to first scrape, s | memory, MB | per link, kB | polls/s | of the ceiling"
-        " | CPU per poll, ms | scrape meanwhile, ms | longest stall, ms | worst window | most in flight |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| links | start to first scrape, s | memory, MB | per link, kB | polls/s | a bare client's"
+        " | of the ceiling | CPU per poll, ms | scrape meanwhile, ms | longest stall, ms | worst window | most in flight |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     ceiling = CONCURRENCY / LATENCY
     for r in rest:
         per_link = (r.memory - base.memory) / r.links * 1000
         lines.append(
-            f"| {r.links} | {r.start:.2f} | {r.memory:.0f} | {per_link:.1f} | {r.rate:.1f}"
+            f"| {r.links} | {r.start:.2f} | {r.memory:.0f} | {per_link:.1f} | {r.rate:.1f} | {r.bare:.1f}"
             f" | {r.rate / ceiling:.1%} | {r.cpu:.2f} | {r.scrape:.1f} | {r.stall:.1f}"
             f" | {r.worst_window} | {r.most_in_flight} |"
         )
