@@ -21,6 +21,7 @@ from exporter.pacing import Pacing
 from exporter.poller import Poller
 from exporter.store import Store, backend_for
 from exporter.telemetry import Telemetry
+from exporter.watch import Watcher
 
 if TYPE_CHECKING:
     import socket
@@ -59,16 +60,23 @@ class Exporter:
         self._scrape = web.Scrape(self.exposition, self.telemetry.registry)
         pacing = Pacing(clock.time() - clock.monotonic())
         self.poller = Poller(pacing, self.store, Client(session).fetch, self.telemetry, clock)
+        self._watcher = Watcher(self._switch)
 
     def apply(self, config: Config) -> None:
         """Switches to ``config`` at once; links that stay keep their readings, budgets and pauses."""
-        snapshots = self.store.configure(link for account in config.accounts for link in account.links)
-        self.exposition.configure(config.accounts, snapshots)
-        self.telemetry.configure(config.accounts)
-        self.poller.configure(config.accounts)
+        self._switch(config)
+        self._watcher.follow(config)
         self.telemetry.reloaded(self._clock.time())
         for warning in config.warnings:
             log.warning("config_warning", warning=str(warning))
+
+    def _switch(self, config: Config) -> None:
+        """The same, where only link files have changed."""
+        snapshots = self.store.configure(link for account in config.accounts for link in account.links)
+        self.exposition.configure(config.accounts, snapshots)
+        self.telemetry.configure(config.accounts)
+        self.telemetry.link_files({(file.account, file.name): not file.faults for file in config.link_files})
+        self.poller.configure(config.accounts)
 
     async def reload(self, load: Callable[[], Config]) -> None:
         """Loads the configuration again; if it has faults, the old one stays."""
@@ -99,6 +107,7 @@ class Exporter:
         """Stops polling and writes what is still to be written."""
         self._stopping = True
         self._scrape.close()
+        await self._watcher.close()
         await self.poller.close()
         await self.store.backend.close()
 

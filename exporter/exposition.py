@@ -181,19 +181,41 @@ class Exposition:
         self._ends: list[tuple[float, int]] = []
 
     def configure(self, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> None:
-        """Takes the configured links' snapshots, in the order in which they are to stand."""
+        """Takes the configured links' snapshots, in the order in which they are to stand.
+
+        Lines of a snapshot that stays are kept: where few of many links change, it takes little time.
+        """
+        self._expire()
         zones = {account.name: account.timezone for account in accounts}
-        before = {slot.snapshot.link.key: slot for slot in self._slots}
-        self._slots = [_Slot(snapshot, zones[snapshot.link.account]) for snapshot in snapshots]
-        self._places = {slot.snapshot.link.key: place for place, slot in enumerate(self._slots)}
-        self._lines = [[b""] * len(self._slots) for _ in FAMILIES]
-        self._ends = []
-        now, monotonic = self._clock.time(), self._clock.monotonic()
-        for place, slot in enumerate(self._slots):
-            slot.take(slot.snapshot, now, monotonic)
-            if (known := before.get(slot.snapshot.link.key)) is not None:
-                slot.inherit(known)
-            self._render_slot(place, now)
+        before = {slot.snapshot.link.key: (slot, place) for place, slot in enumerate(self._slots)}
+        lines = self._lines
+        self._slots, self._places, self._ends = [], {}, []
+        self._lines = [[] for _ in FAMILIES]
+        for snapshot in snapshots:
+            known, place = before.get(snapshot.link.key, (None, 0))
+            zone = zones[snapshot.link.account]
+            if known is not None and known.snapshot is snapshot and known.zone is zone:
+                self._add_slot(known, [family[place] for family in lines])
+            else:
+                self._add_anew(_Slot(snapshot, zone), known)
+
+    def _add_slot(self, slot: _Slot, lines: Iterable[bytes]) -> int:
+        """Adds ``slot`` with its ``lines``, and returns its place."""
+        place = self._places[slot.snapshot.link.key] = len(self._slots)
+        self._slots.append(slot)
+        for family, line in zip(self._lines, lines, strict=True):
+            family.append(line)
+        slot.queued = inf
+        self._queue(place, self._clock.time())
+        return place
+
+    def _add_anew(self, slot: _Slot, known: _Slot | None) -> None:
+        """Adds a slot whose lines are still to be rendered; ``known`` is the link's former one."""
+        now = self._clock.time()
+        slot.take(slot.snapshot, now, self._clock.monotonic())
+        if known is not None:
+            slot.inherit(known)
+        self._render_slot(self._add_slot(slot, [b""] * len(FAMILIES)), now)
 
     def update(self, snapshot: Snapshot) -> None:
         """Renders one link's lines anew."""

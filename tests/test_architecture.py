@@ -19,7 +19,7 @@ FLOORS = [
     {"model"},
     {"config", "parsing", "pacing", "exposition", "telemetry", "store"},
     {"client", "poller"},
-    {"web", "demo"},
+    {"web", "demo", "watch"},
     {"app"},
     {"cli"},
     {"__main__"},

@@ -1,4 +1,4 @@
-"""A YAML document as plain dicts, lists and text, that remembers where everything stands."""
+"""A file as plain dicts, lists and text, that remembers where everything stands; and what is wrong in it."""
 
 from __future__ import annotations
 
@@ -58,29 +58,47 @@ def path_of(loc: Loc) -> str:
     return path.removeprefix(".")
 
 
-class Document:
-    """One YAML file: its plain ``data``, and the places of everything in it.
+class Source:
+    """A file of any format: its plain ``data``, and the places of everything in it.
 
-    ``faults`` are those of YAML itself (keys twice, tags), ``spoilt`` the places where they leave nothing
-    more to say; ``empties`` are the places without a value. ``file`` is the file's name as it was given.
+    ``faults`` are those of the format itself (keys twice, tags), ``spoilt`` the places where they leave
+    nothing more to say; ``empties`` are the places without a value. ``file`` is the file's name as it was
+    given.
     """
 
-    def __init__(self, file: str, root: yaml.Node) -> None:
+    data: Plain
+
+    def __init__(self, file: str) -> None:
         self.file = file
         self.faults: list[Fault] = []
         self.spoilt: set[Loc] = set()
         self.empties: list[Loc] = []
+
+    def fault(self, loc: Loc, message: str, *, key: bool = False) -> Fault:
+        """The fault ``message`` at ``loc``: at its value, or at its key when ``key`` is set."""
+        return Fault(self.file, *self.place(loc, key=key), self.path(loc), message)
+
+    def place(self, loc: Loc, *, key: bool = False) -> tuple[int, int]:
+        """Line and column, from 1, of what stands at ``loc``; what is missing is missing from its mapping."""
+        raise NotImplementedError
+
+    def path(self, loc: Loc) -> str:
+        """``loc`` as users of the format read it."""
+        return path_of(loc)
+
+
+class Document(Source):
+    """A YAML file."""
+
+    def __init__(self, file: str, root: yaml.Node) -> None:
+        super().__init__(file)
         self._root = root
         self._pairs: dict[int, Pairs] = {}
         self._nodes = 0
         self.data = self._plain(root, ())
 
-    def fault(self, loc: Loc, message: str, *, key: bool = False) -> Fault:
-        """The fault ``message`` at ``loc``: at its value, or at its key when ``key`` is set."""
-        return Fault(self.file, *self.place(loc, key=key), path_of(loc), message)
-
     def place(self, loc: Loc, *, key: bool = False) -> tuple[int, int]:
-        """Line and column, from 1, of what stands at ``loc``; what is missing is missing from its mapping."""
+        """Where the node at ``loc`` begins."""
         key_node = node = self._root
         for step in loc:
             found = self._step(node, step)
@@ -168,9 +186,9 @@ class Document:
 
 
 class Report:
-    """Collects the faults of one document: one for each place, the first that was said."""
+    """Collects the faults of one file: one for each place, the first that was said."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Source) -> None:
         self.document = document
         self.places: set[Loc] = set(document.spoilt)
         self.faults = list(document.faults)
@@ -193,16 +211,21 @@ class Report:
 
 
 def read(path: Path) -> Document:
-    """The document in the file at ``path``. Raises ConfigError when there is none to be had."""
-    root = compose(path, read_text(path))
-    try:
-        document = Document(str(path), root)
-    except RecursionError:  # a thousand mappings, each merging the one before
-        raise ConfigError([Fault(str(path), *_mark(root), "", TOO_DEEP)]) from None
+    """The mapping in the file at ``path``. Raises ConfigError when there is none to be had."""
+    document = parse(path, read_text(path))
     if not isinstance(document.data, dict):
         message = "the file must be a mapping: begin with a key such as accounts:"
         raise ConfigError([document.fault((), message), *document.faults])
     return document
+
+
+def parse(path: Path, text: str, advice: str = "list at least one account under accounts") -> Document:
+    """The document that ``text`` is. Raises ConfigError when it is none, with ``advice`` if it is empty."""
+    root = compose(path, text, advice=advice)
+    try:
+        return Document(str(path), root)
+    except RecursionError:  # a thousand mappings, each merging the one before
+        raise ConfigError([Fault(str(path), *_mark(root), "", TOO_DEEP)]) from None
 
 
 def _mark(node: yaml.Node) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The shape of ``config.yaml``: which keys there are and what each may hold.
+"""The shape of ``config.yaml`` and of link files: which keys there are and what each may hold.
 
 How values must agree with each other is in ``checks`` and ``secrets``, which run beside this: a fault in one
 place must not hide those in another.
@@ -80,8 +80,8 @@ class AccountSection(_Section):
     refresh_interval: Interval | None = None
     stale_after: Duration | None = None
     labels: Labels | None = None
-    links: Annotated[list[LinkSection], AfterValidator(_not_none)]
-    link_files: Annotated[tuple[str, ...], PlainValidator(values.no_link_files)] = ()
+    links: Annotated[list[LinkSection], AfterValidator(_not_none)] | None = None
+    link_files: list[Name] | None = None
 
 
 class StorageSection(_Section):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from exporter.config.document import EMPTY, quote
-from exporter.config.schema import SECTIONS, File
+from exporter.config.schema import SECTIONS, File, LinkSection
 from exporter.config.values import closest
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 _MISSING = {
     "accounts": "is missing: list at least one account under it",
     "name": "is missing: write a name of your choice, it becomes the label account",
-    "links": "is missing: list at least one link under it, such as - id: 145142",
 }
 
 _SHAPES = {
@@ -29,28 +28,40 @@ _SHAPES = {
 }  # fmt: skip
 
 
+_LINKS = TypeAdapter(list[LinkSection])
+
+
 def validate(data: Any, report: Report) -> File | None:
     """``data`` as the schema has it; or None, with every fault of shape in ``report``."""
     try:
         return File.model_validate(data)
     except ValidationError as error:
-        for details in error.errors(include_url=False):
-            _add(details, report)
+        _add_all(error, (), report)
     return None
 
 
-def _add(details: ErrorDetails, report: Report) -> None:
-    # pydantic ends the place of a key (a label's name) with this step
-    at_key = details["loc"][-1:] == ("[key]",)
-    loc = details["loc"][:-1] if at_key else details["loc"]
-    at_key = at_key or details["type"] == "extra_forbidden"
-    report.add(loc, _message(details, loc), key=at_key)
+def validate_links(data: Any, report: Report) -> list[LinkSection]:
+    """The links of a link file's ``data``; none, with every fault of shape in ``report``."""
+    try:
+        return _LINKS.validate_python(data)
+    except ValidationError as error:
+        _add_all(error, ("accounts", "links"), report)
+    return []
 
 
-def _message(details: ErrorDetails, loc: Loc) -> str:
+def _add_all(error: ValidationError, within: tuple[str, ...], report: Report) -> None:
+    for details in error.errors(include_url=False):
+        # pydantic ends the place of a key (a label's name) with this step
+        at_key = details["loc"][-1:] == ("[key]",)
+        loc = details["loc"][:-1] if at_key else details["loc"]
+        at_key = at_key or details["type"] == "extra_forbidden"
+        report.add(loc, _message(details, loc, within), key=at_key)
+
+
+def _message(details: ErrorDetails, loc: Loc, within: tuple[str, ...]) -> str:
     kind = details["type"]
     if kind == "extra_forbidden":
-        return _unknown_key(loc)
+        return _unknown_key(loc, within)
     if kind == "missing":
         return _MISSING[str(loc[-1])]
     if kind in _SHAPES:
@@ -58,11 +69,12 @@ def _message(details: ErrorDetails, loc: Loc) -> str:
     return str(details["ctx"]["error"])
 
 
-def _unknown_key(loc: Loc) -> str:
+def _unknown_key(loc: Loc, within: tuple[str, ...]) -> str:
     name, colon, _ = str(loc[-1]).partition(":")
     if colon:
         return f"unknown key {quote(name)}: put a space after the colon"
-    known = SECTIONS[tuple(step for step in loc[:-1] if isinstance(step, str))].model_fields
+    steps = (step for step in loc[:-1] if isinstance(step, str))
+    known = SECTIONS[(*within, *steps)].model_fields
     if not re.fullmatch(r"[\w-]+", name):
         return f"unknown key: remove it, or write one of {', '.join(known)}"
     near = closest(name, set(known))

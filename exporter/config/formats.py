@@ -1,0 +1,96 @@
+"""The formats a link file may have, each to a source with the links' list in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING
+
+from exporter.config.document import parse
+from exporter.config.syntax import TOO_DEEP, read_text, refuse
+from exporter.config.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from exporter.config.document import Document, Source
+
+MOST_BYTES = 64 * 2**20
+"""Of one link file. A hundred thousand links take a sixth of it; what is larger is something else."""
+
+_EMPTY = "list at least one link, or write [] for none"
+_WHERE = "under link_files"
+
+# A part of json's complaint, and what we say instead. Its wording grows from version to version of Python.
+_PLAINLY = (
+    ("Extra data", "the list ended before this: remove it, or check the brackets"),
+    ("trailing comma", "a comma too many: remove it"),
+    ("property name", "a key in double quotes is missing here, or a comma is too many"),
+    ("',' delimiter", "a comma or a closing bracket is missing here"),
+    ("':' delimiter", "a colon is missing here, behind the key"),
+    ("Expecting value", "a value is missing here, or text is not in double quotes, or a comma is too many"),
+    ("Unterminated string", "the quote that begins here is never closed: close it"),
+    ("control character", "a line break or tab inside quotes: write \\n or \\t, or remove it"),
+    ("escape", "a backslash means something else here: double it"),
+)
+
+_STRING_OR_TAB = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
+_PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
+
+
+def open_links(path: Path) -> Source:
+    """What stands in the link file at ``path``. Raises ConfigError when it can't be read or understood."""
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
+        refuse(path, 0, 0, "its name must end in .yaml, .yml, .json or .csv: rename it, or narrow link_files")
+    return read(path, _text(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return read_text(path, _WHERE)  # and that says what is wrong
+    if not (S_ISREG(found.st_mode) or S_ISDIR(found.st_mode)):
+        refuse(path, 0, 0, f"is a device or a pipe, not a file: name another {_WHERE}")
+    if found.st_size > MOST_BYTES:
+        refuse(path, 0, 0, f"is larger than {MOST_BYTES >> 20} MiB: split it, or name another {_WHERE}")
+    return read_text(path, _WHERE)
+
+
+def _yaml(path: Path, text: str) -> Document:
+    return parse(path, text, _EMPTY)
+
+
+def _json(path: Path, text: str) -> Document:
+    """JSON is YAML but for a few details, and YAML's parser tells the places."""
+    if not text.strip():
+        refuse(path, 0, 0, f"is empty: {_EMPTY}")
+    try:
+        json.loads(text, parse_int=str, parse_float=str)
+    except json.JSONDecodeError as error:
+        message = next((ours for theirs, ours in _PLAINLY if theirs in error.msg), "is not JSON here")
+        refuse(path, error.lineno, error.colno, message)
+    except RecursionError:
+        refuse(path, 1, 1, TOO_DEEP)
+    return parse(path, _STRING_OR_TAB.sub(_yamlish, text), _EMPTY)
+
+
+def _yamlish(found: re.Match[str]) -> str:
+    """A string without pairs of surrogates, or a space for a tab: as long as before, so that places stay."""
+    joined = _PAIR.sub(_joined, found[0])
+    return " " if found[0] == "\t" else joined.ljust(len(found[0]))
+
+
+def _joined(pair: re.Match[str]) -> str:
+    return bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be")
+
+
+_READERS: dict[str, Callable[[Path, str], Source]] = {
+    ".yaml": _yaml,
+    ".yml": _yaml,
+    ".json": _json,
+    ".csv": Table,
+}
