@@ -56,19 +56,17 @@ def _load(path: Path, environ: Mapping[str, str]) -> Config:
     report.add_empties()
     groups = groups_of(document, path.parent)
     seen = [group.find() for group in groups]
-    drafts = [group.read(names, {}) for group, names in zip(groups, seen, strict=True)]
-    faults = [fault for files in drafts for draft in files.values() for fault in draft.faults]
+    read_files = [group.read(names, {}) for group, names in zip(groups, seen, strict=True)]
+    faults = [fault for _, faulty in read_files for those in faulty.values() for fault in those]
     if file is None or report.faults or faults:
         raise ConfigError([*report.faults, *faults])
     frame = _frame(file, secrets, document, groups)
-    return assemble(
-        frame,
-        [
-            member.take(name, names[name], draft)
-            for member, names, files in zip(frame.members, seen, drafts, strict=True)
-            for name, draft in files.items()
-        ],
+    files = (
+        member.take(name, names[name], draft)
+        for member, names, (drafts, _) in zip(frame.members, seen, read_files, strict=True)
+        for name, draft in drafts.items()
     )
+    return assemble(frame, files)
 
 
 def _frame(file: File, secrets: Secrets, document: Document, groups: list[Group]) -> Frame:

@@ -39,15 +39,19 @@ class Member:
     group: Group
     spot: Fault
 
-    def take(self, name: str, signature: Signature, draft: Draft, before: LinkFile | None = None) -> LinkFile:
-        """The file ``name`` after ``draft`` was read: with that in force, or else what was ``before``."""
-        if not draft.faults:
-            links = tuple(map(self.make, draft.sections))
-            return LinkFile(self.account.name, name, signature, links, draft.lines)
-        # A file that could not even be read has a fault without a line: only another try tells when it can.
-        retry = any(not fault.line for fault in draft.faults)
+    def take(self, name: str, signature: Signature, draft: Draft) -> LinkFile:
+        """The file ``name`` with what ``draft`` found in it."""
+        links = tuple(map(self.make, draft.sections))
+        return LinkFile(self.account.name, name, signature, links, draft.lines)
+
+    def refuse(
+        self, name: str, signature: Signature, faults: list[Fault], before: LinkFile | None
+    ) -> LinkFile:
+        """The file ``name`` with what it had ``before``, for it has ``faults`` now."""
+        # One that could not even be read has a fault without a line: only another try tells when it can.
+        retry = any(not fault.line for fault in faults)
         kept = before or LinkFile(self.account.name, name, ())
-        return replace(kept, signature=() if retry else signature, faults=draft.faults)
+        return replace(kept, signature=() if retry else signature, faults=tuple(faults))
 
     def refresh(self, known: Mapping[str, LinkFile], seen: Files, before: Files) -> Iterable[LinkFile]:
         """The link files ``known``, after what has changed and settled since ``before`` was read again."""
@@ -62,9 +66,12 @@ class Member:
         kept = {name: file for name, file in known.items() if name in seen or name not in settled}
         # what was refused for a clash may fit now
         refused = {name for name, file in kept.items() if file.faults and seen.get(name) == file.signature}
-        drafts = self.group.read([*sorted(settled & seen.keys()), *sorted(refused)], kept)
-        taken = {name: self.take(name, seen[name], draft, kept.get(name)) for name, draft in drafts.items()}
-        return [file for _, file in sorted({**kept, **taken}.items())]
+        drafts, faults = self.group.read([*sorted(settled & seen.keys()), *sorted(refused)], kept)
+        files = {name: self.take(name, seen[name], draft) for name, draft in drafts.items()}
+        files |= {
+            name: self.refuse(name, seen[name], those, kept.get(name)) for name, those in faults.items()
+        }
+        return [file for _, file in sorted({**kept, **files}.items())]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 import yaml
@@ -58,7 +59,7 @@ def path_of(loc: Loc) -> str:
     return path.removeprefix(".")
 
 
-class Source:
+class Source(ABC):
     """A file of any format: its plain ``data``, and the places of everything in it.
 
     ``faults`` are those of the format itself (keys twice, tags), ``spoilt`` the places where they leave
@@ -78,9 +79,10 @@ class Source:
         """The fault ``message`` at ``loc``: at its value, or at its key when ``key`` is set."""
         return Fault(self.file, *self.place(loc, key=key), self.path(loc), message)
 
+    @abstractmethod
     def place(self, loc: Loc, *, key: bool = False) -> tuple[int, int]:
         """Line and column, from 1, of what stands at ``loc``; what is missing is missing from its mapping."""
-        raise NotImplementedError
+        ...
 
     def path(self, loc: Loc) -> str:
         """``loc`` as users of the format read it."""
@@ -204,10 +206,6 @@ class Report:
         for loc in self.document.empties:
             if not any(loc[:end] in self.places for end in range(len(loc))):
                 self.add(loc, EMPTY)
-
-    def error(self) -> ConfigError:
-        """All that was found, to be raised."""
-        return ConfigError(self.faults)
 
 
 def read(path: Path) -> Document:

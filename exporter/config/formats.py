@@ -32,12 +32,12 @@ _PLAINLY = (
     ("':' delimiter", "a colon is missing here, behind the key"),
     ("Expecting value", "a value is missing here, or text is not in double quotes, or a comma is too many"),
     ("Unterminated string", "the quote that begins here is never closed: close it"),
-    ("control character", "a line break or tab inside quotes: write \\n or \\t, or remove it"),
+    ("control character", "a line break or tab inside quotes: close the quotes, or remove it"),
     ("escape", "a backslash means something else here: double it"),
 )
 
 _STRING_OR_TAB = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
-_PAIR = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
+_ESCAPE = re.compile(r"\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\u(?P<half>d[89a-f]..)|\\.", re.IGNORECASE)
 
 
 def open_links(path: Path) -> Source:
@@ -68,6 +68,11 @@ def _json(path: Path, text: str) -> Document:
     """JSON is YAML but for a few details, and YAML's parser tells the places."""
     if not text.strip():
         refuse(path, 0, 0, f"is empty: {_EMPTY}")
+    _refuse_what_is_not_json(path, text)
+    return parse(path, _STRING_OR_TAB.sub(_in_yaml, text), _EMPTY)
+
+
+def _refuse_what_is_not_json(path: Path, text: str) -> None:
     try:
         json.loads(text, parse_int=str, parse_float=str)
     except json.JSONDecodeError as error:
@@ -75,17 +80,22 @@ def _json(path: Path, text: str) -> Document:
         refuse(path, error.lineno, error.colno, message)
     except RecursionError:
         refuse(path, 1, 1, TOO_DEEP)
-    return parse(path, _STRING_OR_TAB.sub(_yamlish, text), _EMPTY)
+    for escape in _ESCAPE.finditer(text):
+        if escape["half"]:
+            before = text[: escape.start()].split("\n")
+            message = "half a character: write both of its \\u escapes, or the character itself"
+            refuse(path, len(before), len(before[-1]) + 1, message)
 
 
-def _yamlish(found: re.Match[str]) -> str:
-    """A string without pairs of surrogates, or a space for a tab: as long as before, so that places stay."""
-    joined = _PAIR.sub(_joined, found[0])
-    return " " if found[0] == "\t" else joined.ljust(len(found[0]))
+def _in_yaml(found: re.Match[str]) -> str:
+    """A string with pairs of escapes joined, or a space for a tab: as long as before, so that places stay."""
+    return " " if found[0] == "\t" else _ESCAPE.sub(_joined, found[0]).ljust(len(found[0]))
 
 
-def _joined(pair: re.Match[str]) -> str:
-    return bytes.fromhex(pair[1] + pair[2]).decode("utf-16-be")
+def _joined(escape: re.Match[str]) -> str:
+    if not escape["high"]:
+        return escape[0]
+    return bytes.fromhex(escape["high"] + escape["low"]).decode("utf-16-be")
 
 
 _READERS: dict[str, Callable[[Path, str], Source]] = {

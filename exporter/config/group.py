@@ -12,6 +12,7 @@ from exporter.config import values
 from exporter.config.checks import claims, entries
 from exporter.config.document import mapping, sequence
 from exporter.config.linkfile import Draft, signature
+from exporter.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from exporter.config.checks import Held, Section
     from exporter.config.document import Loc, Source
     from exporter.config.linkfile import LinkFile, Signature
+    from exporter.errors import Fault
+
+    Faults = dict[str, list[Fault]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +52,37 @@ class Group:
     def _matches(self, pattern: str) -> Iterator[str]:
         return map(os.path.normpath, glob.iglob(pattern, root_dir=self.folder, recursive=True))
 
-    def read(self, names: Iterable[str], kept: Mapping[str, LinkFile]) -> dict[str, Draft]:
-        """The files ``names`` as they stand on disk; those without faults agree with everything in force.
+    def read(self, names: Iterable[str], kept: Mapping[str, LinkFile]) -> tuple[dict[str, Draft], Faults]:
+        """The files ``names`` that can be taken as they stand on disk, and the faults of the others.
 
-        ``kept`` are the files in force: what a file falls back on when its draft has faults.
+        What can be taken agrees with all that is then in force. ``kept`` are the files in force now, on which
+        those with faults fall back.
         """
-        drafts = {name: Draft(self.folder / name, self.levels) for name in names}
-        while standing := {name: draft for name, draft in drafts.items() if not draft.faults}:
-            self._compare(standing, [kept[name] for name in kept if name not in standing])
-            if not any(draft.faults for draft in standing.values()):
-                break
-            # what these fall back on may be in the way of others
-        return drafts
+        drafts: dict[str, Draft] = {}
+        faults: Faults = {}
+        for name in names:
+            try:
+                drafts[name] = Draft(self.folder / name, self.levels)
+            except ConfigError as error:
+                faults[name] = error.faults
+        # a file that falls back may be in the way of another
+        while clashes := self._clashes(drafts, [file for name, file in kept.items() if name not in drafts]):
+            faults |= clashes
+            drafts = {name: draft for name, draft in drafts.items() if name not in clashes}
+        return drafts, faults
 
-    def _compare(self, drafts: Mapping[str, Draft], others: Iterable[LinkFile]) -> None:
-        """Adds to the faults of ``drafts`` where they clash. Of two that do, the later one is at fault."""
+    def _clashes(self, drafts: Mapping[str, Draft], others: Iterable[LinkFile]) -> Faults:
+        """The faults of those ``drafts`` that clash; of two that do, the later one is at fault."""
         held = dict(self.own)
         for file in others:
             held |= file.held(self.folder)
-        for draft in drafts.values():
-            draft.check_others(held)
-            if not draft.faults:
+        faults: Faults = {}
+        for name, draft in drafts.items():
+            if clashes := draft.clashes(held):
+                faults[name] = clashes
+            else:
                 held |= draft.held()
+        return faults
 
 
 def groups_of(document: Source, folder: Path) -> list[Group]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from exporter.config.checks import check_links, check_others, claims
-from exporter.config.document import Report, Source, sequence
+from exporter.config.document import Report, sequence
 from exporter.config.formats import open_links
 from exporter.config.wording import validate_links
 from exporter.errors import ConfigError
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from exporter.config.checks import Held, Section
     from exporter.config.document import Loc
-    from exporter.config.schema import LinkSection
     from exporter.errors import Fault
     from exporter.model import Link
 
@@ -53,34 +52,21 @@ class LinkFile:
 class Draft:
     """A link file as it stands on disk, to be taken as a whole or not at all.
 
-    ``levels`` are the sections around it that its links inherit from.
+    Raises ConfigError with its faults. ``levels`` are the sections around it that its links inherit from.
     """
 
     def __init__(self, path: Path, levels: Sequence[Section]) -> None:
-        self.sections: list[LinkSection] = []
-        self._links: list[tuple[Loc, Section]] = []
-        try:
-            source = open_links(path)
-        except ConfigError as error:
-            source = Source(str(path))
-            source.faults = error.faults
-            self._report = Report(source)
-        else:
-            self._report = Report(source)
-            self._check(source, levels)
-
-    def _check(self, source: Source, levels: Sequence[Section]) -> None:
+        source = open_links(path)
+        self._report = Report(source)
         self.sections = validate_links(source.data, self._report)
-        self._links = [
-            ((index,), entry) for index, entry in enumerate(sequence(source.data)) if isinstance(entry, dict)
+        entries = enumerate(sequence(source.data))
+        self._links: list[tuple[Loc, Section]] = [
+            ((index,), entry) for index, entry in entries if isinstance(entry, dict)
         ]
         check_links(self._links, levels, self._report)
         self._report.add_empties()
-
-    @property
-    def faults(self) -> tuple[Fault, ...]:
-        """What is wrong with it; nothing: it can be taken."""
-        return tuple(sorted(self._report.faults))
+        if self._report.faults:
+            raise ConfigError(self._report.faults)
 
     @property
     def lines(self) -> tuple[int, ...]:
@@ -92,9 +78,10 @@ class Draft:
         file, lines = self._report.document.file, self.lines
         return {claim: (file, lines[int(loc[0])]) for claim, loc in claims(self._links)}
 
-    def check_others(self, held: Held) -> None:
-        """Adds to its faults where a link of it is elsewhere already."""
+    def clashes(self, held: Held) -> list[Fault]:
+        """Where a link of it is elsewhere already."""
         check_others(self._links, held, self._report)
+        return sorted(self._report.faults)
 
 
 def signature(path: Path) -> Signature | None:

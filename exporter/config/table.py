@@ -92,7 +92,7 @@ class Table(Source):
         for index, name in enumerate(names):
             if message := _wrong(name, names[:index]):
                 self.faults.append(Fault(self.file, *self._spot(span, index), path_of((name,)), message))
-        if not {"id", "link"} & set(names):
+        if not {"id", "link"} & {name.casefold() for name in names}:
             message = "no column is named id or link: name the one so that says which link it is"
             self.faults.append(Fault(self.file, span[0] + 1, 1, "", message))
         if self.faults:
