@@ -75,9 +75,13 @@ class Source(ABC):
         self.spoilt: set[Loc] = set()
         self.empties: list[Loc] = []
 
-    def fault(self, loc: Loc, message: str, *, key: bool = False) -> Fault:
-        """The fault ``message`` at ``loc``: at its value, or at its key when ``key`` is set."""
-        return Fault(self.file, *self.place(loc, key=key), self.path(loc), message)
+    def fault(self, loc: Loc, message: str, *, key: bool = False, hidden: bool = False) -> Fault:
+        """The fault ``message`` at ``loc``: at its value, or at its key when ``key`` is set.
+
+        If ``hidden``, the key itself stays unsaid.
+        """
+        path = self.path((*loc[:-1], "?") if hidden else loc)
+        return Fault(self.file, *self.place(loc, key=key), path, message)
 
     @abstractmethod
     def place(self, loc: Loc, *, key: bool = False) -> tuple[int, int]:
@@ -164,9 +168,9 @@ class Document(Source):
                 self._note(key, (*loc, key.value), NOT_UNICODE)
             elif key.value in own:
                 line = own[key.value][0].start_mark.line + 1
-                self._note(
-                    key, (*loc, key.value), f"this key is already set on line {line}: keep one of the two"
-                )
+                # without a value it may be a piece of a secret with commas in it
+                name = key.value if value.value else "?"
+                self._note(key, (*loc, name), f"this key is already set on line {line}: keep one of the two")
             else:
                 own[key.value] = key, value
         return {**merged, **own}
@@ -195,11 +199,11 @@ class Report:
         self.places: set[Loc] = set(document.spoilt)
         self.faults = list(document.faults)
 
-    def add(self, loc: Loc, message: str, *, key: bool = False) -> None:
-        """Add ``message`` at ``loc``, unless a fault was already found there."""
+    def add(self, loc: Loc, message: str, *, key: bool = False, hidden: bool = False) -> None:
+        """Add ``message`` at ``loc``, unless a fault was already found there; see ``Source.fault``."""
         if loc not in self.places:
             self.places.add(loc)
-            self.faults.append(self.document.fault(loc, message, key=key))
+            self.faults.append(self.document.fault(loc, message, key=key, hidden=hidden))
 
     def add_empties(self) -> None:
         """Report what has no value, except inside of what is wrong as a whole."""

@@ -54,14 +54,14 @@ def _add_all(error: ValidationError, within: tuple[str, ...], report: Report) ->
         # pydantic ends the place of a key (a label's name) with this step
         at_key = details["loc"][-1:] == ("[key]",)
         loc = details["loc"][:-1] if at_key else details["loc"]
-        at_key = at_key or details["type"] == "extra_forbidden"
-        report.add(loc, _message(details, loc, within), key=at_key)
+        if details["type"] == "extra_forbidden":
+            _add_unknown_key(details, within, report)
+        else:
+            report.add(loc, _message(details, loc), key=at_key)
 
 
-def _message(details: ErrorDetails, loc: Loc, within: tuple[str, ...]) -> str:
+def _message(details: ErrorDetails, loc: Loc) -> str:
     kind = details["type"]
-    if kind == "extra_forbidden":
-        return _unknown_key(loc, within)
     if kind == "missing":
         return _MISSING[str(loc[-1])]
     if kind in _SHAPES:
@@ -69,15 +69,29 @@ def _message(details: ErrorDetails, loc: Loc, within: tuple[str, ...]) -> str:
     return str(details["ctx"]["error"])
 
 
-def _unknown_key(loc: Loc, within: tuple[str, ...]) -> str:
-    name, colon, _ = str(loc[-1]).partition(":")
-    if colon:
-        return f"unknown key {quote(name)}: put a space after the colon"
+def _add_unknown_key(details: ErrorDetails, within: tuple[str, ...], report: Report) -> None:
+    """Report a key that is not known, by its name only where that is surely no piece of a secret.
+
+    With ``{password: one,two}`` the key ``two`` is half a password; with ``{one:two}``, ``one:two`` may be all
+    of it. A key that is known elsewhere is but misplaced, and one with a value that is close to a known one
+    mistyped.
+    """
+    loc = details["loc"]
     steps = (step for step in loc[:-1] if isinstance(step, str))
-    known = SECTIONS[(*within, *steps)].model_fields
-    if not re.fullmatch(r"[\w-]+", name):
-        return f"unknown key: remove it, or write one of {', '.join(known)}"
-    near = closest(name, set(known))
-    if near:
-        return f"unknown key {quote(name)}: did you mean {quote(near)}?"
-    return f"unknown key {quote(name)}: remove it, or write one of {', '.join(known)}"
+    known = list(SECTIONS[(*within, *steps)].model_fields)
+    name, colon, _ = str(loc[-1]).partition(":")
+    near = closest(name, set(known)) if re.fullmatch(r"[\w-]+", name) else None
+    if colon and name in known:
+        report.add(loc, f"unknown key {quote(name)}: put a space after the colon", key=True)
+    elif near and not colon and details["input"] is not None:
+        report.add(loc, f"unknown key {quote(name)}: did you mean {quote(near)}?", key=True)
+    elif name in _KEYS:
+        report.add(loc, f"unknown key {quote(name)}: remove it, or write one of {', '.join(known)}", key=True)
+    elif details["input"] is None:
+        message = "unknown key without a value: put text with a comma in it in quotes, or remove the key"
+        report.add(loc, message, key=True, hidden=True)
+    else:
+        report.add(loc, f"unknown key: remove it, or write one of {', '.join(known)}", key=True, hidden=True)
+
+
+_KEYS = {key for section in SECTIONS.values() for key in section.model_fields}
