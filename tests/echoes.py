@@ -35,6 +35,10 @@ class Request:
         self.echo = f"{self.spoken} {raw} {json.dumps(self.spoken)} {encoded}"
 
     @property
+    def password(self) -> str:
+        return self.parameters.get("psw") or self.parameters["apikey"]
+
+    @property
     def reading(self) -> dict[str, str]:
         """A right answer."""
         counts = dict.fromkeys(("cnt", "cnt_mon", "cnt_day", "cnt_yes", "cnt_pmon"), "1")
@@ -55,14 +59,16 @@ ANSWERS: dict[str, Callable[[Request], bytes]] = {
     "unknown-error": lambda asked: _json(error=asked.raw, error_code="17"),
     "error-code": lambda asked: _json(error="x", error_code=asked.spoken),
     "wrong-id": lambda asked: _json(**{**asked.reading, "id": asked.spoken}),
-    "wrong-count": lambda asked: _json(**{**asked.reading, "cnt": asked.parameters["psw"]}),
+    "wrong-count": lambda asked: _json(**{**asked.reading, "cnt": asked.password}),
     "xml": lambda asked: _whole("200 OK", f"<result><error>{asked.spoken}</error><error_code>3</error_code>"),
     "csv": lambda asked: _whole("200 OK", f"0,-1,{asked.spoken}", kind="text/plain"),
     "truncated": lambda asked: _json(error=asked.spoken, error_code="1")[:-20],
     "bad-status-line": lambda asked: f"HTTP/1.1 {asked.raw}\r\n\r\n".encode(),
     "no-http": lambda asked: asked.echo.encode(),
     "bad-header": lambda asked: f"HTTP/1.1 200 OK\r\n{asked.echo}\r\n\r\n".encode(),
-    "bad-chunk": lambda asked: f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{asked.raw}\r\n".encode(),
+    "bad-chunk": lambda asked: (
+        f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{asked.raw}\r\n".encode()
+    ),
     "bad-length": lambda asked: f"HTTP/1.1 200 OK\r\nContent-Length: {asked.raw}\r\n\r\n".encode(),
     "bad-coding": lambda asked: _whole("200 OK", asked.echo, f"Content-Encoding: {asked.raw}"),
     "nothing": lambda asked: b"",

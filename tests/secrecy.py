@@ -15,7 +15,7 @@ NASTY = " p@s+s&%41\"'\\wörd/:;,#?=<Ж>{[!*|`$~"
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret with a word of its own at both ends: half of it is found as well, in whatever way it is written."""
+    """A secret with a word of its own at both ends, so that half of it is found as well."""
 
     word: str
 

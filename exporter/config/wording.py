@@ -72,9 +72,9 @@ def _message(details: ErrorDetails, loc: Loc) -> str:
 def _add_unknown_key(details: ErrorDetails, within: tuple[str, ...], report: Report) -> None:
     """Report a key that is not known, by its name only where that is surely no piece of a secret.
 
-    With ``{password: one,two}`` the key ``two`` is half a password; with ``{one:two}``, ``one:two`` may be all
-    of it. A key that is known elsewhere is but misplaced, and one with a value that is close to a known one
-    mistyped.
+    With ``{password: one,two}`` the key ``two`` is half a password; with ``{one:two}``, ``one:two`` may be
+    all of it. A key that is known elsewhere is but misplaced, and one with a value that is close to a known
+    one mistyped.
     """
     loc = details["loc"]
     steps = (step for step in loc[:-1] if isinstance(step, str))
