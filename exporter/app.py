@@ -6,37 +6,41 @@ import asyncio
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import structlog
-from aiohttp import web as aiohttp_web
 
 from exporter import __version__, listen, web
 from exporter.client import Client, open_session
 from exporter.clock import SystemClock
 from exporter.errors import ConfigError
 from exporter.exposition import Exposition
+from exporter.garbage import uncollected
 from exporter.pacing import Pacing
 from exporter.poller import Poller
+from exporter.server import Server
 from exporter.store import Store, backend_for
 from exporter.telemetry import Telemetry
 from exporter.watch import Watcher
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    import ssl
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     import aiohttp
+    from aiohttp import web as aiohttp_web
     from pydantic import SecretStr
 
     from exporter.clock import Clock
     from exporter.config import Config
+    from exporter.webconfig import Live
 
 log = structlog.stdlib.get_logger(__name__)
-
-SCRAPE_GRACE = 2.0
-"""Seconds that scrapes in flight get to finish when the exporter stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Options:
 
     listen_addresses: tuple[tuple[str, int], ...] = (("", 10145),)
     telemetry_path: str = "/metrics"
+    health_addresses: tuple[tuple[str, int], ...] = ()
 
 
 class Exporter:
@@ -58,6 +63,7 @@ class Exporter:
         self.store = Store(backend_for(storage_url, clock), self.exposition.update)
         self.telemetry = Telemetry(lambda: self.poller.statuses(), lambda: self.store.backend.up)
         self._scrape = web.Scrape(self.exposition, self.telemetry.registry)
+        self._health = web.Health(alive=lambda: self.poller.broken(), ready=self._not_ready)
         pacing = Pacing(clock.time() - clock.monotonic())
         self.poller = Poller(pacing, self.store, Client(session).fetch, self.telemetry, clock)
         self._watcher = Watcher(self._switch)
@@ -97,8 +103,11 @@ class Exporter:
 
     def web_app(self, telemetry_path: str) -> aiohttp_web.Application:
         """What is answered over HTTP."""
-        health = web.Health(alive=self.poller.broken, ready=self._not_ready)
-        return web.make_app(self._scrape, health, telemetry_path)
+        return web.make_app(self._scrape, self._health, telemetry_path)
+
+    def health_app(self) -> aiohttp_web.Application:
+        """Health and readiness alone."""
+        return web.make_health_app(self._health)
 
     def _not_ready(self) -> str | None:
         return "stopping" if self._stopping else self.poller.broken()
@@ -117,39 +126,71 @@ def _size(config: Config) -> dict[str, int]:
 
 
 async def serve(
-    options: Options, config: Config, load: Callable[[], Config], started: Callable[[list[str]], None]
+    options: Options,
+    config: Config,
+    load: Callable[[], Config],
+    started: Callable[[list[str]], None],
+    web_config: Live | None = None,
 ) -> None:
     """Runs until SIGTERM or SIGINT; SIGHUP calls ``load`` for a new configuration.
 
-    ``started`` is told the URLs once they answer. Raises ``OSError`` if an address cannot be had, and
-    ``StorageError`` if it would not be safe to begin.
+    ``started`` is told the URLs once they answer; ``web_config`` says who may connect. Raises ``OSError`` if
+    an address cannot be had, and ``StorageError`` if it would not be safe to begin.
     """
     signals = Signals()
-    sockets = [listen.open_socket(*address) for address in options.listen_addresses]
+    sockets = _open_all(options.listen_addresses)
+    health_sockets = _open_all(options.health_addresses)
+    load = web_config.before(load) if web_config else load
     clock = SystemClock()
     async with open_session() as session:
         exporter = Exporter(session, config.storage_url, clock)
-        await exporter.store.open()
-        exporter.apply(config)
-        runner = aiohttp_web.AppRunner(
-            exporter.web_app(options.telemetry_path), access_log=None, shutdown_timeout=SCRAPE_GRACE
-        )
-        await runner.setup()
-        urls = [await _listen(runner, sock) for sock in sockets]
-        log.info("started", version=__version__, **_size(config))
-        started(urls)
-        try:
-            await signals.until_stopped(lambda: exporter.reload(load))
-        finally:
-            log.info("stopping")
-            await asyncio.gather(exporter.close(), runner.cleanup())
+        with uncollected():
+            await exporter.store.open()
+            exporter.apply(config)
+        application = exporter.web_app(options.telemetry_path)
+        async with _guarded(application, web_config, clock):
+            server = Server(application, sockets, _tls_of(web_config))
+            health_server = Server(exporter.health_app(), health_sockets, event="listening_for_health")
+            urls = await server.start()
+            await health_server.start()
+            log.info("started", version=__version__, **_size(config))
+            started(urls)
+            try:
+                await signals.until_stopped(lambda: exporter.reload(load))
+            finally:
+                log.info("stopping")
+                await asyncio.gather(exporter.close(), server.close(), health_server.close())
 
 
-async def _listen(runner: aiohttp_web.AppRunner, sock: socket.socket) -> str:
-    await aiohttp_web.SockSite(runner, sock).start()
-    url = listen.url_of(sock)
-    log.info("listening", url=url)
-    return url
+def _open_all(addresses: tuple[tuple[str, int], ...]) -> list[socket.socket]:
+    return [listen.open_socket(*address) for address in addresses]
+
+
+def _tls_of(web_config: Live | None) -> Callable[[], ssl.SSLContext] | None:
+    """What gives the TLS settings of the moment; whether there are any stays as it was at the start."""
+    if web_config is None or web_config.config.tls is None:
+        return None
+    return partial(attrgetter("config.tls.context"), web_config)
+
+
+@asynccontextmanager
+async def _guarded(
+    application: aiohttp_web.Application, web_config: Live | None, clock: Clock
+) -> AsyncIterator[None]:
+    """``application`` lets in whom ``web_config`` lets in, which is read again whenever it changes."""
+    if web_config is None:
+        yield
+        return
+    for warning in web_config.config.warnings:
+        log.warning("config_warning", warning=str(warning))
+    guard = web.Guard(lambda: web_config.config, clock)
+    guard.protect(application)
+    watching = asyncio.ensure_future(web_config.watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        guard.close()
 
 
 class Signals:

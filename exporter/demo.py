@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _LOGIN = _PASSWORD = "demo"  # noqa: S105 - the simulator's own, known to everybody
 
+_MISSPELT = {"id": "145124", "name": "misspelt-id"}
+"""145142 with two digits exchanged: the provider knows no such link, which is what an alert is for."""
+
 
 @asynccontextmanager
 async def demo() -> AsyncIterator[tuple[str, Callable[[], config.Config]]]:
@@ -31,5 +34,6 @@ async def demo() -> AsyncIterator[tuple[str, Callable[[], config.Config]]]:
 
 def _document(settings: simulator.Settings, url: str) -> dict[str, object]:
     links = [{"id": link.id, "name": link.name, "labels": {"shape": link.shape}} for link in settings.links]
-    account = {"name": "demo", "login": _LOGIN, "password": _PASSWORD, "base_url": url, "links": links}
-    return {"refresh_interval": "21s", "storage": {"url": "memory:"}, "accounts": [account]}
+    account = {"name": "demo", "login": _LOGIN, "password": _PASSWORD, "base_url": url}
+    accounts = [{**account, "links": [*links, _MISSPELT]}]
+    return {"refresh_interval": "21s", "storage": {"url": "memory:"}, "accounts": accounts}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.utils import floatToGoString
 
+from exporter.blocks import Blocks
 from exporter.errors import Outcome
 
 if TYPE_CHECKING:
@@ -81,14 +82,12 @@ FAMILIES = (
 _ALL_TIME, _TODAY, _YESTERDAY, _MONTH, _PREVIOUS, _TOTAL, _UP, _FAILING, _LAST_SUCCESS, _INFO = range(
     len(FAMILIES)
 )
-_PER_DAY = (_TODAY, _YESTERDAY)
-_PER_MONTH = (_MONTH, _PREVIOUS)
-_CLICKS = (_ALL_TIME, *_PER_DAY, *_PER_MONTH, _TOTAL)
+_NAMES = tuple(family.name for family in FAMILIES)
 
 
 def label_text(labels: Iterable[tuple[str, str]]) -> str:
     """Labels as they stand in a line, sorted by name as prometheus_client does."""
-    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in sorted(labels)) + "}"
+    return "{" + ",".join([f'{name}="{_escape(value)}"' for name, value in sorted(labels)]) + "}"
 
 
 def _escape(value: str) -> str:
@@ -118,6 +117,8 @@ class _Slot:
 
     __slots__ = (
         "day_ends",
+        "ids",
+        "info",
         "labels",
         "month_ends",
         "queued",
@@ -132,12 +133,15 @@ class _Slot:
         self.snapshot = snapshot
         self.zone = zone
         self.labels = label_text(_labels(snapshot.link))
+        self.ids: tuple[str | None, str | None] = snapshot.link.id, None
+        self.info = b""
         self.taken = self.taken_mono = -inf
         self.stale_at = self.day_ends = self.month_ends = self.queued = inf
 
     def take(self, snapshot: Snapshot, now: float, monotonic: float) -> None:
         """Takes a newer snapshot, noting its reading's time on both clocks."""
         self.snapshot = snapshot
+        self._name_ids()
         if snapshot.reading is not None:
             self.taken = snapshot.read_at
             self.taken_mono = monotonic - max(0.0, now - snapshot.read_at)
@@ -154,6 +158,15 @@ class _Slot:
         if self.snapshot.reading is not None:
             self.taken = min(self.taken, now - (monotonic - self.taken_mono))
             self._set_ends()
+
+    def _name_ids(self) -> None:
+        """Renders the link's ids, which hardly ever change from poll to poll."""
+        link, reading = self.snapshot.link, self.snapshot.reading
+        ids = (reading.id, reading.short_link) if reading else (link.id, None)
+        if ids != self.ids or not self.info:
+            self.ids = ids
+            labels = _labels_with(link, ("id", ids[0]), ("short_link", ids[1]))
+            self.info = _line(_INFO, labels, 1)
 
     def _set_ends(self) -> None:
         self.stale_at = self.taken + self.snapshot.link.stale_after
@@ -177,7 +190,7 @@ class Exposition:
         self._offset = clock.time() - clock.monotonic()
         self._slots: list[_Slot] = []
         self._places: dict[tuple[str, str], int] = {}
-        self._lines: list[list[bytes]] = [[] for _ in FAMILIES]
+        self._lines = [Blocks(0) for _ in FAMILIES]
         self._ends: list[tuple[float, int]] = []
 
     def configure(self, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> None:
@@ -188,34 +201,38 @@ class Exposition:
         self._expire()
         zones = {account.name: account.timezone for account in accounts}
         before = {slot.snapshot.link.key: (slot, place) for place, slot in enumerate(self._slots)}
-        lines = self._lines
-        self._slots, self._places, self._ends = [], {}, []
-        self._lines = [[] for _ in FAMILIES]
+        slots: list[_Slot] = []
+        former: list[int | None] = []
         for snapshot in snapshots:
-            known, place = before.get(snapshot.link.key, (None, 0))
+            slot, place = before.get(snapshot.link.key, (None, None))
             zone = zones[snapshot.link.account]
-            if known is not None and known.snapshot is snapshot and known.zone is zone:
-                self._add_slot(known, [family[place] for family in lines])
-            else:
-                self._add_anew(_Slot(snapshot, zone), known)
+            if slot is None or slot.snapshot is not snapshot or slot.zone is not zone:
+                slot, place = self._slot(snapshot, zone, slot), None
+            slots.append(slot)
+            former.append(place)
+        self._arrange(slots, former)
 
-    def _add_slot(self, slot: _Slot, lines: Iterable[bytes]) -> int:
-        """Adds ``slot`` with its ``lines``, and returns its place."""
-        place = self._places[slot.snapshot.link.key] = len(self._slots)
-        self._slots.append(slot)
-        for family, line in zip(self._lines, lines, strict=True):
-            family.append(line)
-        slot.queued = inf
-        self._queue(place, self._clock.time())
-        return place
-
-    def _add_anew(self, slot: _Slot, known: _Slot | None) -> None:
-        """Adds a slot whose lines are still to be rendered; ``known`` is the link's former one."""
-        now = self._clock.time()
-        slot.take(slot.snapshot, now, self._clock.monotonic())
+    def _slot(self, snapshot: Snapshot, zone: ZoneInfo, known: _Slot | None) -> _Slot:
+        """A new slot; ``known`` is the link's former one."""
+        slot = _Slot(snapshot, zone)
+        slot.take(snapshot, self._clock.time(), self._clock.monotonic())
         if known is not None:
             slot.inherit(known)
-        self._render_slot(self._add_slot(slot, [b""] * len(FAMILIES)), now)
+        return slot
+
+    def _arrange(self, slots: list[_Slot], former: list[int | None]) -> None:
+        """Puts ``slots`` in their places: lines move along from ``former`` places, or are rendered."""
+        self._slots = slots
+        self._places = {slot.snapshot.link.key: place for place, slot in enumerate(slots)}
+        self._lines = [lines.moved(former) for lines in self._lines]
+        self._ends = []
+        now = self._clock.time()
+        for place, slot in enumerate(slots):
+            slot.queued = inf
+            if former[place] is None:
+                self._render_slot(place, now)
+            else:
+                self._queue(place, now)
 
     def update(self, snapshot: Snapshot) -> None:
         """Renders one link's lines anew."""
@@ -224,15 +241,19 @@ class Exposition:
         self._slots[place].take(snapshot, now, self._clock.monotonic())
         self._render_slot(place, now)
 
-    def render(self, *, openmetrics: bool, names: Collection[str] | None = None) -> bytes:
-        """All links' series, or those in ``names`` that have any; without OpenMetrics' closing line."""
+    def render(self, *, openmetrics: bool, names: Collection[str] | None = None) -> list[bytes]:
+        """All links' series, or those in ``names`` that have any, in pieces that belong one behind the other.
+
+        OpenMetrics' closing line is not among them.
+        """
         self._expire()
         parts: list[bytes] = []
         for family, lines in zip(FAMILIES, self._lines, strict=True):
-            if names is None or (family.name in names and any(lines)):
+            joined = lines.joined()
+            if names is None or (family.name in names and any(joined)):
                 parts.append(family.header(openmetrics=openmetrics))
-                parts += lines
-        return b"".join(parts)
+                parts += joined
+        return parts
 
     # --- time passes --------------------------------------------------------------------------------------
 
@@ -272,46 +293,36 @@ class Exposition:
     # --- lines --------------------------------------------------------------------------------------------
 
     def _render_slot(self, place: int, now: float) -> None:
-        slot = self._slots[place]
-        for family in range(len(FAMILIES)):
-            self._lines[family][place] = b""
-        self._render_state(place, slot)
-        if slot.snapshot.reading is not None:
-            self._render_reading(place, slot, now)
+        for lines, line in zip(self._lines, _lines_of(self._slots[place], now), strict=True):
+            lines[place] = line
         self._queue(place, now)
 
-    def _render_state(self, place: int, slot: _Slot) -> None:
-        link, outcome, reading = slot.snapshot.link, slot.snapshot.outcome, slot.snapshot.reading
-        ids = {
-            "id": reading.id if reading else link.id,
-            "short_link": reading.short_link if reading else None,
-        }
-        self._set(_INFO, place, _labels_with(link, ids), 1)
-        if outcome is None:
-            return
-        self._set(_UP, place, slot.labels, outcome is Outcome.OK)
+
+def _lines_of(slot: _Slot, now: float) -> list[bytes]:
+    """A link's line in each family; an empty one where nothing is to be shown."""
+    lines = [b""] * len(FAMILIES)
+    snapshot, labels = slot.snapshot, slot.labels
+    lines[_INFO] = slot.info
+    if (outcome := snapshot.outcome) is not None:
+        lines[_UP] = _line(_UP, labels, outcome is Outcome.OK)
         if outcome is not Outcome.OK:
-            self._set(_FAILING, place, _labels_with(link, {"outcome": outcome}), 1)
-
-    def _render_reading(self, place: int, slot: _Slot, now: float) -> None:
-        if slot.snapshot.read_at > 0:
-            self._set(_LAST_SUCCESS, place, slot.labels, slot.taken)
+            lines[_FAILING] = _line(_FAILING, _labels_with(snapshot.link, ("outcome", outcome)), 1)
+    if snapshot.reading is not None:
+        if snapshot.read_at > 0:
+            lines[_LAST_SUCCESS] = _line(_LAST_SUCCESS, labels, slot.taken)
         for family, clicks in _trusted(slot, now):
-            self._set(family, place, slot.labels, clicks)
-
-    def _set(self, family: int, place: int, labels: str, value: float) -> None:
-        line = f"{FAMILIES[family].name}{labels} {_text(value)}\n"
-        self._lines[family][place] = line.encode()
+            lines[family] = _line(family, labels, clicks)
+    return lines
 
 
-def _text(value: float) -> str:
-    """The number as prometheus_client writes it; most are small whole ones, for which this is enough."""
-    return f"{value}.0" if type(value) is int and value < 1_000_000 else _number(value)
+def _line(family: int, labels: str, value: float) -> bytes:
+    """One sample. Most values are small whole numbers, which prometheus_client writes like this, too."""
+    text = f"{value}.0" if type(value) is int and value < 1_000_000 else _number(value)
+    return f"{_NAMES[family]}{labels} {text}\n".encode()
 
 
-def _labels_with(link: Link, extra: dict[str, str | None]) -> str:
-    known = [(name, value) for name, value in extra.items() if value is not None]
-    return label_text([*_labels(link), *known])
+def _labels_with(link: Link, *extra: tuple[str, str | None]) -> str:
+    return label_text([*_labels(link), *((name, value) for name, value in extra if value is not None)])
 
 
 def _trusted(slot: _Slot, now: float) -> list[tuple[int, int]]:

@@ -45,9 +45,9 @@ def open_socket(
         return create(("0.0.0.0", port), backlog=128)  # noqa: S104 - every interface was asked for
 
 
-def url_of(sock: socket.socket) -> str:
+def url_of(sock: socket.socket, scheme: str = "http") -> str:
     """The URL under which a person on this machine reaches the socket."""
     host, port = sock.getsockname()[:2]
     if host in ("::", "0.0.0.0"):  # noqa: S104 - compared, not bound
         host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

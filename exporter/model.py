@@ -23,7 +23,9 @@ class Link:
     """One short link to read, by its ``id`` or by its original full ``url`` (exactly one is set).
 
     ``account`` and ``name`` are its identity to Prometheus. ``refresh_interval`` and ``stale_after`` are in
-    seconds; ``labels`` are the configured ones, sorted by name.
+    seconds; ``labels`` are the configured ones, sorted by name. ``bounds``, where given, are the shortest and
+    longest interval between which its clicks decide; ``refresh_interval`` is then what it adds to the
+    account's requests.
     """
 
     account: str
@@ -33,6 +35,7 @@ class Link:
     labels: tuple[tuple[str, str], ...] = ()
     refresh_interval: float = 60.0
     stale_after: float = 900.0
+    bounds: tuple[float, float] | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 log = structlog.stdlib.get_logger(__name__)
 
 
+_STANDING = State.BLOCKED, inf, 0
+"""A pause of which no more is known than that it stands."""
+
+
 class Observer(Protocol):
     """Who counts requests."""
 
@@ -65,7 +69,16 @@ class Poller:
                 self._states[planner] = planner.state(self._clock.monotonic())
                 self._wakes[planner] = asyncio.Event()
                 self._loops[planner] = asyncio.create_task(self._run(planner))
+            for link in planner.account.links:
+                self._teach(planner, link)
         self._wake_all()
+
+    def _teach(self, planner: Planner, link: Link) -> None:
+        """Tells the planner of a reading that it did not see: one that was kept, or another exporter's."""
+        known = self._store.get(link)
+        if known is not None and known.reading is not None:
+            age = max(0.0, self._clock.time() - known.read_at) if known.read_at else 0.0
+            planner.learn(link, known.reading, self._clock.monotonic() - age)
 
     def broken(self) -> str | None:
         """Why polling stands still; None while it goes on."""
@@ -117,13 +130,17 @@ class Poller:
             log.error("polling_broke", exc_info=error)
             self._broke = f"a poll broke: {error!r}"
 
-    async def _poll(self, planner: Planner, ticket: Ticket) -> None:
-        epoch = planner.host.epoch
+    async def use(self, planner: Planner, ticket: Ticket) -> Reading | PollError | Denied:
+        """Sends the request that the ticket is for, unless others stand in its way; what came of it."""
         grant = await self._claim(ticket)
         if isinstance(grant, Denied):
             self._deny(planner, ticket, grant)
-        else:
-            await self._send(planner, ticket, grant)
+            return grant
+        return await self._send(planner, ticket, grant)
+
+    async def _poll(self, planner: Planner, ticket: Ticket) -> None:
+        epoch = planner.host.epoch
+        await self.use(planner, ticket)
         if planner.host.epoch != epoch:
             self._wake_all()
         elif planner in self._wakes:
@@ -146,23 +163,30 @@ class Poller:
         """Others stand in the way: another exporter on the login, or this one before it was restarted."""
         now = self._clock.monotonic()
         log.debug("denied", account=ticket.account.name, link=ticket.link.name, scope=str(denied.scope))
+        self._teach(planner, ticket.link)
         planner.deny(ticket, now, denied.seconds, link_alone=denied.scope is Scope.LINK)
         if (pause := denied.pause) is not None:
             planner.held(now, pause.state, pause.seconds, pause.count)
             self._held |= planner.pauses(now)
 
-    async def _send(self, planner: Planner, ticket: Ticket, grant: Grant) -> None:
+    async def _send(self, planner: Planner, ticket: Ticket, grant: Grant) -> Reading | PollError:
         sent_at, started = self._clock.time(), self._clock.monotonic()
         result = await self._ask(ticket)
         now = self._clock.monotonic()
         error = result if isinstance(result, PollError) else None
+        if not isinstance(result, PollError):
+            planner.learn(ticket.link, result, ticket.sent_at)
         settled = planner.finish(ticket, now, error)
         self._store.backend.end(grant, login_failed=ticket.login_failed(error))
+        if grant.probe and error is None:
+            # Whoever began that pause may be gone, so that we have not heard of it.
+            self._held |= dict.fromkeys(planner.pauses(now), _STANDING)
         self._share_pauses(planner, now)
         outcome = error.outcome if error else Outcome.OK
         self._observer.request_ended(ticket.account.name, outcome, now - started)
         if settled:
             self._publish(ticket.link, result, sent_at)
+        return result
 
     def _share_pauses(self, planner: Planner, now: float) -> None:
         """Has pauses kept that are new, and lifted that are over."""

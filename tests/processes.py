@@ -89,14 +89,14 @@ def exporter(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> I
         yield running
 
 
-def until(ready: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
-    """Asks again and again until there is a true answer."""
+def until(ready: Callable[[], Any], what: str, patience: float = PATIENCE, pause: float = 0.05) -> Any:
+    """Asks again and again, after each ``pause``, until there is a true answer."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         with contextlib.suppress(urllib.error.URLError, ConnectionError):
             if answer := ready():
                 return answer
-        time.sleep(0.05)
+        time.sleep(pause)
     raise AssertionError(f"never came about: {what}")
 
 

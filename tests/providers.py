@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from exporter.simulator import Provider, Settings, serving
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def provider(settings: Settings) -> Iterator[tuple[Provider, str]]:
-    """A provider and its URL."""
-    simulated = Provider(settings)
+def provider(settings: Settings, speed: float = 1.0) -> Iterator[tuple[Provider, str]]:
+    """A provider and its URL; ``speed`` is how fast its minutes pass."""
+    simulated = Provider(settings, monotonic=lambda: time.monotonic() * speed)
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
     url: list[str] = []

@@ -225,7 +225,7 @@ PATH = "is not a path: write one that begins with /, such as /metrics"
 WRONG = {
     "unknown command": (
         ["frobnicate"],
-        "argument COMMAND: invalid choice: frobnicate (choose from serve, demo, check, simulate)",
+        "argument COMMAND: invalid choice: frobnicate (choose from serve, demo, check, get, simulate)",
     ),
     "command behind its flags": (["--config.file=x", "serve"], "unrecognized arguments: serve"),
     "two commands": (["serve", "check"], "unrecognized arguments: check"),

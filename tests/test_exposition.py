@@ -52,7 +52,7 @@ class Bench:
         self.exposition.update(snapshot)
 
     def text(self, **how: Any) -> str:
-        return self.exposition.render(**{"openmetrics": False, **how}).decode()
+        return b"".join(self.exposition.render(**{"openmetrics": False, **how})).decode()
 
     def values(self) -> dict[str, float]:
         """The value of each series of the only link."""
@@ -435,6 +435,6 @@ def test_accounts_keep_their_own_time_zones() -> None:
     ]
     exposition.configure(accounts, snapshots)
     clock.advance(60)
-    text = exposition.render(openmetrics=False).decode()
+    text = b"".join(exposition.render(openmetrics=False)).decode()
     assert 'smsc_link_clicks_today{account="utc"' in text
     assert 'smsc_link_clicks_today{account="moscow"' not in text

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import HttpStatusError, Outcome, PollError, PollTimeoutError, UnreachableError, api_error
-from exporter.model import State
+from exporter.model import Snapshot, State
 from exporter.pacing import Pacing, Planner, Ticket
 from exporter.pacing.host import Host
 from exporter.poller import Poller
@@ -23,7 +23,7 @@ from tests.factories import make_account, make_link, make_links, make_reading
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from exporter.model import Account, Link, Reading, Snapshot
+    from exporter.model import Account, Link, Reading
 
 
 class Desk:
@@ -143,8 +143,9 @@ def test_an_attempt_is_recorded_before_its_request_leaves() -> None:
 class _Script(MemoryBackend):
     """Answers claims as it is told, and knows what it was told in turn."""
 
-    def __init__(self, *answers: Denied) -> None:
+    def __init__(self, *answers: Denied, probe: bool = False) -> None:
         self.answers = list(answers)
+        self.probe = probe
         self.claims: list[Attempt] = []
         self.ended: list[bool] = []
         self.held: list[tuple[str, Pause | None]] = []
@@ -152,7 +153,7 @@ class _Script(MemoryBackend):
 
     async def claim(self, attempt: Attempt) -> Grant | Denied:
         self.claims.append(attempt)
-        return self.answers.pop(0) if self.answers else Grant(len(self.claims), attempt)
+        return self.answers.pop(0) if self.answers else Grant(len(self.claims), attempt, self.probe)
 
     def end(self, grant: Grant, *, login_failed: bool) -> None:
         self.ended.append(login_failed)
@@ -187,6 +188,64 @@ def test_a_link_that_is_denied_waits_for_its_next_regular_turn() -> None:
     desk = Desk(_account(1), backend=_Script(Denied(Scope.LINK, 29.0)))
     desk.run(121)
     assert len(desk.requests) == 1
+
+
+def _busy_and_quiet() -> Account:
+    """Two links that are read ten times as often as others once they are known to be clicked, and not."""
+    links = tuple(replace(link, bounds=(21.0, 210.0)) for link in make_links(8))
+    return make_account(links=links)
+
+
+def _clicked(desk: Desk, link: Link, *, kept: float = 0.0) -> Reading:
+    """Link 0 is clicked once a second and the others never."""
+    clicks = int(desk.clock.monotonic() - kept) if link.id == "0" else 0
+    return make_reading(clicks, id=link.id, today=clicks, yesterday=0)
+
+
+def test_links_that_are_clicked_are_read_more_often() -> None:
+    desk = Desk(_busy_and_quiet())
+    desk.answer = lambda link: _clicked(desk, link)
+    desk.run(7200)
+    times = Counter(name for _, name in desk.requests)
+    assert times["link-0"] > 1.7 * max(times[f"link-{n}"] for n in range(1, 8))
+    assert sum(times.values()) == pytest.approx(8 * 120, rel=0.1)
+
+
+@pytest.mark.parametrize("read_at", [0.0, virtual.START - 30.0])
+def test_what_was_kept_tells_of_clicks(read_at: float) -> None:
+    """So it does after a restart, and where another exporter did the reading."""
+    desk = Desk(_busy_and_quiet())
+    links = desk.accounts[0].links
+
+    async def main() -> None:
+        desk.store.configure(links)
+        for link in links:
+            clicks = 36_000 if link.id == "0" else 0
+            desk.store.put(Snapshot(link, make_reading(id=link.id, today=clicks, yesterday=0), read_at))
+        desk.poller.configure(desk.accounts)
+        await asyncio.sleep(600)
+        await desk.poller.close()
+
+    desk.answer = lambda link: api_error(3) if link.id != "0" else make_reading(id="0")
+    virtual.run(desk.clock, main())
+    times = [time for time, name in desk.requests if name == "link-0"]
+    assert times[-1] - times[-2] == pytest.approx(21, abs=10)
+
+
+def test_a_denied_link_learns_from_what_the_other_exporter_read() -> None:
+    backend = _Script(*[Denied(Scope.LINK, 1.0)] * 1000)
+    desk = Desk(_busy_and_quiet(), backend=backend)
+
+    def shared() -> None:
+        for link in desk.accounts[0].links:
+            known = desk.store.get(link)
+            assert known
+            desk.store._put(known.succeeded(_clicked(desk, link), desk.clock.time()))
+
+    steps: list[float | Callable[[], None]] = [60.0, shared]
+    desk.run(*steps * 60)
+    asked = Counter(claim.target[1] for claim in backend.claims)
+    assert asked["0"] > 1.7 * max(asked[str(n)] for n in range(1, 8))
 
 
 @pytest.mark.parametrize("scope", [Scope.LOGIN, Scope.HOST])
@@ -232,6 +291,18 @@ def test_pauses_are_told_and_lifted() -> None:
     desk.answer = lambda link: api_error(4)
     desk.run(61)
     assert (host, Pause(State.BLOCKED, 1800.0, 1)) in backend.held
+
+
+def test_a_probe_that_succeeds_lifts_pauses_that_a_process_before_this_one_met() -> None:
+    backend = _Script(probe=True)
+    Desk(_account(1), backend=backend).run(61)
+    attempt = backend.claims[0]
+    assert backend.held == [(attempt.host, None), (attempt.secret, None)]
+    backend = _Script(probe=True)
+    desk = Desk(_account(1), backend=backend)
+    desk.answer = lambda link: PollTimeoutError("nothing is known")
+    desk.run(61)
+    assert backend.held == []
 
 
 class _Broken(MemoryBackend):

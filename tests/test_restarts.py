@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import signal
 import time
 from random import Random
@@ -89,6 +90,25 @@ def test_new_passwords_over_ten_restarts_cost_four_logins_at_most(tmp_path: Path
                 running.stop([signal.SIGKILL, signal.SIGTERM][life % 2])
         audit: dict[str, Any] = dict(simulated.audit())
     assert audit["worst_failed_logins"] == 4
+
+
+def test_a_disk_that_fills_up_ends_nothing_and_is_written_to_again_when_it_has_room(tmp_path: Path) -> None:
+    """No room is left for the process: what a full disk is to a file, the limit on its size is, too."""
+    with provider(Settings(links=LINKS)) as (_, url):
+        write_config(tmp_path, url)
+        with exporter(ANY_PORT, cwd=tmp_path) as running:
+            address = running.expect(LISTENING)[1]
+            resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+            running.expect("event=storage_failed .*exporter.db reason=")
+            assert "\nsmsc_exporter_storage_up 0.0\n" in get(f"{address}/metrics")[1]
+            known = len(figures(address))
+            until(lambda: len(figures(address)) > known, "another link")
+            resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+            running.expect("event=storage_works_again")
+            assert running.stop() == 0
+    with exporter(ANY_PORT, cwd=tmp_path) as running:
+        assert figures(running.expect(LISTENING)[1])
+        assert running.stop() == 0
 
 
 def test_a_second_exporter_on_the_same_file_refuses_to_start(tmp_path: Path) -> None:

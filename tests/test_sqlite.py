@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from contextlib import asynccontextmanager
+import tempfile
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from tests.factories import make_link, make_reading
 from tests.virtual import START, VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
     from exporter.store.backend import Kept
@@ -266,12 +267,18 @@ def test_another_programs_database_is_set_aside(machine: Machine) -> None:
     assert _aside(machine) == ["exporter.db.damaged-1"]
 
 
-def test_a_schema_that_lacks_a_table_is_set_aside(machine: Machine) -> None:
-    machine.run()
+@pytest.mark.parametrize(
+    "change",
+    ["DROP TABLE clock", "ALTER TABLE readings ADD COLUMN clicks", "ALTER TABLE asked RENAME at TO moment"],
+)
+def test_a_schema_that_is_not_ours_is_set_aside(machine: Machine, change: str) -> None:
+    machine.run(read)
     with sqlite3.connect(machine.path) as db:
-        db.execute("DROP TABLE clock")
+        db.execute(change)
     db.close()
-    machine.run()
+    with capture_logs() as logs:
+        machine.run()
+    assert [entry["reason"] for entry in logs] == ["its tables are not those of this exporter"]
     assert _aside(machine) == ["exporter.db.damaged-1"]
 
 
@@ -309,6 +316,48 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be used: File exists"):
         Machine(tmp_path / "file" / "exporter.db").run()
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Root may write anywhere: whoever runs the tests, nobody does what is done here."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A folder that can be reached without rights."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.geteuid() and folder.is_relative_to(tempfile.gettempdir()):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    return tmp_path
+
+
+def test_a_folder_without_permission_is_refused(shared: Path) -> None:
+    machine = Machine(shared / "exporter.db")
+    machine.run(read)
+    shared.chmod(0o555)
+    with unprivileged(), pytest.raises(StorageError, match=r"exporter.db cannot be used: Permission denied"):
+        machine.run()
+    shared.chmod(0o755)
+    assert len(machine.restored()) == 1
+
+
+def test_a_file_that_may_only_be_read_is_refused(shared: Path) -> None:
+    machine = Machine(shared / "exporter.db")
+    machine.run(read)
+    shared.chmod(0o777)
+    (shared / "exporter.db.lock").chmod(0o666)
+    machine.path.chmod(0o444)
+    with unprivileged(), pytest.raises(StorageError, match="attempt to write a readonly database"):
+        machine.run()
+    assert len(machine.restored()) == 1
 
 
 def test_a_file_that_cannot_be_opened_is_refused(machine: Machine) -> None:

@@ -19,7 +19,7 @@ from exporter.listen import open_socket, url_of
 from exporter.model import AccountStatus, Snapshot, State
 from exporter.telemetry import Telemetry
 from exporter.web import Health, Scrape, accepts_gzip, make_app
-from tests.factories import make_account, make_link, make_reading
+from tests.factories import make_account, make_link, make_links, make_reading
 from tests.oracle import parse_openmetrics
 from tests.virtual import VirtualClock
 
@@ -105,6 +105,35 @@ def test_a_name_left_blank_asks_for_everything() -> None:
     async def talk(client: TestClient[Any, Any]) -> None:
         async with client.get("/metrics?name[]=", headers={"Accept-Encoding": "identity"}) as response:
             assert "smsc_link_up{" in await response.text()
+
+    Desk().run(talk)
+
+
+def test_a_large_page_arrives_whole_in_either_coding() -> None:
+    desk = Desk()
+    links = make_links(3000)
+    desk.exposition.configure([make_account(links=links)], [Snapshot(link) for link in links])
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.get(
+            "/metrics?name[]=smsc_link_info", headers={"Accept-Encoding": "identity"}
+        ) as one:
+            plain = await one.read()
+        async with client.get("/metrics?name[]=smsc_link_info", headers={"Accept-Encoding": "gzip"}) as other:
+            assert gzip.decompress(await other.read()) == plain
+        assert plain.count(b"\nsmsc_link_info{") == len(links)
+
+    desk.run(talk)
+
+
+def test_a_head_request_gets_the_headers_alone() -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.head("/metrics") as response:
+            assert response.status == 200
+            assert int(response.headers["Content-Length"]) > 0
+            assert await response.read() == b""
+        async with client.get("/metrics") as response:
+            assert response.status == 200
 
     Desk().run(talk)
 

@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except StorageError as error:
         return _fail(f"smsc-exporter: {error}")
+    except KeyboardInterrupt:
+        return _fail("smsc-exporter: interrupted")
     except OSError as error:
         return _fail(f"smsc-exporter: {error}")
 

@@ -6,28 +6,37 @@ import asyncio
 import os
 import sys
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from exporter import app, config, logs, simulator
+from exporter.cli import ask
 from exporter.demo import demo
+from exporter.errors import ConfigError
+from exporter.webconfig import Live
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
+
+    from exporter.config import Config
+    from exporter.errors import Fault
+
+T = TypeVar("T")
 
 
 def serve(options: argparse.Namespace) -> int:
     """The exporter, until it is told to stop."""
     load = partial(config.load, options.config_file, os.environ)
-    loaded = load()
+    loaded, web_config = _read(load, options)
     _configure_logs(options)
-    return _run(app.serve(_web_options(options), loaded, load, lambda urls: None))
+    return _run(app.serve(_web_options(options), loaded, load, lambda urls: None, web_config))
 
 
 def run_demo(options: argparse.Namespace) -> int:
     """The exporter with the simulator, until it is told to stop."""
+    web_config = _web_config(options)
     _configure_logs(options)
-    return _run(_run_demo(_web_options(options)))
+    return _run(_run_demo(_web_options(options), web_config))
 
 
 def _run(main: Coroutine[None, None, None]) -> int:
@@ -46,9 +55,10 @@ def _run(main: Coroutine[None, None, None]) -> int:
     return 0
 
 
-async def _run_demo(options: app.Options) -> None:
+async def _run_demo(options: app.Options, web_config: Live | None) -> None:
     async with demo() as (simulator_url, load):
-        await app.serve(options, load(), load, partial(_greet, options.telemetry_path, simulator_url))
+        greet = partial(_greet, options.telemetry_path, simulator_url)
+        await app.serve(options, load(), load, greet, web_config)
 
 
 def _greet(telemetry_path: str, simulator_url: str, urls: list[str]) -> None:
@@ -67,13 +77,33 @@ def _greet(telemetry_path: str, simulator_url: str, urls: list[str]) -> None:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Reads the configuration. Raises ``ConfigError`` with every fault in it."""
-    loaded = config.load(options.config_file, os.environ)
-    for warning in loaded.warnings:
+    """Reads the configuration and the web's. Raises ``ConfigError`` with every fault in them."""
+    loaded, web_config = _read(partial(config.load, options.config_file, os.environ), options)
+    for warning in (*loaded.warnings, *(web_config.config.warnings if web_config else ())):
         print(f"warning: {warning}", file=sys.stderr)
     links = sum(len(account.links) for account in loaded.accounts)
-    print(f"{options.config_file}: no faults; accounts: {len(loaded.accounts)}, links: {links}")
-    return 0
+    print(f"{options.config_file}: no faults; accounts: {len(loaded.accounts)}, links: {links}", flush=True)
+    if web_config:
+        print(f"{options.web_config_file}: no faults", flush=True)
+    return ask.online(loaded) if options.online else 0
+
+
+def _read(load: Callable[[], Config], options: argparse.Namespace) -> tuple[Config, Live | None]:
+    """Both configurations. Raises ``ConfigError`` with the faults of both."""
+    faults: list[Fault] = []
+    loaded = _try(load, faults)
+    web_config = _try(partial(_web_config, options), faults)
+    if loaded is None or faults:
+        raise ConfigError(faults)
+    return loaded, web_config
+
+
+def _try(load: Callable[[], T], faults: list[Fault]) -> T | None:
+    try:
+        return load()
+    except ConfigError as error:
+        faults += error.faults
+        return None
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -100,7 +130,15 @@ async def _ignore_hangup() -> None:
 
 
 def _web_options(options: argparse.Namespace) -> app.Options:
-    return app.Options(tuple(options.listen_addresses or [("", 10145)]), options.telemetry_path)
+    return app.Options(
+        tuple(options.listen_addresses or [("", 10145)]),
+        options.telemetry_path,
+        tuple(options.health_addresses or []),
+    )
+
+
+def _web_config(options: argparse.Namespace) -> Live | None:
+    return Live(options.web_config_file) if options.web_config_file else None
 
 
 def _configure_logs(options: argparse.Namespace) -> None:

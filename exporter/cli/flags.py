@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from exporter import __version__, listen, logs
-from exporter.cli import commands
+from exporter.cli import ask, commands
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,12 +16,14 @@ COMMANDS = {
     "serve": "run the exporter (the default)",
     "demo": "run it against the built-in simulator, without credentials",
     "check": "read the configuration and print every fault in it",
+    "get": "read links once, inside the same limits as the service",
     "simulate": "run the simulator alone",
 }
 RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": commands.serve,
     "demo": commands.run_demo,
     "check": commands.check,
+    "get": ask.get,
     "simulate": commands.simulate,
 }
 
@@ -41,8 +43,11 @@ def parser() -> argparse.ArgumentParser:
     }
     for name, run in RUN.items():
         add[name].set_defaults(run=run, usage_error=add[name].error)
-    for name in ("serve", "check"):
+    for name in ("serve", "check", "get"):
         _add_config_flag(add[name])
+    for name in ("serve", "demo", "check"):
+        _add_web_config_flag(add[name])
+    _add_asking_flags(add["check"], add["get"])
     for name in ("serve", "demo"):
         _add_web_flags(add[name])
         _add_log_flags(add[name])
@@ -60,6 +65,26 @@ def _add_config_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_web_config_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--web.config.file",
+        dest="web_config_file",
+        default="",
+        metavar="FILE",
+        help="who may connect: TLS, passwords, limits; default: everybody, without TLS",
+    )
+
+
+def _add_asking_flags(check: argparse.ArgumentParser, get: argparse.ArgumentParser) -> None:
+    check.add_argument(
+        "--online", action="store_true", help="also ask the provider for one link of each account"
+    )
+    get.add_argument(
+        "links", nargs="+", metavar="LINK", help="its name, account/name, its id or the full link"
+    )
+    get.add_argument("--json", action="store_true", help="print JSON, not a table")
+
+
 def _add_web_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--web.listen-address",
@@ -68,6 +93,14 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         type=_address,
         metavar="HOST:PORT",
         help="may be given several times; :0 picks a port and logs it; default: :10145",
+    )
+    parser.add_argument(
+        "--web.health-address",
+        dest="health_addresses",
+        action="append",
+        type=_address,
+        metavar="HOST:PORT",
+        help="answers /-/healthy and /-/ready to everybody, without TLS; may be given several times",
     )
     parser.add_argument(
         "--web.telemetry-path",

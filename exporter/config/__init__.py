@@ -2,9 +2,10 @@
 
 The file passes through these, each a module here: ``syntax`` (bytes to YAML nodes), ``document`` (nodes to
 plain data that remembers its places), ``schema`` (what may stand where, with ``values`` for single values and
-``wording`` for its complaints), ``secrets`` and ``checks`` (what must agree), ``build`` (the models). A link
-file passes through ``formats`` (with ``table`` for CSV) and then the same; ``linkfile`` is one of them,
-``group`` all of an account. ``config`` puts everything together, anew whenever a link file has changed.
+``wording`` for its complaints), ``secrets``, ``checks`` and ``intervals`` (what must agree), ``build`` (the
+models). A link file passes through ``formats`` (with ``table`` for CSV) and then the same; ``linkfile`` is
+one of them, ``group`` all of an account. ``config`` puts everything together, anew whenever a link file has
+changed.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from exporter.config.document import Report, read
 from exporter.config.durations import parse_duration
 from exporter.config.group import groups_of
 from exporter.config.linkfile import LinkFile
-from exporter.config.pause import uncollected
+from exporter.config.schema import SCHEMA
 from exporter.config.secrets import Finder
 from exporter.config.wording import validate
 from exporter.errors import ConfigError
+from exporter.garbage import uncollected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,24 +39,20 @@ if TYPE_CHECKING:
 __all__ = ["Config", "LinkFile", "Listing", "load", "look", "parse_duration"]
 
 
+@uncollected()
 def load(path: str | Path, environ: Mapping[str, str]) -> Config:
     """The configuration in the file at ``path``, with the variables of ``environ``.
 
     Raises ConfigError with every fault of the file, and of every link file it names. Reads those and the
     secrets' files; blocks meanwhile.
     """
-    with uncollected():
-        return _load(Path(path), environ)
-
-
-def _load(path: Path, environ: Mapping[str, str]) -> Config:
-    document = read(path)
+    document = read(Path(path))
     report = Report(document)
-    file = validate(document.data, report)
-    secrets = Finder(path.parent, environ, report).find(document.data)
+    file = validate(document.data, SCHEMA, report)
+    secrets = Finder(Path(path).parent, environ, report).find(document.data)
     check(document.data, secrets, report)
     report.add_empties()
-    groups = groups_of(document, path.parent)
+    groups = groups_of(document, Path(path).parent)
     seen = [group.find() for group in groups]
     read_files = [group.read(names, {}) for group, names in zip(groups, seen, strict=True)]
     faults = [fault for _, faulty in read_files for those in faulty.values() for fault in those]
@@ -70,7 +68,7 @@ def _load(path: Path, environ: Mapping[str, str]) -> Config:
 
 
 def _frame(file: File, secrets: Secrets, document: Document, groups: list[Group]) -> Frame:
-    accounts = build(file, secrets, document)
+    accounts = build(file, secrets)
     members = tuple(
         Member(account, partial(make_link, file, section), group, document.fault(("accounts", index), ""))
         for index, (account, section, group) in enumerate(zip(accounts, file.accounts, groups, strict=True))

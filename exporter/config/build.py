@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from exporter.config import values
 from exporter.config.durations import format_duration
+from exporter.config.schema import LONGEST_INTERVALS
 from exporter.model import Account, Link
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _ANSWER = 0.1
 _MOST_CONCURRENT = 14
 
 
-def build(file: File, secrets: Secrets, document: Source) -> tuple[Account, ...]:
+def build(file: File, secrets: Secrets) -> tuple[Account, ...]:
     """The accounts that ``file`` and ``secrets`` make, without what stands in link files."""
     return tuple(
         _account(file, section, secrets, ("accounts", index)) for index, section in enumerate(file.accounts)
@@ -60,9 +61,14 @@ def _account(file: File, section: AccountSection, secrets: Secrets, loc: Loc) ->
 
 
 def make_link(file: File, account: AccountSection, link: LinkSection) -> Link:
-    """The link with what it inherits: durations from the nearest level, labels from both."""
+    """The link with what it inherits: durations from the nearest level, labels from both.
+
+    One with an interval of its own keeps that, whatever its account does.
+    """
     refresh = link.refresh_interval or account.refresh_interval or file.refresh_interval
     stale = link.stale_after or account.stale_after or file.stale_after
+    adaptive = (account.refresh or file.refresh) == "adaptive" and not link.refresh_interval
+    bounds = _bounds(file, account, refresh) if adaptive else None
     labels = {**(account.labels or {}), **(link.labels or {})}
     return Link(
         account=account.name,
@@ -71,8 +77,15 @@ def make_link(file: File, account: AccountSection, link: LinkSection) -> Link:
         url=link.link,
         labels=tuple(sorted(labels.items())),
         refresh_interval=refresh,
-        stale_after=stale or max(_LEAST_STALE, _STALE_INTERVALS * refresh),
+        stale_after=stale or max(_LEAST_STALE, _STALE_INTERVALS * (bounds[1] if bounds else refresh)),
+        bounds=bounds,
     )
+
+
+def _bounds(file: File, account: AccountSection, refresh: float) -> tuple[float, float]:
+    """The shortest and the longest interval of an adaptive account's links."""
+    longest = account.max_interval or file.max_interval or LONGEST_INTERVALS * refresh
+    return account.min_interval or file.min_interval, longest
 
 
 def clear_text(accounts: tuple[Account, ...], document: Source) -> Iterator[Fault]:
@@ -99,6 +112,7 @@ def overload(account: Account, spot: Fault) -> Iterator[Fault]:
     message = (
         f"{len(account.links)} links ask for {wanted:.1f} requests a second, but "
         f"max_concurrent_requests: {account.max_concurrent_requests} carries about {carried:.0f} "
-        f"(at 100 ms an answer), so readings will be late: write refresh_interval: {slowest}{more}"
+        f"(at 100 ms an answer), so links with few clicks will be read late: "
+        f"write refresh_interval: {slowest}{more}"
     )
     yield replace(spot, message=message)

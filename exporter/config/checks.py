@@ -6,15 +6,14 @@ fault in one place does not hide those in another.
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias
 from zoneinfo import ZoneInfo
 
 from exporter.config import values
 from exporter.config.document import Loc, Plain, mapping, sequence
-from exporter.config.durations import format_duration, parse_duration
-from exporter.config.schema import DEFAULT_INTERVAL, DEFAULT_URL
+from exporter.config.intervals import Section, check_intervals
+from exporter.config.schema import DEFAULT_URL
 from exporter.config.secrets import given_as
 from exporter.model import Account
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from exporter.config.document import Report
     from exporter.config.secrets import Secrets
 
-Section: TypeAlias = dict[str, Plain]
 Claim: TypeAlias = tuple[str, str]
 """What a link takes for itself in its account: an ``id``, a ``link`` or a ``name``, and which."""
 
@@ -36,9 +34,9 @@ def check(data: Plain, secrets: Secrets, report: Report) -> None:
     """Report everything in ``data`` that does not agree with something else in it."""
     document = mapping(data)
     accounts = list(entries(document, (), "accounts"))
-    _check_freshness((), [document], report)
+    check_intervals((), [document], report)
     for loc, account in accounts:
-        _check_freshness(loc, [document, account], report)
+        check_intervals(loc, [document, account], report)
         check_links(list(entries(account, loc, "links")), [document, account], report)
         if "links" not in account and not account.get("link_files"):
             message = "is missing: list at least one link under it, such as - id: 145142, or name link_files"
@@ -71,37 +69,11 @@ def _unique(entries: Iterable[tuple[Loc, object]], message: str, report: Report)
             report.add(loc, message.format(first=report.document.path(first), line=line))
 
 
-def _check_freshness(loc: Loc, levels: list[Section], report: Report) -> None:
-    """Report a ``stale_after`` that the innermost of ``levels`` makes shorter than a ``refresh_interval``."""
-    keys = [key for key in ("stale_after", "refresh_interval") if key in levels[-1]]
-    if not keys:
-        return  # said where it was set
-    stale = _seconds(levels, "stale_after", math.inf)
-    refresh = _seconds(levels, "refresh_interval", DEFAULT_INTERVAL)
-    if stale <= refresh:
-        report.add(
-            (*loc, keys[0]),
-            f"stale_after ({format_duration(stale)}) must be longer than refresh_interval "
-            f"({format_duration(refresh)}), or the series come and go between readings: "
-            f"write stale_after: {format_duration(3 * refresh)}",
-        )
-
-
-def _seconds(levels: list[Section], key: str, default: float) -> float:
-    """The innermost value of ``key`` in seconds; not a number when it is not a duration."""
-    text = next((level[key] for level in reversed(levels) if key in level), None)
-    if text is None:
-        return default
-    with suppress(ValueError):
-        return parse_duration(str(text))
-    return math.nan
-
-
 def check_links(links: list[tuple[Loc, Section]], levels: Sequence[Section], report: Report) -> None:
     """Report what does not agree in ``links``, or with ``levels``: the sections they inherit from."""
     seen: dict[Claim, Loc] = {}
     for at, link in links:
-        _check_freshness(at, [*levels, link], report)
+        check_intervals(at, [*levels, link], report)
         _check_target(at, link, report)
     for claim, at in claims(links):
         first = seen.setdefault(claim, at)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from exporter.config.build import overload
 from exporter.config.linkfile import LinkFile
-from exporter.config.pause import uncollected
+from exporter.garbage import uncollected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

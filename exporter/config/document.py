@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, TypeAlias, Union
 
 import yaml
 
-from exporter.config.syntax import DEEPEST, TOO_DEEP, compose, read_text
+from exporter.config.syntax import CONFIG, DEEPEST, TOO_DEEP, compose, read_text
 from exporter.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from exporter.config.syntax import Naming
 
 Plain: TypeAlias = Union[str, list["Plain"], dict[str, "Plain"], None]  # noqa: UP007 - it names itself
 Loc: TypeAlias = tuple[str | int, ...]
@@ -23,7 +25,7 @@ EMPTY = "is empty: give it a value, or remove it"
 NOT_UNICODE = "is not valid Unicode: remove the \\u escape"
 
 _MOST_NODES = 1_000_000
-_SECRET_KEYS = frozenset({"login", "password", "api_key"})
+_SECRET_KEYS = frozenset({"login", "password", "api_key", "key"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -53,10 +55,16 @@ def path_of(loc: Loc) -> str:
         # `{password:abc}` without a space is the key "password:abc": what follows a colon stays unsaid, and
         # so does what is no word, for a secret may have run into it
         name = step.partition(":")[0]
-        path += f".{name}" if re.fullmatch(r"[\w-]+", name) else '["?"]'
+        told = re.fullmatch(r"[\w-]+", name) and not _is_user(loc[: index + 1])
+        path += f".{name}" if told else '["?"]'
         if step in _SECRET_KEYS or loc[: index + 1] == ("storage", "url"):
             break
     return path.removeprefix(".")
+
+
+def _is_user(loc: Loc) -> bool:
+    """Whether a user of the web configuration is there: any word may be one, half a password too."""
+    return len(loc) > 1 and loc[0] == "basic_auth_users"
 
 
 class Source(ABC):
@@ -212,18 +220,18 @@ class Report:
                 self.add(loc, EMPTY)
 
 
-def read(path: Path) -> Document:
+def read(path: Path, naming: Naming = CONFIG) -> Document:
     """The mapping in the file at ``path``. Raises ConfigError when there is none to be had."""
-    document = parse(path, read_text(path))
+    document = parse(path, read_text(path, naming), naming)
     if not isinstance(document.data, dict):
-        message = "the file must be a mapping: begin with a key such as accounts:"
+        message = f"the file must be a mapping: begin with a key such as {naming.first_key}"
         raise ConfigError([document.fault((), message), *document.faults])
     return document
 
 
-def parse(path: Path, text: str, advice: str = "list at least one account under accounts") -> Document:
-    """The document that ``text`` is. Raises ConfigError when it is none, with ``advice`` if it is empty."""
-    root = compose(path, text, advice=advice)
+def parse(path: Path, text: str, naming: Naming) -> Document:
+    """The document that ``text`` is. Raises ConfigError when it is none."""
+    root = compose(path, text, naming=naming)
     try:
         return Document(str(path), root)
     except RecursionError:  # a thousand mappings, each merging the one before

@@ -8,7 +8,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from exporter.config.document import parse
-from exporter.config.syntax import TOO_DEEP, read_text, refuse
+from exporter.config.syntax import TOO_DEEP, Naming, read_text, refuse
 from exporter.config.table import Table
 
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 64 * 2**20
 """Of one link file. A hundred thousand links take a sixth of it; what is larger is something else."""
 
-_EMPTY = "list at least one link, or write [] for none"
-_WHERE = "under link_files"
+NAMING = Naming("under link_files", "list at least one link, or write [] for none")
 
 # A part of json's complaint, and what we say instead. Its wording grows from version to version of Python.
 _PLAINLY = (
@@ -52,24 +51,24 @@ def _text(path: Path) -> str:
     try:
         found = path.stat()
     except OSError:
-        return read_text(path, _WHERE)  # and that says what is wrong
+        return read_text(path, NAMING)  # and that says what is wrong
     if not (S_ISREG(found.st_mode) or S_ISDIR(found.st_mode)):
-        refuse(path, 0, 0, f"is a device or a pipe, not a file: name another {_WHERE}")
+        refuse(path, 0, 0, f"is a device or a pipe, not a file: name another {NAMING.where}")
     if found.st_size > MOST_BYTES:
-        refuse(path, 0, 0, f"is larger than {MOST_BYTES >> 20} MiB: split it, or name another {_WHERE}")
-    return read_text(path, _WHERE)
+        refuse(path, 0, 0, f"is larger than {MOST_BYTES >> 20} MiB: split it, or name another {NAMING.where}")
+    return read_text(path, NAMING)
 
 
 def _yaml(path: Path, text: str) -> Document:
-    return parse(path, text, _EMPTY)
+    return parse(path, text, NAMING)
 
 
 def _json(path: Path, text: str) -> Document:
     """JSON is YAML but for a few details, and YAML's parser tells the places."""
     if not text.strip():
-        refuse(path, 0, 0, f"is empty: {_EMPTY}")
+        refuse(path, 0, 0, f"is empty: {NAMING.contents}")
     _refuse_what_is_not_json(path, text)
-    return parse(path, _STRING_OR_TAB.sub(_in_yaml, text), _EMPTY)
+    return parse(path, _STRING_OR_TAB.sub(_in_yaml, text), NAMING)
 
 
 def _refuse_what_is_not_json(path: Path, text: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from exporter.config import values
 from exporter.config.checks import claims, entries
 from exporter.config.document import mapping, sequence
+from exporter.config.intervals import KEYS
 from exporter.config.linkfile import Draft, signature
 from exporter.errors import ConfigError
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from exporter.config.checks import Held, Section
+    from exporter.config.checks import Held
     from exporter.config.document import Loc, Source
+    from exporter.config.intervals import Section
     from exporter.config.linkfile import LinkFile, Signature
     from exporter.errors import Fault
 
@@ -30,8 +32,8 @@ if TYPE_CHECKING:
 class Group:
     """Where an account's link files are, and what the configuration says around their links.
 
-    ``patterns`` are relative to ``folder``. ``levels`` are the durations that links inherit, the innermost
-    last; ``own`` are the account's links in the configuration itself.
+    ``patterns`` are relative to ``folder``. ``levels`` are the times that links inherit, the innermost last;
+    ``own`` are the account's links in the configuration itself.
     """
 
     folder: Path
@@ -98,8 +100,8 @@ def _group(document: Source, folder: Path, loc: Loc, levels: list[Section]) -> G
             patterns.append(values.name(pattern))
     links = entries(levels[-1], loc, "links") if patterns else ()
     own = {claim: (document.file, document.place(at)[0]) for claim, at in claims(links)}
-    return Group(folder, tuple(patterns), tuple(map(_durations, levels)), own)
+    return Group(folder, tuple(patterns), tuple(map(_times, levels)), own)
 
 
-def _durations(section: Section) -> Section:
-    return {key: section[key] for key in ("refresh_interval", "stale_after") if key in section}
+def _times(section: Section) -> Section:
+    return {key: section[key] for key in KEYS if key in section}

@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, TypeAlias
 from exporter.config.checks import check_links, check_others, claims
 from exporter.config.document import Report, sequence
 from exporter.config.formats import open_links
-from exporter.config.wording import validate_links
+from exporter.config.schema import LINKS
+from exporter.config.wording import validate
 from exporter.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from exporter.config.checks import Held, Section
+    from exporter.config.checks import Held
     from exporter.config.document import Loc
+    from exporter.config.intervals import Section
     from exporter.errors import Fault
     from exporter.model import Link
 
@@ -58,7 +60,7 @@ class Draft:
     def __init__(self, path: Path, levels: Sequence[Section]) -> None:
         source = open_links(path)
         self._report = Report(source)
-        self.sections = validate_links(source.data, self._report)
+        self.sections = validate(source.data, LINKS, self._report) or []
         entries = enumerate(sequence(source.data))
         self._links: list[tuple[Loc, Section]] = [
             ((index,), entry) for index, entry in entries if isinstance(entry, dict)

@@ -9,12 +9,16 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, SecretStr, TypeAdapter
 
 from exporter.config import values
+from exporter.config.wording import Schema
 
 DEFAULT_INTERVAL = 60.0
 """Seconds between two readings of a link where the file says nothing."""
+
+LONGEST_INTERVALS = 10
+"""The longest adaptive interval where the file says nothing, in refresh intervals."""
 
 DEFAULT_URL = "https://smscentre.com"
 """The provider's own address."""
@@ -24,7 +28,8 @@ def _secret(value: object) -> SecretStr:
     return SecretStr(values.plain_text(value))
 
 
-def _not_none(items: list[object]) -> list[object]:
+def not_none(items: list[object]) -> list[object]:
+    """A list with something in it."""
     if not items:
         raise ValueError("is an empty list: write at least one entry")
     return items
@@ -33,6 +38,7 @@ def _not_none(items: list[object]) -> list[object]:
 Name = Annotated[str, PlainValidator(values.name)]
 Interval = Annotated[float, PlainValidator(values.interval)]
 Duration = Annotated[float, PlainValidator(values.duration)]
+Refresh = Annotated[Literal["fixed", "adaptive"], PlainValidator(values.one_of("fixed", "adaptive"))]
 Url = Annotated[str, PlainValidator(values.base_url)]
 Secret = Annotated[SecretStr, PlainValidator(_secret)]
 Labels = dict[
@@ -77,10 +83,13 @@ class AccountSection(_Section):
     timeout: Annotated[float, PlainValidator(values.timeout)] = 10.0
     max_concurrent_requests: Annotated[int, PlainValidator(values.concurrency)] = 4
     timezone: Annotated[ZoneInfo, PlainValidator(values.timezone)] = ZoneInfo("Europe/Moscow")
+    refresh: Refresh | None = None
     refresh_interval: Interval | None = None
+    min_interval: Interval | None = None
+    max_interval: Interval | None = None
     stale_after: Duration | None = None
     labels: Labels | None = None
-    links: Annotated[list[LinkSection], AfterValidator(_not_none)] | None = None
+    links: Annotated[list[LinkSection], AfterValidator(not_none)] | None = None
     link_files: list[Name] | None = None
 
 
@@ -95,10 +104,13 @@ class StorageSection(_Section):
 class File(_Section):
     """The whole file. Durations are in seconds."""
 
+    refresh: Refresh = "fixed"
     refresh_interval: Interval = DEFAULT_INTERVAL
+    min_interval: Interval = values.LEAST_INTERVAL
+    max_interval: Interval | None = None
     stale_after: Duration | None = None
     storage: StorageSection | None = None
-    accounts: Annotated[list[AccountSection], AfterValidator(_not_none)]
+    accounts: Annotated[list[AccountSection], AfterValidator(not_none)]
 
 
 SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
@@ -108,3 +120,15 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("accounts", "links"): LinkSection,
 }
 """Which section stands where, by the keys that lead there."""
+
+_MISSING = {
+    "accounts": "is missing: list at least one account under it",
+    "name": "is missing: write a name of your choice, it becomes the label account",
+}
+_EXAMPLE = "team: growth"
+
+SCHEMA = Schema(TypeAdapter(File), SECTIONS, _MISSING, _EXAMPLE)
+"""Of ``config.yaml``."""
+
+LINKS = Schema(TypeAdapter(list[LinkSection]), SECTIONS, _MISSING, _EXAMPLE, ("accounts", "links"))
+"""Of a link file, whatever its format."""

@@ -90,7 +90,7 @@ class Finder:
 
     def _read(self, key: str, given: str) -> str:
         if key.endswith("_file"):
-            return self._from_file(given)
+            return read_file(self.folder, given)
         return self._from_env(given) if key.endswith("_env") else given
 
     def _try(self, take: Callable[[str], str], text: str, loc: Loc) -> str | None:
@@ -99,18 +99,6 @@ class Finder:
         except ValueError as error:
             self.report.add(loc, str(error))
             return None
-
-    def _from_file(self, name: str) -> str:
-        """What the file ``name`` holds. The name is not repeated: it may be a misplaced secret."""
-        try:
-            text = (self.folder / name).read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise ValueError("the file is not UTF-8 text: save it as UTF-8") from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "not a file name"
-            advice = "write its path, absolute or from the folder of this file"
-            raise ValueError(f"the file cannot be read ({reason}): {advice}") from None
-        return text.rstrip("\r\n")
 
     def _from_env(self, name: str) -> str:
         """The value of the variable ``name``."""
@@ -127,6 +115,22 @@ class Finder:
         raise ValueError(
             f"the environment variable of this name {wrong}: set it, and write its name here, not the secret"
         )
+
+
+def read_file(folder: Path, name: str) -> str:
+    """What the file ``name`` holds, without the line's end; a relative name starts at ``folder``.
+
+    Raises ValueError. The name is not repeated: it may be a misplaced secret.
+    """
+    try:
+        text = (folder / name).read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("the file is not UTF-8 text: save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a file name"
+        advice = "write its path, absolute or from the folder of this file"
+        raise ValueError(f"the file cannot be read ({reason}): {advice}") from None
+    return text.rstrip("\r\n")
 
 
 def given_as(section: dict[str, Plain], name: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
@@ -18,6 +19,18 @@ DEEPEST = 50
 """Levels of nesting taken; the schema needs six. libyaml's own composer would overflow the C stack."""
 
 TOO_DEEP = f"is nested more than {DEEPEST} levels deep: check the brackets, and aliases that hold themselves"
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How messages speak of a file: where it is named, what belongs into it, a key to begin with."""
+
+    where: str
+    contents: str
+    first_key: str = ""
+
+
+CONFIG = Naming("with --config.file", "list at least one account under accounts", "accounts:")
 
 # What YAML allows unescaped, from section 5.1 of its specification.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -77,20 +90,17 @@ def make_loader(base: Any) -> Any:
     return Loader
 
 
-def read_text(path: Path, where: str = "with --config.file") -> str:
-    """The text of the file at ``path``. Raises ConfigError when there is none or it is not UTF-8.
-
-    The faults say ``where`` another file may be named.
-    """
+def read_text(path: Path, naming: Naming = CONFIG) -> str:
+    """The text of the file at ``path``. Raises ConfigError when there is none or it is not UTF-8."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        refuse(path, 0, 0, f"there is no such file: create it, or name another {where}")
+        refuse(path, 0, 0, f"there is no such file: create it, or name another {naming.where}")
     except IsADirectoryError:
-        refuse(path, 0, 0, f"is a directory: name the file in it {where}")
+        refuse(path, 0, 0, f"is a directory: name the file in it {naming.where}")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name is not a file name"
-        advice = f"name another {where}, or change its permissions"
+        advice = f"name another {naming.where}, or change its permissions"
         refuse(path, 0, 0, f"cannot be read ({reason}): {advice}")
     return _decode(path, data)
 
@@ -109,10 +119,10 @@ def _decode(path: Path, data: bytes) -> str:
     return refuse(path, len(before), len(before[-1]) + 1, f"is not UTF-8 text{guess}: {advice}")
 
 
-def compose(path: Path, text: str, base: Any = _FAST, advice: str = "write something") -> yaml.Node:
+def compose(path: Path, text: str, base: Any = _FAST, naming: Naming = CONFIG) -> yaml.Node:
     """The node tree of ``text``, every scalar as its text.
 
-    Raises ConfigError when it is not one YAML document; ``advice`` says what an empty one should hold.
+    Raises ConfigError when it is not one YAML document.
     ``base`` is the PyYAML loader whose parser is used: libyaml's where PyYAML was built with it.
     """
     refuse_control_characters(path, text)
@@ -121,7 +131,7 @@ def compose(path: Path, text: str, base: Any = _FAST, advice: str = "write somet
     except yaml.MarkedYAMLError as error:
         refuse(path, *_explain(error, text))
     if node is None:
-        refuse(path, 0, 0, f"is empty: {advice}")
+        refuse(path, 0, 0, f"is empty: {naming.contents}")
     return node
 
 

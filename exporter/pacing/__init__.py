@@ -5,6 +5,7 @@ sends or reads a clock, so thousands of links can be proven right in virtual tim
 """
 
 from exporter.pacing.pacing import Pacing
-from exporter.pacing.planner import Planner, Ticket
+from exporter.pacing.planner import Planner
+from exporter.pacing.ticket import Ticket
 
 __all__ = ["Pacing", "Planner", "Ticket"]

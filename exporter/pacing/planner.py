@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from exporter.errors import ApiError, Outcome, PollError
-from exporter.model import Account, AccountStatus, Link, State
+from exporter.errors import ApiError, Outcome
+from exporter.model import AccountStatus, State
 from exporter.pacing.gate import Gate
-from exporter.pacing.schedule import DueHeap, Turn, next_turn, phase, sweep_interval
+from exporter.pacing.line import Line
+from exporter.pacing.schedule import Turn, next_turn, phase, sweep_interval
+from exporter.pacing.shares import Shares
+from exporter.pacing.ticket import Ticket
 from exporter.rules import (
     COOLING,
     LEAST_RETRY,
@@ -26,44 +28,12 @@ from exporter.rules import (
 if TYPE_CHECKING:
     from random import Random
 
+    from exporter.errors import PollError
+    from exporter.model import Account, Link, Reading
     from exporter.pacing.host import Host
 
 
 _AT_WORK = (State.POLLING, State.THROTTLED)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ticket:
-    """Leave to send one request for ``link`` to ``url``. To be given back by ``finish``, or ``deny`` unsent.
-
-    ``sent_at`` is in monotonic seconds.
-    """
-
-    account: Account
-    link: Link
-    url: str
-    sent_at: float
-    turn: Turn
-    mirror: int
-    proven: bool
-    probe: bool
-
-    @property
-    def apart(self) -> float:
-        """How long before this request nobody else may have asked for the link; nothing for a retry."""
-        retry = self.turn.tries or self.turn.failures or self.turn.throttles
-        return 0.0 if retry else self.link.refresh_interval / 2
-
-    def login_failed(self, error: PollError | None) -> bool:
-        """Whether the request, having ended so, was a failed login, or may have been one.
-
-        It may where nobody vouches for the login and no answer tells. An HTTP status comes from the
-        provider's front proxy, which does not look at logins.
-        """
-        if error is None or error.outcome is Outcome.UNAUTHORIZED:
-            return error is not None
-        unclear = not isinstance(error, ApiError) and error.outcome is not Outcome.HTTP_ERROR
-        return unclear and error.sent and not self.proven
 
 
 class Planner:
@@ -77,7 +47,8 @@ class Planner:
         self._random = random
         self._wall_offset = wall_offset
         self._turns: dict[tuple[str, str], Turn] = {}
-        self._heap = DueHeap()
+        self._shares = Shares(self._turns)
+        self._line = Line()
         self._added = 0
         self._mirror = 0
         self._mirror_since = -inf
@@ -94,7 +65,8 @@ class Planner:
         self._drop_links({link.target for link in account.links}, now)
         for link in account.links:
             self._take_link(link, now)
-        self._heap.compact()
+        self._line.compact()
+        self._shares.balance()
 
     def retire(self, now: float) -> None:
         """The account left the configuration: nothing is due any more, what was sent still counts."""
@@ -104,6 +76,7 @@ class Planner:
         for target in self._turns.keys() - kept:
             turn = self._turns[target]
             turn.wanted = False
+            self._line.drop(turn)
             if turn.window.idle(now) and turn.rests_until <= now:
                 del self._turns[target]
 
@@ -113,10 +86,17 @@ class Planner:
             turn = self._turns[link.target] = Turn(link, phase(self._added, self.account.login_key))
             self._added += 1
         was, turn.link = turn.link, link
-        stays = turn.wanted and (was.key, was.refresh_interval) == (link.key, link.refresh_interval)
+        stays = turn.wanted and _paced(was) == _paced(link)
         turn.wanted = True
-        if not stays and not turn.in_flight:
-            self._heap.put(turn, max(turn.rests_until, self._sweep_turn(turn, now)))
+        if not stays:
+            turn.interval = self._shares.interval(turn)
+            if not turn.in_flight:
+                self._line.put(turn, max(turn.rests_until, self._sweep_turn(turn, now)))
+
+    def learn(self, link: Link, reading: Reading, at: float) -> None:
+        """Takes what is known of a link's clicks: its reading, sent ``at`` (monotonic seconds)."""
+        if (turn := self._turns.get(link.target)) is not None:
+            self._shares.learn(turn, reading, at)
 
     # --- what next ----------------------------------------------------------------------------------------
 
@@ -128,17 +108,25 @@ class Planner:
         ready_at = max(self.gate.ready_at(now), self.host.ready_at(now, proven=self.gate.proven))
         if ready_at > now:
             return ready_at
-        while (turn := self._heap.first()) is not None:
-            if turn.due > now:
-                return turn.due
+        while (turn := self._line.first(now)) is not None:
             free_at = turn.window.free_at(now)
             if free_at <= now:
-                return self._issue(turn, now)
-            self._heap.put(turn, free_at)
-        return inf
+                self._line.take(turn)
+                return self._issue(turn, now, regular=True)
+            self._line.put(turn, free_at)
+        return self._line.next_due()
 
-    def _issue(self, turn: Turn, now: float) -> Ticket:
-        self._heap.pop()
+    def ask(self, link: Link, now: float) -> Ticket | float:
+        """The same for one link of the account, whoever's turn it is: somebody wants to know now."""
+        turn = self._turns[link.target]
+        host_at = self.host.ready_at(now, proven=self.gate.proven)
+        ready_at = max(self.gate.ready_at(now), host_at, turn.window.free_at(now))
+        if ready_at > now:
+            return ready_at
+        self._line.drop(turn)
+        return self._issue(turn, now, regular=False)
+
+    def _issue(self, turn: Turn, now: float, *, regular: bool) -> Ticket:
         turn.in_flight = True
         turn.window.begin()
         self.gate.begin()
@@ -147,7 +135,15 @@ class Planner:
         proven = self.gate.proven
         probe = self.host.begin(proven=proven)
         return Ticket(
-            self.account, turn.link, self.account.urls[mirror], now, turn, mirror, proven=proven, probe=probe
+            account=self.account,
+            link=turn.link,
+            url=self.account.urls[mirror],
+            sent_at=now,
+            turn=turn,
+            mirror=mirror,
+            proven=proven,
+            probe=probe,
+            regular=regular,
         )
 
     def _choose_mirror(self, now: float) -> int:
@@ -177,6 +173,8 @@ class Planner:
         else:
             self._failed(ticket, now, error)
         self.host.end(proven=ticket.proven, probe=ticket.probe)
+        if not turn.tries:
+            self._line.place(turn, self._shares.share(turn), ticket.sent_at)
         return not turn.tries
 
     def deny(self, ticket: Ticket, now: float, seconds: float, *, link_alone: bool) -> None:
@@ -187,9 +185,12 @@ class Planner:
         self.gate.end(now, abandoned=False)
         self.host.end(proven=ticket.proven, probe=ticket.probe)
         if link_alone:
-            self._heap.put(turn, self._moment(turn, turn.link.refresh_interval, now + seconds))
+            # what others sent lies half an interval before the moment from which we might have asked
+            free_at, sent_at = now + seconds, now + seconds - turn.interval / 2
+            self._line.put(turn, self._regular_turn(turn, sent_at, free_at))
+            self._line.place(turn, self._shares.share(turn), sent_at)
         else:
-            self._heap.put(turn, now)
+            self._line.put(turn, now)
             self.gate.pause(now + min(seconds, RECHECK))
 
     def held(self, now: float, state: State, seconds: float, count: int) -> None:
@@ -214,7 +215,7 @@ class Planner:
             self.gate.succeeded(ticket.sent_at)
         turn.rests_until = -inf
         turn.failures = turn.throttles = turn.tries = 0
-        self._heap.put(turn, self._regular_turn(turn, ticket.sent_at, now))
+        self._line.put(turn, self._regular_turn(turn, ticket.sent_at, now))
 
     def _failed(self, ticket: Ticket, now: float, error: PollError) -> None:
         if error.retry_after is not None:
@@ -231,7 +232,7 @@ class Planner:
         self._probe_missed(ticket, now)
         turn.tries += 1
         if turn.tries < len(self.account.urls):
-            self._heap.put(turn, now)
+            self._line.put(turn, now)
         else:
             self._back_off(turn, now)
 
@@ -292,13 +293,13 @@ class Planner:
 
     def _put_to_rest(self, turn: Turn, until: float) -> None:
         turn.rests_until = until
-        self._heap.put(turn, until)
+        self._line.put(turn, until)
 
     # --- when ---------------------------------------------------------------------------------------------
 
     def _regular_turn(self, turn: Turn, sent_at: float, now: float) -> float:
         """The link's next regular moment, at least half an interval away and never in the past."""
-        interval = turn.link.refresh_interval
+        interval = turn.interval = self._shares.interval(turn)
         return self._moment(turn, interval, max(now, sent_at + interval / 2))
 
     def _sweep_turn(self, turn: Turn, now: float) -> float:
@@ -326,7 +327,6 @@ class Planner:
         """The account as the metrics show it; ``wall`` is the wall-clock time now."""
         state = self.state(now)
         answered = self.gate.answered
-        turn = self._heap.first()
         until = self._held_until(now)
         return AccountStatus(
             name=self.account.name,
@@ -334,7 +334,7 @@ class Planner:
             up=None if answered is None else answered and state in _AT_WORK and until <= now,
             paused_until=wall + (until - now) if until > now else 0.0,
             links=len(self.account.links),
-            lag=max(0.0, now - turn.due) if turn else 0.0,
+            lag=max(0.0, now - self._line.earliest_due()),
             concurrency_limit=self.gate.limit,
             in_flight=self.gate.in_flight,
         )
@@ -343,3 +343,8 @@ class Planner:
         """Until when nothing leaves; ``now`` or earlier if the account is not held back."""
         host_at = self.host.ready_at(now, proven=self.gate.proven)
         return max(self.gate.paused_until, now if host_at == inf else host_at)
+
+
+def _paced(link: Link) -> tuple[object, ...]:
+    """What makes a link begin anew when it changes: who it is, and how often it is read."""
+    return link.key, link.refresh_interval, link.bounds

@@ -1,13 +1,12 @@
-"""Whose turn it is: stable phases, and the heap of due links."""
+"""When a link's turn comes: stable phases, and what is remembered of each link."""
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
-from itertools import count
 from math import ceil, inf
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from exporter.pacing.shares import Clicks
 from exporter.pacing.window import Window
 from exporter.rules import FIRST_SWEEP, SWEEP_RATE
 
@@ -47,15 +46,21 @@ class Turn:
     ``due`` is when it is to be asked next, and ``rests_until`` before when it must not be, whatever a reload
     says (monotonic seconds); ``failures`` and ``throttles`` count in a row;
     ``tries`` counts the addresses already tried in this turn. ``wanted`` says that the link is in the
-    configuration; of one that has left it only the window is kept.
+    configuration; of one that has left it only the window is kept. ``interval`` is what is planned from its
+    last reading to the next (seconds). ``entry``, ``place`` and ``latest`` are the line's: see ``Line``.
     """
 
     __slots__ = (
+        "clicks",
         "due",
+        "entry",
         "failures",
         "in_flight",
+        "interval",
+        "latest",
         "link",
         "phase",
+        "place",
         "rests_until",
         "throttles",
         "tries",
@@ -67,43 +72,12 @@ class Turn:
         self.link = link
         self.phase = phase
         self.window = Window()
+        self.clicks = Clicks()
+        self.interval = link.refresh_interval
         self.due = inf
+        self.entry = 0
+        self.place = self.latest = -inf
         self.rests_until = -inf
         self.wanted = False
         self.in_flight = False
         self.failures = self.throttles = self.tries = 0
-
-
-class DueHeap:
-    """Turns by the time they are due, the earliest first.
-
-    A turn that is put again simply moves: the entry left behind is recognised by its outdated time.
-    """
-
-    def __init__(self) -> None:
-        self._entries: list[tuple[float, int, Turn]] = []
-        self._order = count()
-
-    def put(self, turn: Turn, due: float) -> None:
-        """Makes ``turn`` due at ``due``."""
-        turn.due = due
-        heappush(self._entries, (due, next(self._order), turn))
-
-    def first(self) -> Turn | None:
-        """The turn that is due first, left in its place; None if there is none."""
-        while self._entries:
-            due, _, turn = self._entries[0]
-            if turn.wanted and not turn.in_flight and turn.due == due:
-                return turn
-            heappop(self._entries)
-        return None
-
-    def pop(self) -> Turn:
-        """Takes out the turn that ``first`` returned."""
-        return heappop(self._entries)[2]
-
-    def compact(self) -> None:
-        """Forgets the entries that turns left behind."""
-        turns = {id(turn): turn for due, _, turn in self._entries if turn.wanted and turn.due == due}
-        self._entries = [(turn.due, next(self._order), turn) for turn in turns.values() if not turn.in_flight]
-        heapify(self._entries)

@@ -70,7 +70,7 @@ class SimulatedLink:
     name: str = ""  # for a demo's configuration only: the provider knows no names
     rate: float = 60.0  # clicks per hour, averaged over a workday
     shape: Shape = "steady"
-    age_days: int = 100  # how long before the start the link was made
+    age_days: int = 100  # how many days before that of the start the link was made, at midnight
     spike_clicks: int = 0  # how many clicks one spike brings; 0: no spikes
     spike_at: float = 60.0  # when the first spike begins
     spike_every: float = 0.0  # seconds between spikes; 0: only one
@@ -85,7 +85,8 @@ class Growth:
     def __init__(self, link: SimulatedLink, seed: int, start: float) -> None:
         self._link = link
         self._start = start
-        self._born = start - link.age_days * DAY
+        # At midnight: the counts of a link must not depend on when on a day its provider was started.
+        self._born = (start // DAY - link.age_days) * DAY
         self._phase = crc32(f"{seed}:{link.id}".encode()) / 2**32
 
     def figures(self, now: float, periods: Periods) -> Figures:

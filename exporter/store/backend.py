@@ -73,10 +73,11 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Leave to send one attempt; ``number`` names it."""
+    """Leave to send one attempt; ``number`` names it. ``probe``: it is to try whether a pause is over."""
 
     number: int
     attempt: Attempt
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from exporter.errors import StorageError
 from exporter.store.backend import MemoryBackend
 from exporter.store.sqlite import SqliteBackend
+from exporter.store.sqlite_guest import SqliteGuest
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from exporter.store.backend import Backend
 
 
-def backend_for(url: SecretStr, clock: Clock) -> Backend:
+def backend_for(url: SecretStr, clock: Clock, *, guest: bool = False) -> Backend:
     """The backend that ``url`` names; the configuration has seen to it that there is one.
+
+    ``guest``: for a few requests, beside an exporter that may be running.
 
     Raises ``StorageError`` if what it needs is not installed.
     """
@@ -25,7 +28,7 @@ def backend_for(url: SecretStr, clock: Clock) -> Backend:
     if scheme == "memory":
         return MemoryBackend()
     if scheme == "sqlite":
-        return SqliteBackend(Path(rest), clock)
+        return (SqliteGuest if guest else SqliteBackend)(Path(rest), clock)
     try:
         from exporter.store.redis import RedisBackend
     except ImportError:

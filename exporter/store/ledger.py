@@ -5,6 +5,8 @@ The ledger's time runs in seconds that never go back and know no wall clock: see
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from exporter.model import Reading, State
@@ -12,7 +14,6 @@ from exporter.rules import ATTEMPTS, FAILED_LOGIN_SPAN, FAILED_LOGINS, HARD_CAP,
 from exporter.store.backend import Denied, Grant, Kept, Pause, Scope
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
 
     from exporter.model import Snapshot
@@ -51,6 +52,9 @@ MIGRATIONS = (
 )
 """From each schema version to the next, the first from an empty file. ``user_version`` counts them."""
 
+EVERYBODY = "*"
+"""The key of a pause that is no host's and no secret's: hosts are named by their addresses."""
+
 FORGET = 30 * 86_400.0
 """Seconds after which a link's last reading is dropped: a link that is taken out may well come back."""
 
@@ -62,23 +66,46 @@ def migrate(db: sqlite3.Connection, version: int) -> None:
         db.executescript(f"BEGIN; {script} {mark} COMMIT;")
 
 
+def intact(db: sqlite3.Connection) -> bool:
+    """Whether the tables are those that the migrations make."""
+    with closing(sqlite3.connect(":memory:")) as new:
+        migrate(new, 0)
+        return _tables(db) == _tables(new)
+
+
+def _tables(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    return db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
+
+
 # --- attempts ---------------------------------------------------------------------------------------------
 
 
 def claim(db: sqlite3.Connection, now: float, attempt: Attempt) -> Grant | Denied:
     """Records the attempt, unless something speaks against it."""
-    for rule in (_paused, _failed_logins, _in_flight, _window, _apart):
+    for rule in (_doubted, _paused, _failed_logins, _in_flight, _window, _apart):
         if (denied := rule(db, now, attempt)) is not None:
             return denied
     # Whoever is let through while a pause stands is its probe; the next one waits for what comes of it.
-    db.execute(
+    tried = db.execute(
         "UPDATE pauses SET until = ? WHERE key IN (?, ?)",
         (now + attempt.lasts, attempt.host, attempt.secret),
     )
     db.execute("INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?)", (attempt.login, *attempt.target, now))
     row = (attempt.host, attempt.login, *attempt.target, now + attempt.lasts, attempt.proven)
     number = db.execute("INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, 0, ?)", row).lastrowid
-    return Grant(number or 0, attempt)
+    return Grant(number or 0, attempt, probe=tried.rowcount > 0)
+
+
+def doubt(db: sqlite3.Connection, now: float, seconds: float) -> None:
+    """Lets nothing leave for ``seconds``, whoever asks: what was sent before is not known."""
+    db.execute(
+        "INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, 0)", (EVERYBODY, State.THROTTLED, now + seconds)
+    )
+
+
+def _doubted(db: sqlite3.Connection, now: float, _attempt: Attempt) -> Denied | None:
+    row = db.execute("SELECT until - ? FROM pauses WHERE key = ?", (now, EVERYBODY)).fetchone()
+    return Denied(Scope.HOST, row[0]) if row is not None and row[0] > 0 else None
 
 
 def _paused(db: sqlite3.Connection, now: float, attempt: Attempt) -> Denied | None:
@@ -144,6 +171,19 @@ def hold(db: sqlite3.Connection, now: float, key: str, pause: Pause | None) -> N
 # --- readings ---------------------------------------------------------------------------------------------
 
 
+_FIGURES = "id, all_time, month, today, yesterday, previous_month, short_link, read_at, ledger_at"
+_SAME = "kind = excluded.kind AND value = excluded.value"
+_KEEP = f"""
+    INSERT INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET
+        {", ".join(f"{name} = excluded.{name}" for name in _FIGURES.split(", "))},
+        total = CASE WHEN {_SAME} THEN max(total, excluded.total) ELSE excluded.total END,
+        kind = excluded.kind, value = excluded.value
+    WHERE excluded.ledger_at >= ledger_at
+"""  # noqa: S608 - our own names
+"""Where another process has kept a newer reading meanwhile, that one stays; and no total falls."""
+
+
 def keep(db: sqlite3.Connection, now: float, snapshot: Snapshot) -> None:
     """Keeps a link's reading."""
     link, reading = snapshot.link, snapshot.reading
@@ -151,10 +191,7 @@ def keep(db: sqlite3.Connection, now: float, snapshot: Snapshot) -> None:
         return
     figures = (reading.all_time, reading.month, reading.today, reading.yesterday, reading.previous_month)
     row = (*link.key, *link.target, reading.id, *figures, reading.short_link)
-    db.execute(
-        "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*row, snapshot.total, snapshot.read_at, now),
-    )
+    db.execute(_KEEP, (*row, snapshot.total, snapshot.read_at, now))
 
 
 def kept(db: sqlite3.Connection, now: float, wall: float, *, same_boot: bool) -> Iterator[Kept]:

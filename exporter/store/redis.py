@@ -45,8 +45,8 @@ PREFIX = "smsc-exporter:1:"
 FIRST_RETURN, LAST_RETURN = 0.5, 5.0
 """Seconds between two tries to reach Redis again: the first, and where the doubling ends."""
 
-CLOSING = 2.0
-"""Seconds that the last write may take."""
+CLOSING = 1.5
+"""Seconds that the last write may take: with the polls' grace and the end of Python, well below five."""
 
 
 class RedisBackend:
@@ -190,8 +190,9 @@ class RedisBackend:
             for own in owns:
                 self._ledger.forget(own)
             raise
-        for claim, own, denied in zip(batch.claims, owns, decisions, strict=True):
-            self._decided(claim, own, denied)
+        for claim, own, decision in zip(batch.claims, owns, decisions, strict=True):
+            claim.probe = decision is True
+            self._decided(claim, own, decision if isinstance(decision, Denied) else None)
 
     def _begin(self, batch: Batch, now: float) -> list[Own]:
         """Leaves those claims in the batch that Redis is to decide."""

@@ -25,10 +25,11 @@ class Claim:
     attempt: Attempt
     decided: asyncio.Future[Grant | Denied]
     number: int = field(default_factory=lambda: secrets.randbits(62))
+    probe: bool = False
 
     def decide(self, denied: Denied | None) -> Grant | None:
         """Tells who waits; returns a grant that nobody waits for any more."""
-        grant = Grant(self.number, self.attempt)
+        grant = Grant(self.number, self.attempt, self.probe)
         if not self.decided.cancelled():
             self.decided.set_result(denied or grant)
             return None

@@ -78,7 +78,9 @@ end
 
 local function probe(key, number, over)
   local state = redis.call('HGET', key, 'state')
-  if state and state ~= 'throttled' then redis.call('HSET', key, 'probe', number, 'over', whole(over)) end
+  if not state or state == 'throttled' then return false end
+  redis.call('HSET', key, 'probe', number, 'over', whole(over))
+  return true
 end
 
 -- Attempts not proven count from when they may have failed at the latest.
@@ -138,9 +140,8 @@ local function claim()
     redis.call('ZADD', failed, whole(over), number)
     outlive(failed, lasts + FAILED_LOGIN_SPAN)
   end
-  probe(host, number, over)
-  probe(secret, number, over)
-  return {1}
+  local host_tried, secret_tried = probe(host, number, over), probe(secret, number, over)
+  return {(host_tried or secret_tried) and 2 or 1}
 end
 
 local function refused(key, number, at, host)
@@ -303,10 +304,10 @@ class Script:
         return Kept(account, name, (kind, which), Reading(*figures), read_at, int(total))
 
 
-def answer(told: list[Any]) -> Denied | None:
-    """What the script said to a claim; None: granted."""
-    if told[0] == 1:
-        return None
+def answer(told: list[Any]) -> Denied | bool:
+    """What the script said to a claim; where it is granted, whether as a pause's probe."""
+    if told[0]:
+        return bool(told[0] == 2)
     scope, seconds = Scope(told[1]), int(told[2]) / 1000
     pause = Pause(State(told[3]), seconds, int(told[4])) if told[3:] else None
     return Denied(scope, seconds, pause)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import sqlite3
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ import structlog
 from exporter.errors import StorageError
 from exporter.rules import LINGER, SPAN
 from exporter.store import ledger
-from exporter.store.backend import Denied, Grant, Scope
+from exporter.store.backend import Denied, Grant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -42,6 +43,12 @@ log = structlog.stdlib.get_logger(__name__)
 FLUSH = 0.05
 """Seconds after which what nobody waits for is written : a kill loses what is not written."""
 
+BUSY = 5.0
+"""Seconds that one process's transaction waits for another's, which takes a few milliseconds."""
+
+GUEST_STAYS, TRIES = 1.0, 20
+"""Seconds for which one waits for another that is just preparing the file, and how often it looks."""
+
 TIDY = 60.0
 """Seconds between two clean-ups."""
 
@@ -49,7 +56,7 @@ _DAMAGE = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
-class _DamagedError(Exception):
+class DamagedError(Exception):
     """The file is no database of ours that could be read."""
 
 
@@ -75,7 +82,6 @@ class SqliteBackend:
         self._timer: asyncio.TimerHandle | None = None
         self._ahead = 0.0
         self._tidied = 0.0
-        self._doubt_until = 0.0
 
     # --- what the exporter asks ---------------------------------------------------------------------------
 
@@ -97,8 +103,6 @@ class SqliteBackend:
 
         While the file can't be written, attempts are granted: this process remembers them by itself.
         """
-        if (doubt := self._doubt_until - self._now()) > 0:
-            return Denied(Scope.HOST, doubt)
         waiter: asyncio.Future[object] = self._loop.create_future()
         self._asked.append(_Asked(lambda db, now: ledger.claim(db, now, attempt), waiter))
         self._write_soon()
@@ -170,49 +174,70 @@ class SqliteBackend:
 
     def _connect_or_set_aside(self) -> list[Kept]:
         try:
-            return self._connect()
-        except _DamagedError as damage:
+            return self._connect(self._prepare)
+        except DamagedError as damage:
             self._set_aside(str(damage))
-        kept = self._connect()
+        kept = self._connect(self._prepare)
         # What was sent in the last minute is not known any more: wait until it cannot matter.
-        self._doubt_until = self._now() + SPAN + LINGER
+        ledger.doubt(self._db, self._now(), SPAN + LINGER)
         return kept
 
     def _lock(self) -> None:
+        """Takes the file for this process. A guest has it for a moment where no exporter runs."""
+        for _ in range(TRIES):
+            if self._locked():
+                return
+            time.sleep(GUEST_STAYS / TRIES)
+        raise StorageError(
+            f"{self._path} is in use by another process: one file serves one exporter,"
+            " several share a redis:// storage"
+        )
+
+    def _locked(self) -> bool:
+        """Whether the file is ours now."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock_file = Path(f"{self._path}.lock").open("w")  # noqa: SIM115 - held until close
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._lock_file.close()
-            raise StorageError(
-                f"{self._path} is in use by another process: one file serves one exporter,"
-                " several share a redis:// storage"
-            ) from None
+            return False
         except OSError as error:
             raise StorageError(f"{self._path} cannot be used: {error.strerror}") from None
+        return True
 
-    def _connect(self) -> list[Kept]:
+    def _connect(self, prepare: Callable[[], list[Kept]], mode: str = "rwc") -> list[Kept]:
         try:
             # The thread that opens it is the only one that uses it.
-            self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            return self._prepare()
-        except (sqlite3.Error, StorageError, _DamagedError) as error:
+            self._db = sqlite3.connect(
+                f"{self._path.absolute().as_uri()}?mode={mode}",
+                uri=True,
+                timeout=BUSY,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            return prepare()
+        except (sqlite3.Error, StorageError, DamagedError) as error:
             with suppress(AttributeError):  # there is none yet
                 self._db.close()
             if isinstance(error, StorageError):
                 raise
             if isinstance(error, sqlite3.Error) and error.sqlite_errorcode & 0xFF not in _DAMAGE:
                 raise StorageError(f"{self._path} cannot be used: {error}") from None
-            raise _DamagedError(str(error)) from None
+            raise DamagedError(str(error)) from None
 
     def _prepare(self) -> list[Kept]:
         version = self._inspect()
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         ledger.migrate(self._db, version)
+        if not ledger.intact(self._db):
+            raise DamagedError("its tables are not those of this exporter")
         same_boot = self._set_clock()
         ledger.tidy(self._db, self._now())
+        return self._kept(same_boot=same_boot)
+
+    def _kept(self, *, same_boot: bool) -> list[Kept]:
         return list(ledger.kept(self._db, self._now(), self._clock.time(), same_boot=same_boot))
 
     def _inspect(self) -> int:
@@ -221,7 +246,7 @@ class SqliteBackend:
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         (tables,) = self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if tables and application != ledger.APPLICATION:
-            raise _DamagedError("it is another program's database")
+            raise DamagedError("it is another program's database")
         if version > len(ledger.MIGRATIONS):
             raise StorageError(
                 f"{self._path} was written by a newer smsc-exporter (schema {version}, this one knows"
@@ -229,18 +254,22 @@ class SqliteBackend:
             )
         (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
-            raise _DamagedError(verdict)
+            raise DamagedError(verdict)
         return int(version)
 
     def _set_clock(self) -> bool:
         """Chooses ``ahead``, and tells whether the machine is in the same boot as when last recorded."""
-        monotonic = self._clock.monotonic()
-        boot, ahead, latest = self._db.execute("SELECT * FROM clock").fetchone() or (None, 0.0, 0.0)
-        same_boot = bool(boot == self._boot and monotonic + ahead >= latest)
-        self._ahead = ahead if same_boot else latest - monotonic
-        self._db.execute("DELETE FROM clock")
-        self._db.execute("INSERT INTO clock VALUES (?, ?, ?)", (self._boot, self._ahead, self._now()))
+        same_boot, ahead, latest = self._read_clock()
+        self._ahead = ahead if same_boot else latest - self._clock.monotonic()
+        with self._transaction():  # a guest may be looking
+            self._db.execute("DELETE FROM clock")
+            self._db.execute("INSERT INTO clock VALUES (?, ?, ?)", (self._boot, self._ahead, self._now()))
         return same_boot
+
+    def _read_clock(self) -> tuple[bool, float, float]:
+        """Whether the clock in the file goes on, how far it is ahead of ours, and when it was last seen."""
+        boot, ahead, latest = self._db.execute("SELECT * FROM clock").fetchone() or (None, 0.0, 0.0)
+        return bool(boot == self._boot and self._clock.monotonic() + ahead >= latest), ahead, latest
 
     def _set_aside(self, damage: str) -> None:
         """Renames the file, and what belongs to it, so that a new one can be made in its place."""
@@ -253,9 +282,9 @@ class SqliteBackend:
         log.error("storage_damaged", file=str(self._path), reason=damage, kept_as=str(aside))
 
     def _write(self, asked: list[_Asked]) -> list[object]:
-        now = self._now()
         try:
             with self._transaction():
+                now = self._now()
                 results = [one.statement(self._db, now) for one in asked]
                 self._db.execute("UPDATE clock SET latest = ?", (now,))
                 if now - self._tidied > TIDY:

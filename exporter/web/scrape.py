@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
-from isal import igzip
+from isal import isal_zlib
 from prometheus_client.exposition import choose_encoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from prometheus_client import CollectorRegistry
     from prometheus_client.registry import Collector
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 GZIP_LEVEL = 1
 """isal's level: the lines are so alike that more effort saves little."""
+
+PIECE = 1 << 17
+"""Bytes that are handed to the connection, or to compression, at once."""
 
 
 class Scrape:
@@ -34,26 +37,59 @@ class Scrape:
         """Ends the threads that compress."""
         self._threads.shutdown(wait=False)
 
-    def render(self, accept: str, names: Collection[str]) -> tuple[bytes, str]:
-        """The body and its content type, as the Accept header asks; only the series in ``names``, if any."""
+    def render(self, accept: str, names: Collection[str]) -> tuple[list[bytes], str]:
+        """The body in pieces, and its type by the Accept header; only the series in ``names``, if any."""
         encode, content_type = _encoder(accept)
         openmetrics = content_type.startswith("application/openmetrics-text")
         links = self._exposition.render(openmetrics=openmetrics, names=names or None)
         registry = self._registry.restricted_registry(names) if names else self._registry
-        return links + encode(registry), content_type
+        return [*links, encode(registry)], content_type
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """``GET /metrics``."""
         names = frozenset(name for name in request.query.getall("name[]", ()) if name)
         body, content_type = self.render(request.headers.get(hdrs.ACCEPT, ""), names)
-        headers = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
+        response = web.StreamResponse()
+        response.headers.update({hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"})
         if accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
             # Off the event loop, with the interpreter's lock released, so that a large page delays nothing
             # else; and not on the loop's own threads, which may all be waiting for a name server.
-            loop = asyncio.get_running_loop()
-            body = await loop.run_in_executor(self._threads, igzip.compress, body, GZIP_LEVEL)
-            headers[hdrs.CONTENT_ENCODING] = "gzip"
-        return web.Response(body=body, headers=headers)
+            body = await asyncio.get_running_loop().run_in_executor(self._threads, _compressed, body)
+            response.headers[hdrs.CONTENT_ENCODING] = "gzip"
+        return await _send(request, response, body)
+
+
+async def _send(
+    request: web.Request, response: web.StreamResponse, body: Iterable[bytes]
+) -> web.StreamResponse:
+    """Sends the body bit by bit: it is never whole in memory, however many read it and however slowly."""
+    response.content_length = sum(map(len, body))
+    await response.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        for piece in _pieces(body):
+            await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+def _pieces(body: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of about ``PIECE``, for which one call each is not too many."""
+    piece: list[bytes] = []
+    size = 0
+    for part in body:
+        piece.append(part)
+        size += len(part)
+        if size >= PIECE:
+            yield b"".join(piece)
+            piece.clear()
+            size = 0
+    yield b"".join(piece)
+
+
+def _compressed(body: Iterable[bytes]) -> list[bytes]:
+    """The body as one gzip member."""
+    gzip = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, 16 + isal_zlib.MAX_WBITS)
+    return [*map(gzip.compress, _pieces(body)), gzip.flush()]
 
 
 def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:

@@ -50,6 +50,14 @@ def make_app(scrape: Scrape, health: Health, telemetry_path: str) -> web.Applica
     return app
 
 
+def make_health_app(health: Health) -> web.Application:
+    """Health and readiness alone, for a listener that asks nobody for a password."""
+    app = web.Application()
+    health.add_to(app)
+    app.on_response_prepare.append(_hide_server)
+    return app
+
+
 async def _hide_server(request: web.Request, response: web.StreamResponse) -> None:
     """Which Python and aiohttp run here is nobody's business."""
     response.headers[hdrs.SERVER] = "smsc-exporter"

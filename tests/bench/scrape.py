@@ -74,7 +74,7 @@ class _Theirs:
 T = TypeVar("T")
 
 
-class _Bench:
+class Bench:
     def __init__(self, links: int) -> None:
         self._clock = SystemClock()
         self._account = make_account(links=make_links(links))
@@ -83,7 +83,7 @@ class _Bench:
         self._exposition.configure([self._account], self._snapshots)
         telemetry = Telemetry(list, lambda: True)
         telemetry.configure([self._account])
-        self._ours = Scrape(self._exposition, telemetry.registry)
+        self.ours = Scrape(self._exposition, telemetry.registry)
         self._theirs = _Theirs(self._account)
         for collector in list(telemetry.registry._collector_to_names):
             self._theirs.registry.register(collector)
@@ -94,12 +94,12 @@ class _Bench:
         reading = make_reading(all_time=all_time, id=snapshot.link.id)
         return snapshot.succeeded(reading, self._clock.time())
 
-    def _changed(self, turn: int) -> Iterator[Snapshot]:
+    def changed(self, turn: int) -> Iterator[Snapshot]:
         for place in range(turn % 100, len(self._snapshots), 100):
             self._snapshots[place] = self._read(self._snapshots[place], 7 + turn)
             yield self._snapshots[place]
 
-    def _update(self, changed: list[Snapshot]) -> None:
+    def update(self, changed: list[Snapshot]) -> None:
         for snapshot in changed:
             self._exposition.update(snapshot)
 
@@ -114,11 +114,11 @@ class _Bench:
 
         page = theirs = b""
         for turn in range(turns):
-            changed = list(self._changed(turn))
-            timed("changing", lambda: self._update(changed))  # noqa: B023 - called at once
+            changed = list(self.changed(turn))
+            timed("changing", lambda: self.update(changed))  # noqa: B023 - called at once
             for snapshot in changed:
                 self._theirs.update(snapshot, self._clock.time())
-            page = timed("ours", lambda: self._ours.render("", ())[0])
+            page = timed("ours", lambda: b"".join(self.ours.render("", ())[0]))
             timed("ours_gzip", lambda: igzip.compress(page, GZIP_LEVEL))  # noqa: B023 - called at once
             theirs = timed("theirs", lambda: generate_latest(self._theirs.registry))
             timed("theirs_gzip", lambda: gzip.compress(theirs))  # noqa: B023 - called at once
@@ -129,7 +129,7 @@ class _Bench:
 def measure(sizes: tuple[int, ...] = (100, 1_000, 10_000)) -> Iterator[Row]:
     """A row for each number of links."""
     for size in sizes:
-        yield _Bench(size).run(turns=max(7, min(50, 200_000 // size)))
+        yield Bench(size).run(turns=max(7, min(50, 200_000 // size)))
 
 
 def table(rows: list[Row]) -> str:

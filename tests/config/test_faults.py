@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -11,14 +12,17 @@ import yaml
 from exporter.config import load, syntax
 from exporter.errors import ConfigError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 BAD = Path(__file__).parent / "bad"
 NAMES = sorted(path.stem for path in BAD.glob("*.yaml"))
 ENVIRON = {"EMPTY": "", "LINES": "hunter2\nhunter2", "SECRET": "hunter2"}
 
 
-def faults_of(path: Path, environ: dict[str, str] | None = None) -> str:
+def faults_of(path: Path, load: Callable[[Path], object] = lambda path: load(path, {})) -> str:
     with pytest.raises(ConfigError) as caught:
-        load(path, environ or {})
+        load(path)
     return str(caught.value)
 
 
@@ -26,7 +30,7 @@ def faults_of(path: Path, environ: dict[str, str] | None = None) -> str:
 def test_message(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(BAD)
     expected = (BAD / f"{name}.txt").read_text("utf-8")
-    assert faults_of(Path(f"{name}.yaml"), ENVIRON) + "\n" == expected
+    assert faults_of(Path(f"{name}.yaml"), lambda path: load(path, ENVIRON)) + "\n" == expected
 
 
 def test_secrets_are_never_repeated() -> None:

@@ -54,6 +54,15 @@ def names(config: Config) -> list[str]:
     return [link.name for link in links_of(config)]
 
 
+def test_intervals_go_by_the_account_too(folder: Path) -> None:
+    text = CONFIG.replace("refresh_interval: 2m", "refresh: adaptive\n    max_interval: 20m")
+    (folder / "config.yaml").write_text(f"min_interval: 30s\n{text}")
+    write(folder, "a.csv", "id,refresh_interval\n1,\n2,5m\n")
+    first, own = links_of(load_from(folder))
+    assert (first.bounds, first.refresh_interval, first.stale_after) == ((30, 1200), 60, 3600)
+    assert (own.bounds, own.refresh_interval, own.stale_after) == (None, 300, 900)
+
+
 class Looks:
     """One look at the files after the other, as the watcher takes them."""
 

@@ -101,6 +101,22 @@ def test_top_interval_reaches_links_and_stretches_staleness(tmp_path: Path) -> N
     assert (link.refresh_interval, link.stale_after) == (600.0, 1800.0)
 
 
+def test_adaptive_intervals(tmp_path: Path) -> None:
+    text = with_account(
+        "refresh: Adaptive, max_interval: 20m,",
+        "[{id: 1}, {id: 2, refresh_interval: 5m}, {id: 3, stale_after: 2h}]",
+        "min_interval: 30s\n",
+    )
+    first, own, third = load_text(tmp_path, text).accounts[0].links
+    assert (first.bounds, first.refresh_interval, first.stale_after) == ((30, 1200), 60, 3600)
+    assert (own.bounds, own.refresh_interval, own.stale_after) == (None, 300, 900)
+    assert (third.bounds, third.stale_after) == ((30, 1200), 7200)
+    text = with_account("refresh_interval: 2m,", top="refresh: adaptive\n")
+    assert the_link(tmp_path, text).bounds == (21, 1200)
+    text = with_account("refresh: fixed,", top="refresh: adaptive\nmax_interval: 5m\n")
+    assert the_link(tmp_path, text).bounds is None
+
+
 def test_anchors_and_merges(tmp_path: Path) -> None:
     links = "[&a {id: 1, labels: {x: y}, refresh_interval: 1h}, &b {id: 2, stale_after: 2d}, "
     links += "{<<: *a, id: 3, name: third}, {<<: [*b, *a], id: 4}, {id: 5, <<: *b, <<: *a}]"
@@ -180,8 +196,8 @@ def test_warns_of_overload(tmp_path: Path) -> None:
     text = many_links(3000).replace("password: b", "password: b\n    max_concurrent_requests: 1")
     assert warnings_of(tmp_path, text) == [
         "/config.yaml:3:5: accounts[0]: 3000 links ask for 50.0 requests a second, but "
-        "max_concurrent_requests: 1 carries about 10 (at 100 ms an answer), so readings will be late: "
-        "write refresh_interval: 5m or max_concurrent_requests: 5"
+        "max_concurrent_requests: 1 carries about 10 (at 100 ms an answer), "
+        "so links with few clicks will be read late: write refresh_interval: 5m or max_concurrent_requests: 5"
     ]
 
 

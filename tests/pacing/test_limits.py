@@ -32,16 +32,18 @@ _weathers = st.builds(
     odd_code=_rare,
     foreign=_rare,
 )
+_bounds = st.sampled_from([None, None, (21.0, 60.0), (21.0, 3600.0), (30.0, 300.0)])
 _accounts = st.builds(
-    lambda name, links, interval, most, urls: make_account(
+    lambda name, links, interval, bounds, most, urls: make_account(
         f"a{name}",
-        make_links(links, f"a{name}", interval),
+        tuple(replace(link, bounds=bounds) for link in make_links(links, f"a{name}", interval)),
         max_concurrent_requests=most,
         fallback_urls=tuple(f"https://www{n}.smscentre.com" for n in range(urls)),
     ),
     name=st.integers(0, 999),
     links=st.integers(1, 60),
     interval=st.sampled_from([21.0, 21.0, 30.0, 60.0, 300.0]),
+    bounds=_bounds,
     most=st.integers(1, 14),
     urls=st.integers(0, 3),
 )
@@ -67,7 +69,12 @@ def _schedule_reloads(world: World, accounts: list[Account], times: list[float])
 
 def _shaken(world: World, account: Account) -> Account:
     links = [
-        replace(link, name=f"{link.name}x", refresh_interval=world.random.choice([21.0, 60.0]))
+        replace(
+            link,
+            name=f"{link.name}x",
+            refresh_interval=world.random.choice([21.0, 60.0]),
+            bounds=world.random.choice([None, (21.0, 600.0)]),
+        )
         for link in account.links
         if world.random.random() < 0.5
     ]
@@ -154,11 +161,22 @@ def test_each_link_is_read_once_an_interval_and_evenly() -> None:
 
 @pytest.mark.parametrize("links", [500, 5000])
 def test_under_overload_no_link_starves(links: int) -> None:
-    """One request takes 0.2 s, two at a time: ten a second. Everyone gets the same share of that."""
+    """One request takes 0.2 s, two at a time: ten a second. Clicked alike, all get the same share of that."""
     account = make_account(links=make_links(links, interval=21.0), max_concurrent_requests=2)
-    audit = World([account], Weather(way=(0.0, 0.0), work=(0.2, 0.2))).run(until=links / 10 * 5)
+    world = World([account], Weather(way=(0.0, 0.0), work=(0.2, 0.2)), unequal=False)
+    audit = world.run(until=links / 10 * 5)
     assert len(audit.polls) == links
     assert audit.worst_gap < links / 10 * 1.5 + 42
+
+
+def test_however_unequal_under_overload_every_link_gets_half_of_an_equal_share() -> None:
+    """Ten a second for 4,000 links: equal turns would take 400 s, longer than they may get old."""
+    links = tuple(replace(link, stale_after=300.0) for link in make_links(4000, interval=21.0))
+    account = make_account(links=links, max_concurrent_requests=2)
+    audit = World([account], Weather(way=(0.0, 0.0), work=(0.2, 0.2))).run(until=4000)
+    assert len(audit.polls) == 4000
+    assert audit.worst_gap < 2 * 400 * 1.1
+    assert max(audit.polls.values()) > 4 * min(audit.polls.values())
 
 
 def test_a_slow_link_is_not_starved_by_impatient_ones() -> None:

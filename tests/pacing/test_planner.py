@@ -570,7 +570,7 @@ def test_reloads_leave_nothing_behind() -> None:
         links = make_links(20, interval=interval)
         elsewhere = make_account(f"b{n}", base_url=f"https://host{n}.example")
         player.pacing.configure([make_account(links=links), elsewhere], n * HOUR)
-    assert len(player.planner._heap._entries) == 20
+    assert len(player.planner._line._waiting) == 20
     assert len(player.pacing._planners) <= 3
     assert len(player.pacing._hosts) <= 3
 

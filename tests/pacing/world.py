@@ -13,6 +13,7 @@ from itertools import count
 from math import inf
 from random import Random
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from exporter.errors import (
     HttpStatusError,
@@ -24,11 +25,12 @@ from exporter.errors import (
     api_error,
 )
 from exporter.pacing import Pacing, Ticket
+from tests.factories import make_reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from exporter.model import Account
+    from exporter.model import Account, Link
     from exporter.pacing import Planner
 
 
@@ -88,7 +90,10 @@ def _slide(times: deque[float], now: float, span: float) -> int:
 class World:
     """Pacing on one side, the provider on the other, and a calendar of what happens when."""
 
-    def __init__(self, accounts: list[Account], weather: Weather, seed: int = 1) -> None:
+    def __init__(
+        self, accounts: list[Account], weather: Weather, seed: int = 1, *, unequal: bool = True
+    ) -> None:
+        self.unequal = unequal
         self.random = Random(seed)
         self.weather = weather
         self.audit = Audit()
@@ -137,8 +142,15 @@ class World:
 
     def _end(self, planner: Planner, ticket: Ticket, error: PollError | None) -> None:
         self.audit.answers[error.outcome if error else "ok"] += 1
+        if error is None:
+            clicks = int(self._busy(ticket.link) * self.now)
+            planner.learn(ticket.link, make_reading(clicks, id=ticket.link.id, today=clicks), ticket.sent_at)
         planner.finish(ticket, self.now, error)
         self._step_all()
+
+    def _busy(self, link: Link) -> float:
+        """Clicks a second, where links are not clicked alike: from one in three hours to three a second."""
+        return 10 ** (crc32(repr(link.target).encode()) % 100 / 22 - 4) if self.unequal else 0.0
 
     # --- the way and the provider -------------------------------------------------------------------------
 

@@ -23,14 +23,21 @@ def test_a_link_has_a_plausible_history_at_the_start() -> None:
 
 
 def test_a_link_younger_than_its_periods_counts_only_what_it_had() -> None:
-    figures = scene_of(replace(SPRING, age_days=0)).provider.figures(SPRING.id)
-    assert figures == (0, 0, 0, 0, 0)
+    cnt, month, today, yesterday, previous = scene_of(replace(SPRING, age_days=0)).provider.figures(SPRING.id)
+    assert cnt == month == today > 0
+    assert yesterday == previous == 0
 
 
 def test_counts_depend_on_seed_link_and_time_only() -> None:
     one, same, other = scene_of(SPRING), Scene(), scene_of(SPRING, seed=2)
     assert one.provider.figures(SPRING.id) == same.provider.figures(SPRING.id)
     assert one.provider.figures(SPRING.id) != other.provider.figures(SPRING.id)
+
+
+def test_counts_do_not_depend_on_when_on_a_day_the_provider_was_started() -> None:
+    early, late = scene_of(SPRING, "2024-05-15 09:00"), scene_of(SPRING, "2024-05-15 11:00")
+    early.clock.forward(2 * 3600)
+    assert early.provider.figures(SPRING.id) == late.provider.figures(SPRING.id)
 
 
 def test_a_rate_is_clicks_per_hour_give_or_take_a_fifth() -> None:

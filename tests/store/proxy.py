@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import suppress
+import threading
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Self
 
 
@@ -64,3 +66,26 @@ class Proxy:
 
 def _filled(length: int) -> bytes:
     return b"uptime_in_seconds:86400\r\ndays:".ljust(length, b"1")
+
+
+@contextmanager
+def relay(port: int) -> Iterator[Proxy]:
+    """A proxy beside a test, on a thread of its own. What connects while there is no server is let go."""
+    loop, stop, proxy = asyncio.new_event_loop(), asyncio.Event(), Proxy(port)
+    loop.set_exception_handler(lambda loop, context: None)
+    listens = threading.Event()
+
+    async def main() -> None:
+        async with proxy:
+            listens.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
+    thread.start()
+    listens.wait()
+    try:
+        yield proxy
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()

@@ -253,6 +253,7 @@ async def test_a_pause_that_has_run_out_lets_one_try_at_a_time(
     assert held(await denied(backend, attempt()), state, 1800, 1)
     place.clock.advance(1801)
     probe = await granted(backend, attempt(1))
+    assert probe.probe
     answer = await denied(backend, attempt(2))
     assert answer.scope is scope
     assert answer.seconds <= LASTS
@@ -268,7 +269,7 @@ async def test_a_pause_that_has_run_out_lets_one_try_at_a_time(
     answer = await denied(backend, attempt(4))
     assert held(answer, state, 3600, 2)
     backend.hold(key, None)
-    await granted(backend, attempt(4))
+    assert not (await granted(backend, attempt(4))).probe
     await granted(backend, attempt(5))
 
 

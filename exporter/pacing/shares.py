@@ -1,0 +1,130 @@
+"""How much of an account's requests each link is worth.
+
+A click is unseen until the link is read next. A link that is clicked ``r`` times a second and read every
+``T`` seconds has ``r * T / 2`` unseen clicks on average. With a given number of requests, that is least in
+sum when each link is read in proportion to the square root of its rate: four times the clicks, twice the
+requests.
+
+The rate is a moving average of the rises seen over the last ``MEMORY``, beginning with what the first reading
+tells of today and yesterday. So a restart finds it again in the readings kept, with no state of its own, and
+replicas that share readings agree on it. Shares are ratios, so the hour of the day, which is the same for all
+links, cancels out; and an error of a factor of two in a rate costs a few percent only, since roots are taken
+and shares are forgiving near their best. ``python -m tests.bench unequal`` measures it.
+"""
+
+from __future__ import annotations
+
+from math import exp, inf, log2, sqrt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from exporter.model import Link, Reading
+    from exporter.pacing.schedule import Turn
+
+MEMORY = 3 * 3600.0
+"""Seconds over which clicks are averaged: short messages are answered within hours."""
+
+_FIRST_SPAN = 36 * 3600.0
+"""What today and yesterday cover: between 24 and 48 hours, the same for all links read at that time."""
+
+_UNSEEN = 0.5 / MEMORY
+"""Clicks a second that a link may have without our having seen one: half a click in ``MEMORY``."""
+
+_LEAST_SPAN = 1.0
+"""Readings closer together (seconds) tell nothing of a rate."""
+
+_STEPS = 2
+"""Steps to twice an interval: one that moved with every reading would have no stable phase."""
+
+_ROUNDS = 2
+
+
+class Clicks:
+    """How often one link is clicked, as far as its readings tell."""
+
+    __slots__ = ("_at", "_last", "_rate")
+
+    def __init__(self) -> None:
+        self._last: Reading | None = None
+        self._rate = self._at = 0.0
+
+    @property
+    def weight(self) -> float | None:
+        """The square root of clicks a second; None before the first reading."""
+        return None if self._last is None else sqrt(self._rate + _UNSEEN)
+
+    def learn(self, reading: Reading, at: float) -> bool:
+        """Takes a reading, sent ``at`` (monotonic seconds). Tells whether it was news."""
+        if self._last is None or self._last.id != reading.id:
+            self._rate = (reading.today + reading.yesterday) / _FIRST_SPAN
+        else:
+            seconds = at - self._at
+            if seconds < _LEAST_SPAN:
+                return False
+            rise = max(0, reading.all_time - self._last.all_time)
+            self._rate += (1 - exp(-seconds / MEMORY)) * (rise / seconds - self._rate)
+        self._last, self._at = reading, at
+        return True
+
+
+class Shares:
+    """The shares of one account's links; ``turns`` is the planner's own, which changes over time.
+
+    A share of 1 is an equal one. Where links have bounds, the intervals between them follow the shares in
+    steps, and cost as many requests in sum as the links' ``refresh_interval`` would.
+    """
+
+    def __init__(self, turns: Mapping[tuple[str, str], Turn]) -> None:
+        self._turns = turns
+        self._mean = 1.0
+        self._stretch: float | None = None
+        self._news = 0
+
+    def learn(self, turn: Turn, reading: Reading, at: float) -> None:
+        """Takes a link's reading, sent ``at`` (monotonic seconds)."""
+        if turn.clicks.learn(reading, at):
+            self._news += 1
+        if self._news * 10 > len(self._turns):
+            self.balance()
+
+    def share(self, turn: Turn) -> float:
+        """The link's share; an equal one as long as nothing is known of it."""
+        weight = turn.clicks.weight
+        return 1.0 if weight is None else weight / self._mean
+
+    def interval(self, turn: Turn) -> float:
+        """How long after a reading the link's next one is planned, in seconds."""
+        if turn.link.bounds is None or self._stretch is None:
+            return turn.link.refresh_interval
+        least, longest = turn.link.bounds
+        steps = round(_STEPS * log2(self._stretch / self.share(turn) / least))
+        return float(min(longest, least * 2 ** (max(0, steps) / _STEPS)))
+
+    def balance(self) -> None:
+        """Works the shares out anew: what is equal, and how far bounded intervals have to stretch."""
+        self._news = 0
+        turns = [turn for turn in self._turns.values() if turn.wanted]
+        weights = [weight for turn in turns if (weight := turn.clicks.weight) is not None]
+        self._mean = sum(weights) / len(weights) if weights else 1.0
+        flexible = [(self.share(turn), turn.link) for turn in turns if turn.link.bounds is not None]
+        if flexible:
+            self._fit(flexible)
+
+    def _fit(self, flexible: list[tuple[float, Link]]) -> None:
+        """Moves the stretch to where requests planned are as many as asked for.
+
+        Each round brings it closer, by as much as there is room between the bounds; the next call goes on.
+        """
+        asked = sum(1 / link.refresh_interval for _, link in flexible)
+        stretch = self._stretch or len(flexible) / asked
+        for _ in range(_ROUNDS):
+            planned = sum(1 / _bounded(stretch / share, link) for share, link in flexible)
+            stretch *= planned / asked
+        self._stretch = stretch
+
+
+def _bounded(seconds: float, link: Link) -> float:
+    least, longest = link.bounds or (0.0, inf)
+    return min(max(seconds, least), longest)

@@ -1,0 +1,77 @@
+"""A guest on the embedded store's file: it asks within the same limits while an exporter has the file.
+
+The exporter keeps the lock. A guest writes its attempts into the same tables, each claim in a transaction of
+its own, so that each of the two is bound by what the other sent. Where no exporter runs, a guest prepares the
+file as one would, and lets it go at once: an exporter that starts meanwhile finds it free.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from exporter.errors import StorageError
+from exporter.store import ledger
+from exporter.store.sqlite import GUEST_STAYS, TRIES, DamagedError, SqliteBackend
+
+if TYPE_CHECKING:
+    from exporter.store.backend import Attempt, Denied, Grant, Kept
+
+
+class _NotReadyError(StorageError):
+    """Whoever has the lock has not prepared the file, or not for this machine."""
+
+
+class SqliteGuest(SqliteBackend):
+    """The same file, beside the exporter whose it is. A guest sets no file aside, and changes no clock."""
+
+    async def claim(self, attempt: Attempt) -> Grant | Denied:
+        """The same; but a guest is granted nothing that is not on file: nobody else would know of it.
+
+        Raises ``StorageError`` if the file can't be written.
+        """
+        answer = await super().claim(attempt)
+        if not self.up:
+            raise StorageError(f"{self._path} cannot be written: no request is sent that is not on file")
+        return answer
+
+    def _open(self) -> list[Kept]:
+        try:
+            return self._enter()
+        except DamagedError as damage:
+            raise StorageError(
+                f"{self._path} is damaged ({damage}): start the exporter, which sets it aside"
+            ) from None
+
+    def _enter(self) -> list[Kept]:
+        for _ in range(TRIES):
+            if self._locked():
+                return self._prepare_and_let_go()
+            with suppress(_NotReadyError):
+                return self._visit()
+            time.sleep(GUEST_STAYS / TRIES)
+        raise StorageError(
+            f"{self._path} is in use by an exporter on another machine, or of another version: ask there"
+        )
+
+    def _prepare_and_let_go(self) -> list[Kept]:
+        try:
+            return self._connect(self._prepare)
+        finally:
+            self._lock_file.close()
+
+    def _visit(self) -> list[Kept]:
+        if not self._path.exists():
+            raise _NotReadyError
+        return self._connect(self._join, mode="rw")
+
+    def _join(self) -> list[Kept]:
+        if self._inspect() != len(ledger.MIGRATIONS):
+            raise _NotReadyError
+        if not ledger.intact(self._db):
+            raise DamagedError("its tables are not those of this exporter")
+        same_boot, self._ahead, _ = self._read_clock()
+        if not same_boot:
+            raise _NotReadyError
+        return self._kept(same_boot=True)

@@ -1,0 +1,86 @@
+"""Who is let in, and what every response carries: the web configuration, applied to each request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+
+from exporter.web.passwords import BusyError, Passwords
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from exporter.clock import Clock
+    from exporter.webconfig import RateLimit, WebConfig
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Guard:
+    """Stands before every path of an application. ``config`` gives the web configuration of the moment."""
+
+    def __init__(self, config: Callable[[], WebConfig], clock: Clock) -> None:
+        self._config = config
+        self._bucket = Bucket(clock)
+        self._passwords = Passwords()
+
+    def protect(self, app: web.Application) -> None:
+        """Makes ``app`` answer only to whom the configuration lets in."""
+        app.middlewares.insert(0, self._admit)
+        app.on_response_prepare.append(self._add_headers)
+
+    def close(self) -> None:
+        """Ends the thread that checks passwords."""
+        self._passwords.close()
+
+    @web.middleware
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        refusal = await self._refusal(self._config(), request)
+        return await handler(request) if refusal is None else refusal
+
+    async def _refusal(self, config: WebConfig, request: web.Request) -> web.Response | None:
+        """What to answer instead, if anything; in the order of the toolkit."""
+        if config.rate_limit and not self._bucket.take(config.rate_limit):
+            return _refuse(web.HTTPTooManyRequests.status_code, "too many requests")
+        if config.tls and not config.tls.admits(request.get_extra_info("peercert")):
+            return _refuse(403, "the client's certificate has no name that is allowed here")
+        if not config.users:
+            return None
+        try:
+            accepted = await self._passwords.accept(config.users, request.headers.get(hdrs.AUTHORIZATION, ""))
+        except BusyError:
+            return _refuse(503, "too many logins at once", {hdrs.RETRY_AFTER: "1"})
+        if accepted:
+            return None
+        return _refuse(401, "unauthorized", {hdrs.WWW_AUTHENTICATE: 'Basic realm="smsc-exporter"'})
+
+    async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self._config().headers)
+
+
+def _refuse(status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=f"{reason}\n", headers=headers)
+
+
+class Bucket:
+    """A token bucket: full at first and after each change of its limit."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._limit: RateLimit | None = None
+        self._tokens = 0.0
+        self._filled = 0.0
+
+    def take(self, limit: RateLimit) -> bool:
+        """Takes a token, if there is one."""
+        now = self._clock.monotonic()
+        if limit != self._limit:
+            self._limit, self._tokens = limit, limit.burst
+        else:
+            self._tokens = min(limit.burst, self._tokens + (now - self._filled) / limit.interval)
+        self._filled = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

@@ -1,0 +1,116 @@
+"""Whether a password is right: bcrypt, one check at a time, and what was found remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import secrets
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import bcrypt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MOST_WAITING = 32
+"""Logins that may wait for their check; more are turned away. At bcrypt's cost 10 these take two seconds."""
+
+MOST_FAILURES = 1000
+"""Wrong logins remembered, so that a client that repeats one costs nothing."""
+
+_LONGEST = 72
+"""Bytes of a password that bcrypt looks at."""
+
+
+class BusyError(Exception):
+    """Too many logins wait already."""
+
+
+class Passwords:
+    """Checks logins. A flood of wrong ones delays neither the event loop nor those already found right.
+
+    What was found is kept under a hash with a key of this process, never the password itself.
+    """
+
+    def __init__(self, check: Callable[[bytes, bytes], bool] = bcrypt.checkpw) -> None:
+        self._matches = check
+        self._key = secrets.token_bytes(32)
+        self._right: dict[str, bytes] = {}  # by user, so that wrong logins cannot push it out
+        self._wrong: OrderedDict[bytes, None] = OrderedDict()
+        self._waiting = 0
+        self._turn = asyncio.Lock()
+        # The name marks it as one that the end does not wait for: see app.Workers.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="worker-password")
+
+    def close(self) -> None:
+        """Ends the thread; a check that is under way is not waited for."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def accept(self, users: Mapping[str, bytes], authorization: str) -> bool:
+        """Whether the header ``authorization`` names one of ``users`` and the password to its hash.
+
+        Raises BusyError when too many wait.
+        """
+        login = parse(authorization)
+        if login is None:
+            return False
+        user, password = login
+        hashed = users.get(user) or self._stand_in(users, user)
+        digest = self._digest(user.encode(), hashed, password)
+        right = self._known(user, digest)
+        if right is None:
+            right = await self._wait_and_check(user, digest, hashed, password)
+        return right and user in users
+
+    def _stand_in(self, users: Mapping[str, bytes], user: str) -> bytes:
+        """For an unknown user, another user's hash: the check takes as long as if there were such a user."""
+        hashes = sorted(users.values())
+        return hashes[int.from_bytes(self._digest(user.encode())) % len(hashes)]
+
+    def _digest(self, *parts: bytes) -> bytes:
+        return hashlib.blake2b(
+            b"".join(b"%d:%b" % (len(part), part) for part in parts), key=self._key
+        ).digest()
+
+    def _known(self, user: str, digest: bytes) -> bool | None:
+        if self._right.get(user) == digest:
+            return True
+        return False if digest in self._wrong else None
+
+    async def _wait_and_check(self, user: str, digest: bytes, hashed: bytes, password: bytes) -> bool:
+        if self._waiting >= MOST_WAITING:
+            raise BusyError
+        self._waiting += 1
+        try:
+            async with self._turn:
+                known = self._known(user, digest)  # the same login may have waited before this one
+                return await self._check(user, digest, hashed, password) if known is None else known
+        finally:
+            self._waiting -= 1
+
+    async def _check(self, user: str, digest: bytes, hashed: bytes, password: bytes) -> bool:
+        loop = asyncio.get_running_loop()
+        matches = await loop.run_in_executor(self._thread, self._matches, password[:_LONGEST], hashed)
+        right = matches and len(password) <= _LONGEST
+        if right:
+            self._right[user] = digest
+        else:
+            self._wrong[digest] = None
+            while len(self._wrong) > MOST_FAILURES:
+                self._wrong.popitem(last=False)
+        return right
+
+
+def parse(authorization: str) -> tuple[str, bytes] | None:
+    """User and password of a header of basic authentication (RFC 7617); None if it is none."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.casefold() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(token.strip(), validate=True).partition(b":")
+    except ValueError:
+        return None
+    return (user.decode(errors="replace"), password) if colon else None

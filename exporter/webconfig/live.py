@@ -1,0 +1,86 @@
+"""The web configuration as its files have it now."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+import structlog
+
+from exporter.errors import ConfigError, Fault
+from exporter.webconfig.load import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from exporter.webconfig.load import WebConfig
+
+    T = TypeVar("T")
+
+log = structlog.stdlib.get_logger(__name__)
+
+INTERVAL = 1.0
+"""Seconds between two looks at the files."""
+
+
+class Live:
+    """Holds the latest web configuration without faults in ``config``; reads it when made.
+
+    Raises ConfigError then; later a fault leaves what there was and is logged once.
+    """
+
+    def __init__(self, path: str, load: Callable[[str], WebConfig] = load) -> None:
+        self._path = path
+        self._load = load
+        self._reading = threading.Lock()
+        self._said: str | None = None
+        self.config = load(path)
+
+    async def watch(self, interval: float = INTERVAL) -> None:
+        """Looks every ``interval`` seconds, on a thread: a disk that hangs delays nothing else."""
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await asyncio.to_thread(self._look)
+            except Exception:
+                log.exception("web_config_crashed")
+
+    def before(self, load: Callable[[], T]) -> Callable[[], T]:
+        """A ``load`` that reads the web configuration first: for a reload that was asked for."""
+
+        def both() -> T:
+            self.read()
+            return load()
+
+        return both
+
+    def read(self) -> None:
+        """Reads the files now. Raises ConfigError with their faults, and keeps what there was."""
+        with self._reading:
+            found = self._load(self._path)
+            if (found.tls is None) is not (self.config.tls is None):
+                verb = "added" if found.tls else "removed"
+                message = f"cannot be {verb} while the exporter runs: restart it"
+                raise ConfigError([Fault(self._path, 0, 0, "tls_server_config", message)])
+            self.config = found
+            self._said = None
+
+    def _look(self) -> None:
+        # After a fault the files differ from those of the configuration that was kept, and so are read each
+        # time: what mends them may be a file that only the new ones name.
+        if not self.config.files.changed():
+            return
+        try:
+            self.read()
+        except ConfigError as error:
+            self._complain(error)
+        else:
+            log.info("web_config_reloaded")
+
+    def _complain(self, error: ConfigError) -> None:
+        if str(error) != self._said:
+            self._said = str(error)
+            for fault in error.faults:
+                log.error("web_config_failed", fault=str(fault))

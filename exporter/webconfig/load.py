@@ -1,0 +1,103 @@
+"""From the file to a frozen web configuration, or every fault of it at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporter.config.document import Report, mapping, read
+from exporter.config.wording import validate
+from exporter.errors import ConfigError
+from exporter.webconfig import values
+from exporter.webconfig.checks import TLS, TLS_KEY, check
+from exporter.webconfig.files import Files
+from exporter.webconfig.schema import NAMING, SCHEMA
+from exporter.webconfig.tls import Loader, Tls, configure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from exporter.config.document import Document
+    from exporter.errors import Fault
+    from exporter.webconfig.schema import File
+
+_COSTLY = 14
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """A request every ``interval`` seconds, and ``burst`` of them at once."""
+
+    interval: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class WebConfig:
+    """A web configuration without faults.
+
+    ``users`` are bcrypt hashes by name; none of them means that no password is asked for. ``warnings`` are
+    what works otherwise than it is written. ``files`` tell when it is to be read again.
+    """
+
+    tls: Tls | None
+    users: Mapping[str, bytes] = field(repr=False)
+    headers: Mapping[str, str]
+    rate_limit: RateLimit | None
+    warnings: tuple[Fault, ...]
+    files: Files = field(repr=False)
+
+
+def load(path: str | Path) -> WebConfig:
+    """The web configuration in the file at ``path``.
+
+    Raises ConfigError with every fault of the file. Reads it and the files it names; blocks meanwhile.
+    """
+    files = Files(Path(path).parent)
+    files.note(Path(path))
+    document = read(Path(path), NAMING)
+    report = Report(document)
+    file = validate(document.data, SCHEMA, report)
+    tls = mapping(document.data).get(TLS_KEY)
+    context = Loader(files, report).context(tls) if isinstance(tls, dict) else None
+    check(document.data, report)
+    report.add_empties()
+    if file is None or report.faults:
+        raise ConfigError(report.faults)
+    section = file.tls_server_config
+    return WebConfig(
+        tls=configure(context, section) if context and section else None,
+        users={user: hashed.encode() for user, hashed in (file.basic_auth_users or {}).items()},
+        headers=_headers(file),
+        rate_limit=_rate_limit(file),
+        warnings=tuple(_warnings(file, document)),
+        files=files,
+    )
+
+
+def _headers(file: File) -> dict[str, str]:
+    http = file.http_server_config
+    return http.headers.model_dump(exclude_none=True) if http and http.headers else {}
+
+
+def _rate_limit(file: File) -> RateLimit | None:
+    rate = file.rate_limit
+    return RateLimit(rate.interval, rate.burst) if rate and rate.interval else None
+
+
+def _warnings(file: File, document: Document) -> Iterator[Fault]:
+    tls, http, users = file.tls_server_config, file.http_server_config, file.basic_auth_users or {}
+    if tls and tls.min_version in ("TLS10", "TLS11"):
+        message = f"{tls.min_version} is not spoken here, it is broken: TLS12 is the least"
+        yield document.fault((*TLS, "min_version"), message)
+    if http and http.http2:
+        message = "HTTP/2 is not spoken here: clients are told so, and use HTTP/1.1"
+        yield document.fault(("http_server_config", "http2"), message)
+    if users and not tls:
+        message = "passwords travel unencrypted without tls_server_config: keep the port inside"
+        yield document.fault(("basic_auth_users",), message, key=True)
+    for user, hashed in users.items():
+        if values.cost(hashed) > _COSTLY:
+            message = f"a bcrypt cost of {values.cost(hashed)} takes seconds for each login: 10 is usual"
+            yield document.fault(("basic_auth_users", user), message)

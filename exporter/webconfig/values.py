@@ -1,0 +1,177 @@
+"""What a single value of the web configuration may be.
+
+As in ``exporter.config.values``, each function takes what stands in the file, returns what it means, and
+raises ValueError with a sentence that says what to write.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import bcrypt
+
+from exporter.config.document import quote
+from exporter.config.values import closest, name, plain_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+CIPHERS = {
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+}
+"""The suites of TLS 1.2 that Go's tls.CipherSuites() lists, and what OpenSSL calls them (its ciphers(1))."""
+
+CIPHERS_13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+"""Those of TLS 1.3. Neither Go nor Python lets one choose among them: they are always there."""
+
+CURVES = {"X25519": "X25519", "CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1"}
+"""Go's names of curves, and OpenSSL's."""
+
+VERSIONS = ("TLS10", "TLS11", "TLS12", "TLS13")
+
+VERIFYING = ("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
+_TRUSTING = ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert")
+
+_YES = frozenset({"true", "yes", "on", "y"})
+_NO = frozenset({"false", "no", "off", "n"})
+_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_PART = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(_SECONDS)})")
+_LONGEST = 86_400.0
+_HASH = re.compile(r"\$2[abxy]?\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+
+
+def known(names: Collection[str], what: str) -> Callable[[object], str]:
+    """Takes one of ``names`` as it is written there; ``what`` says what they are the names of."""
+
+    def choose(value: object) -> str:
+        text = plain_text(value)
+        if text in names:
+            return text
+        near = closest(text, set(names))
+        advice = f"did you mean {quote(near)}?" if near else f"write {_one_of(list(names))}"
+        raise ValueError(f"{quote(text)} is not {what}: {advice}")
+
+    return choose
+
+
+def _one_of(words: list[str]) -> str:
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def boolean(value: object) -> bool:
+    """``true`` or ``false``, or another word that YAML 1.1 has for them."""
+    text = plain_text(value)
+    if text.casefold() in _YES | _NO:
+        return text.casefold() in _YES
+    raise ValueError(f"{quote(text)} is neither true nor false: write one of them")
+
+
+def client_auth(value: object) -> str:
+    """What is asked of a client's certificate. Python's ssl never takes one that it has not checked."""
+    text = plain_text(value)
+    if text in _TRUSTING:
+        raise ValueError(
+            f"{text} takes certificates without checking them, which cannot be done here: "
+            f"write {_one_of(list(VERIFYING))}"
+        )
+    return known(("NoClientCert", *VERIFYING), "a way to ask for certificates")(value)
+
+
+def least_version(value: object) -> str:
+    """The least version of TLS."""
+    return known(VERSIONS, "a version")(value)
+
+
+def greatest_version(value: object) -> str:
+    """The greatest version of TLS; older ones than 1.2 are not spoken here (RFC 8996)."""
+    text = least_version(value)
+    if text in ("TLS10", "TLS11"):
+        raise ValueError(f"{text} is not spoken here, it is broken: write TLS12 or TLS13")
+    return text
+
+
+def one_curve(curves: list[str]) -> list[str]:
+    """A list of one curve: Python's ssl sets a single one."""
+    if len(curves) != 1:
+        raise ValueError(
+            "only one curve can be set here: write one, or remove the key for OpenSSL's own choice"
+        )
+    return curves
+
+
+def user(value: object) -> str:
+    """A user's name. HTTP ends it at the first colon (RFC 7617)."""
+    text = name(value)
+    if ":" in text:
+        raise ValueError("holds a colon, where the name ends for HTTP: write the user without it")
+    return text
+
+
+def users(found: dict[str, str]) -> dict[str, str]:
+    """At least one user: a file that lets everybody in should say so by having none of them."""
+    if not found:
+        raise ValueError("holds nobody: write a user and a bcrypt hash, or remove the key")
+    return found
+
+
+def password_hash(value: object) -> str:
+    """A bcrypt hash, which is never repeated."""
+    text = plain_text(value)
+    match = _HASH.fullmatch(text)
+    if match is None:
+        raise ValueError("is not a bcrypt hash: write the output of htpasswd -nBC 10 behind its colon")
+    if not 4 <= int(match[1]) <= 31:
+        raise ValueError("has a cost that bcrypt does not know: make the hash again, with 10")
+    try:
+        # The cheapest cost takes a millisecond and tells whether the rest can be read.
+        bcrypt.checkpw(b"", f"$2b$04{text[text.rindex('$') :]}".encode())
+    except ValueError:
+        raise ValueError(
+            "is a bcrypt hash with characters wrong in it: copy it again, or make another"
+        ) from None
+    return text
+
+
+def cost(hashed: str) -> int:
+    """The cost of a bcrypt hash: each one more doubles the time of a check."""
+    return int(hashed.split("$")[2])
+
+
+def go_duration(value: object) -> float:
+    """A duration as Go writes it (its time.ParseDuration), in seconds: ``1.5s``, ``1m30s``; at most a day."""
+    text = plain_text(value)
+    if text == "0":
+        return 0.0
+    parts = _PART.findall(text)
+    if not parts or "".join(count + unit for count, unit in parts) != text:
+        raise ValueError(f"{quote(text)} is not a duration: write one such as 1s, 100ms or 1m30s")
+    seconds = sum(float(count) * _SECONDS[unit] for count, unit in parts)
+    if seconds > _LONGEST:
+        raise ValueError(f"{quote(text)} is too long: write 24h or less")
+    return seconds
+
+
+def count(value: object) -> int:
+    """A whole number, 0 included."""
+    text = plain_text(value)
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ValueError(f"{quote(text)} is not a whole number: write one such as 20")
+    return int(text)
+
+
+def header(value: object) -> str:
+    """The value of a response header: ASCII, as HTTP has it (RFC 9110)."""
+    text = name(value)
+    if not text.isascii():
+        raise ValueError("holds characters that are not ASCII: write it without them")
+    return text

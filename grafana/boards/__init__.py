@@ -1,0 +1,1 @@
+"""The dashboards, as code: each module builds one, from `parts`."""

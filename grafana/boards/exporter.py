@@ -1,0 +1,346 @@
+"""The exporter itself: what it asks the provider, how that answers, and how late it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana_foundation_sdk.builders.common import StackingConfig
+from grafana_foundation_sdk.models import common
+
+from grafana.boards.parts import (
+    Property,
+    account,
+    board,
+    by_link,
+    choice,
+    color,
+    colored_by,
+    columns,
+    custom,
+    datasource,
+    graph,
+    job,
+    latest,
+    link_filter,
+    listing,
+    number,
+    query,
+    rows,
+    thresholds,
+    timeline,
+    words,
+)
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders import dashboard, stat, statetimeline, table, timeseries
+
+PROCESS = 'job=~"$job", instance=~"$instance"'
+ACCOUNTS = f'{PROCESS}, account=~"$account"'
+LINKS = f'{ACCOUNTS}, $label=~"$value"'
+
+OUTCOMES = {
+    "ok": "green",
+    "throttled": "orange",
+    "timeout": "yellow",
+    "unreachable": "red",
+    "http_error": "semi-dark-red",
+    "malformed": "purple",
+    "unauthorized": "dark-red",
+    "blocked": "super-light-red",
+    "not_found": "blue",
+    "parameters": "light-blue",
+    "unknown_error": "super-light-purple",
+}
+"""Each outcome keeps its colour in every graph."""
+
+STATES = {
+    "0": ("polling", "green"),
+    "1": ("throttled", "orange"),
+    "2": ("unreachable", "purple"),
+    "3": ("unauthorized", "red"),
+    "4": ("blocked", "dark-red"),
+}
+"""States of an account, the worse the higher: of several exporters the worst shows."""
+
+
+def exporter_board() -> dashboard.Dashboard:
+    """The board."""
+    found = 'label_values(smsc_exporter_build_info{job=~"$job"}, instance)'
+    instance = choice("instance", "Instance", found, all_value=".+")
+    return board(
+        "smsc-exporter",
+        "SMSC / Exporter",
+        "The exporter itself: requests to the provider by outcome, age of the figures, lag, limits and"
+        " pauses.",
+        since="now-6h",
+        variables=[datasource(), job(), instance, account(), *link_filter()],
+        panels=[
+            _up().span(4).height(4),
+            _accounts().span(4).height(4),
+            _links().span(5).height(4),
+            _storage().span(3).height(4),
+            _config().span(4).height(4),
+            _memory().span(4).height(4),
+            _requests().span(12).height(8),
+            _failures().span(12).height(8),
+            _states().span(24).height(5),
+            _age().span(12).height(8),
+            _lag().span(12).height(8),
+            _concurrency().span(12).height(8),
+            _pauses().span(12).height(8),
+            _request_time().span(12).height(8),
+            _scrape_time().span(12).height(8),
+            _builds().span(24).height(5),
+        ],
+    )
+
+
+# --- the first row ----------------------------------------------------------------------------------------
+
+
+def _up() -> stat.Panel:
+    return number(
+        "Exporters up",
+        "Exporters that Prometheus can scrape, and how many it knows.",
+        "none",
+        latest(f"sum(up{{{PROCESS}}})", "up"),
+        latest(f"count(up{{{PROCESS}}})", "of", ref="B"),
+    ).override_by_name("up", colored_by("red", (1, "green"))[:2])
+
+
+def _accounts() -> stat.Panel:
+    return number(
+        "Accounts polling",
+        "Accounts that are read without hindrance: neither throttled nor blocked, unauthorized or"
+        " unreachable.",
+        "none",
+        latest(f'sum(max by (job, account) (smsc_account_state{{state="polling", {ACCOUNTS}}}))', "polling"),
+        latest(f"count(max by (job, account) (smsc_account_links{{{ACCOUNTS}}}))", "of", ref="B"),
+    )
+
+
+def _links() -> stat.Panel:
+    up = by_link(f"smsc_link_up{{{LINKS}}}")
+    return number(
+        "Links failing",
+        "Links whose latest poll failed, and how many are configured.",
+        "none",
+        latest(f"count({up} == 0) or 0 * count({up})", "failing"),
+        latest(f"sum(max by (job, account) (smsc_account_links{{{ACCOUNTS}}}))", "of", ref="B"),
+    ).override_by_name("failing", colored_by("green", (1, "red"))[:2])
+
+
+def _storage() -> stat.Panel:
+    return (
+        number(
+            "Storage",
+            "Whether state can be written. Without it figures are served from memory, and a restart"
+            " forgets them.",
+            "none",
+            latest(f"min(smsc_exporter_storage_up{{{PROCESS}}})"),
+        )
+        .mappings(words({"1": ("works", "green"), "0": ("down", "red")}))
+        .color_mode(common.BigValueColorMode.VALUE)
+    )
+
+
+def _config() -> stat.Panel:
+    return number(
+        "Configuration",
+        "Whether the configuration was accepted when it was last read. If not, the one before is in force.",
+        "none",
+        latest(f"min(smsc_exporter_config_last_reload_successful{{{PROCESS}}})"),
+    ).mappings(words({"1": ("loaded", "green"), "0": ("refused", "red")}))
+
+
+def _memory() -> stat.Panel:
+    return number(
+        "Memory",
+        "Resident memory of the largest exporter.",
+        "bytes",
+        latest(f"max(process_resident_memory_bytes{{{PROCESS}}})"),
+    )
+
+
+# --- requests ---------------------------------------------------------------------------------------------
+
+
+def _by_outcome(panel: timeseries.Panel) -> timeseries.Panel:
+    for outcome, shade in OUTCOMES.items():
+        panel = panel.override_by_name(outcome, [color(shade)])
+    return panel.fill_opacity(40).line_width(1).stacking(StackingConfig().mode(common.StackingMode.NORMAL))
+
+
+def _requests() -> timeseries.Panel:
+    rate = f"sum by (outcome) (rate(smsc_api_requests_total{{{ACCOUNTS}}}[$__rate_interval]))"
+    return _by_outcome(
+        graph(
+            "Requests to the provider",
+            "By outcome, of all exporters together: each sends its own. docs/metrics.md says what they mean.",
+            "reqps",
+            query(f"{rate} > 0", "{{outcome}}"),
+        )
+    )
+
+
+def _failures() -> timeseries.Panel:
+    failed = f'smsc_api_requests_total{{outcome!="ok", {ACCOUNTS}}}'
+    share = f"sum by (outcome) (rate({failed}[$__rate_interval]))"
+    total = f"scalar(sum(rate(smsc_api_requests_total{{{ACCOUNTS}}}[$__rate_interval])))"
+    return _by_outcome(
+        graph(
+            "Requests that failed",
+            "As a share of all requests, by outcome. Empty while none fails.",
+            "percentunit",
+            query(f"{share} / {total} > 0", "{{outcome}}"),
+        )
+    ).no_value("No request failed")
+
+
+def _request_time() -> timeseries.Panel:
+    buckets = f"sum by (le) (rate(smsc_api_request_duration_seconds_bucket{{{ACCOUNTS}}}[$__rate_interval]))"
+    return (
+        graph(
+            "Request time",
+            "How long the provider takes to answer, failed requests included: half of the requests are"
+            " quicker than the median, one in a hundred is slower than the 99 % line.",
+            "s",
+            query(f"histogram_quantile(0.5, {buckets})", "median"),
+            query(f"histogram_quantile(0.9, {buckets})", "90 %", ref="B"),
+            query(f"histogram_quantile(0.99, {buckets})", "99 %", ref="C"),
+        )
+        .fill_opacity(0)
+        .override_by_name("median", [color("green")])
+        .override_by_name("90 %", [color("orange")])
+        .override_by_name("99 %", [color("red")])
+    )
+
+
+# --- accounts over time -----------------------------------------------------------------------------------
+
+
+def _states() -> statetimeline.Panel:
+    states = " or ".join(
+        f'{value} * smsc_account_state{{state="{name}", {ACCOUNTS}}}' for value, (name, _) in STATES.items()
+    )
+    return (
+        timeline(
+            "What each account is doing",
+            "Of several exporters the worst state shows: throttled by error 9, unreachable,"
+            " unauthorized by error 2, blocked by error 4.",
+            query(f"max by (account) ({states})", "{{account}}"),
+        )
+        .mappings(words(STATES))
+        .thresholds(thresholds("text"))
+    )
+
+
+def _age() -> timeseries.Panel:
+    age = f"time() - {by_link(f'smsc_link_last_success_timestamp_seconds{{{LINKS}}}')}"
+    return graph(
+        "Age of the figures",
+        "How long ago links were read, by account: the most neglected link, and the median. A link's clicks"
+        " are withheld when its figures are older than its stale_after: 15 minutes, unless told otherwise.",
+        "s",
+        query(f"max by (account) ({age})", "{{account}}, oldest"),
+        query(f"quantile by (account) (0.5, {age})", "{{account}}, median", ref="B"),
+    ).fill_opacity(0)
+
+
+def _lag() -> timeseries.Panel:
+    return graph(
+        "Polling lag",
+        "How late the most overdue link of each account is. Steadily above zero: more links than can be"
+        " read in their interval, or a provider that is slow.",
+        "s",
+        query(f"max by (account) (smsc_account_polling_lag_seconds{{{ACCOUNTS}}})", "{{account}}"),
+    ).axis_soft_max(60)
+
+
+def _concurrency() -> timeseries.Panel:
+    return (
+        graph(
+            "Requests at once",
+            "Requests in flight, and how many are allowed now: one at first, then one more for each"
+            " round of successes, half after an error 9. By account and exporter.",
+            "none",
+            query(f"smsc_account_concurrency_limit{{{ACCOUNTS}}}", "{{account}} allowed, {{instance}}"),
+            query(
+                f"smsc_api_requests_in_flight{{{ACCOUNTS}}}", "{{account}} in flight, {{instance}}", ref="B"
+            ),
+        )
+        .decimals(0)
+        .fill_opacity(0)
+        .line_interpolation(common.LineInterpolation.STEP_AFTER)
+    )
+
+
+def _pauses() -> timeseries.Panel:
+    left = f"max by (account) (smsc_account_paused_until_timestamp_seconds{{{ACCOUNTS}}}) - time()"
+    return (
+        graph(
+            "Pauses",
+            "How long each account will still wait before it sends anything: after error 2 or 4,"
+            " Retry-After, or with no concurrency left to give up. Zero while it is not paused.",
+            "s",
+            query(f"clamp_min({left}, 0)", "{{account}}"),
+        )
+        .axis_soft_max(60)
+        .line_interpolation(common.LineInterpolation.STEP_AFTER)
+    )
+
+
+# --- Prometheus' side -------------------------------------------------------------------------------------
+
+
+def _scrape_time() -> timeseries.Panel:
+    return graph(
+        "Scrape time",
+        "How long Prometheus takes to scrape each exporter.",
+        "s",
+        query(f"scrape_duration_seconds{{{PROCESS}}}", "{{instance}}"),
+    ).fill_opacity(0)
+
+
+def _builds() -> table.Panel:
+    def by_instance(series: str) -> str:
+        return f"max by (instance) ({series}{{{PROCESS}}})"
+
+    return (
+        listing(
+            "Exporters",
+            "Version of each exporter and of its Python, since when it runs, when its configuration was"
+            " last loaded, its processor time and the samples of a scrape.",
+            rows(f"max by (instance, version, python_version) (smsc_exporter_build_info{{{PROCESS}}})"),
+            rows(f"1000 * {by_instance('process_start_time_seconds')}", ref="B"),
+            rows(
+                f"1000 * {by_instance('smsc_exporter_config_last_reload_success_timestamp_seconds')}",
+                ref="C",
+            ),
+            rows(
+                f"max by (instance) (rate(process_cpu_seconds_total{{{PROCESS}}}[$__rate_interval]))", ref="D"
+            ),
+            rows(by_instance("scrape_samples_scraped"), ref="E"),
+        )
+        .transformations(
+            columns(
+                {
+                    "instance": "Exporter",
+                    "version": "Version",
+                    "python_version": "Python",
+                    "Value #B": "Started",
+                    "Value #C": "Configuration loaded",
+                    "Value #D": "Processor",
+                    "Value #E": "Samples",
+                }
+            )
+        )
+        .override_by_regexp(
+            "Started|Configuration loaded", [Property(id_val="unit", value="dateTimeFromNow")]
+        )
+        .override_by_name(
+            "Processor",
+            [Property(id_val="unit", value="percentunit"), Property(id_val="decimals", value=1)],
+        )
+        .override_by_name("Samples", [custom("width", 120)])
+    )

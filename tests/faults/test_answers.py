@@ -1,0 +1,161 @@
+"""Every wrong answer the simulator knows, at a real exporter: no wrong figure, no limit broken, recovery.
+
+An hour of pauses passes in a minute: the exporter's clocks are hurried by Debian's libfaketime, the
+simulator's by the clock handed to it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from exporter.simulator import Settings, SimulatedLink
+from tests.faults.machine import NEEDS_FAKETIME, NO_FAKETIME, Page, hurried, megabytes
+from tests.processes import exporter, until
+from tests.providers import provider
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.minutes, pytest.mark.skipif(NO_FAKETIME, reason=NEEDS_FAKETIME)]
+
+SPEED = 60.0
+HARMLESS = ("other_format", "bom", "crlf", "cyrillic", "cp1251", "utf8", "quote", "comma", "numbers")
+EXPECTED = {
+    "error_1": "parameters",
+    "error_3": "not_found",
+    "error_9": "throttled",
+    "error_17": "unknown_error",
+    "http_404": "http_error",
+    "http_429": "http_error",
+    "http_500": "http_error",
+    "http_503": "http_error",
+    "redirect": "http_error",
+    "html": "malformed",
+    "garbage": "malformed",
+    "truncated": "malformed",
+    "cut": "malformed",
+    "empty": "malformed",
+    "huge": "malformed",
+    "wrong_link": "malformed",
+    "negative": "malformed",
+    "null": "malformed",
+    "float": "malformed",
+    "drip": "timeout",
+    "hang": "timeout",
+    "reset": "unreachable",
+    **dict.fromkeys(HARMLESS, "ok"),
+}
+"""What the outcome label says of each fault: the README's promise, fault by fault."""
+# A login refused and an address blocked stop more than the link they are said of: a provider of their own.
+STOPS = {"error_2": "unauthorized", "error_4": "blocked"}
+
+
+def links_for(faults: list[str]) -> dict[str, SimulatedLink]:
+    """A link for each fault, and one beside it that nothing is wrong with. No clicks but those put in."""
+    names = [name for fault in faults for name in (fault, f"beside-{fault}")]
+    return {
+        name: SimulatedLink(
+            str(1001 + number), f"https://shop.example/{number}", f"smsc.tips/{number}", rate=0
+        )
+        for number, name in enumerate(names)
+    }
+
+
+def account(fault: str, url: str, links: dict[str, SimulatedLink]) -> dict[str, Any]:
+    """Each fault gets a login of its own, so that what it does to the account touches no other."""
+    both = [{"id": links[name].id, "name": name} for name in (fault, f"beside-{fault}")]
+    return {"name": fault, "login": fault, "password": "demo", "base_url": url, "links": both}
+
+
+def settings(faults: list[str], links: dict[str, SimulatedLink]) -> Settings:
+    accounts = dict.fromkeys(faults, "demo")
+    return Settings(links=tuple(links.values()), accounts=accounts, hang_seconds=5.0, drip_seconds=0.2)
+
+
+def test_every_wrong_answer(tmp_path: Path) -> None:
+    faults = [*EXPECTED, *STOPS]
+    links = links_for(faults)
+    simulators = [settings(list(EXPECTED), links), *(settings([fault], links) for fault in STOPS)]
+    with (
+        provider(simulators[0], SPEED) as common,
+        provider(simulators[1], SPEED) as refusing,
+        provider(simulators[2], SPEED) as blocking,
+    ):
+        at = {**dict.fromkeys(EXPECTED, common), "error_2": refusing, "error_4": blocking}
+        write_config(tmp_path, [account(fault, at[fault][1], links) for fault in faults])
+        for fault in faults:
+            at[fault][0].add_clicks(links[fault].id, 100)
+        with exporter("--web.listen-address=127.0.0.1:0", cwd=tmp_path, env=hurried(SPEED)) as running:
+            url = running.expect(r"event=listening url=(\S+)")[1]
+            keys = [(fault, name) for fault in faults for name in (fault, f"beside-{fault}")]
+            until(lambda: Page(url).read(keys) == len(keys), "all figures")
+            memory = megabytes(running.process.pid)
+            strike(faults, links, at)
+            told = until_told(url, faults)
+            grown = megabytes(running.process.pid) - memory
+            for simulated, _ in (common, refusing, blocking):
+                simulated.faults = ""
+            until(
+                lambda: (
+                    {fault: Page(url).all_time(fault, fault) for fault in faults}
+                    == dict.fromkeys(faults, 105.0)
+                ),
+                "recovery",
+                patience=180,
+                pause=1,
+            )
+            assert set(outcomes(Page(url), faults).values()) == {"ok"}
+            assert running.stop() == 0
+        audits: list[dict[str, Any]] = [dict(one.audit()) for one, _ in (common, refusing, blocking)]
+    assert told == EXPECTED | STOPS
+    assert grown < 20
+    for audit in audits:
+        assert audit["worst_window"] <= 3
+        assert audit["worst_failed_logins"] <= 4
+        assert audit["followed_redirects"] == 0
+        assert audit["most_in_flight"] <= 14
+
+
+def write_config(folder: Path, accounts: list[dict[str, Any]]) -> None:
+    # Ten minutes of the exporter's are ten seconds here; a timeout of a minute is one.
+    document = {"refresh_interval": "5m", "stale_after": "6h", "accounts": accounts}
+    for one in accounts:
+        one["timeout"] = "60s"
+    (folder / "config.yaml").write_text(json.dumps(document))
+
+
+def strike(faults: list[str], links: dict[str, SimulatedLink], at: dict[str, Any]) -> None:
+    """From now on every link's answer is wrong in its own way, and would tell five clicks more."""
+    for simulated in {id(one): one for one, _ in at.values()}.values():
+        simulated.faults = ",".join(
+            f"{fault}@{links[fault].id}" for fault in faults if at[fault][0] is simulated
+        )
+    for fault in faults:
+        at[fault][0].add_clicks(links[fault].id, 5)
+
+
+def until_told(url: str, faults: list[str]) -> dict[str, str]:
+    """Waits until every fault shows, never with a wrong figure, and returns what was told of each."""
+    told: dict[str, str] = {}
+
+    def all_told() -> bool:
+        page = Page(url)
+        for fault in faults:
+            figure = page.all_time(fault, fault)
+            harmless = EXPECTED.get(fault) == "ok"
+            assert figure in ({100.0, 105.0} if harmless else {100.0}), fault
+            assert page.all_time(fault, f"beside-{fault}") == 0.0, fault
+        shown = outcomes(page, faults)
+        told.update({fault: outcome for fault, outcome in shown.items() if outcome != "ok"})
+        told.update({fault: "ok" for fault in HARMLESS if page.all_time(fault, fault) == 105.0})
+        return len(told) == len(faults)
+
+    until(all_told, "every fault's outcome", pause=0.2)
+    return told
+
+
+def outcomes(page: Page, faults: list[str]) -> dict[str, str]:
+    return {fault: page.outcome(fault, fault) for fault in faults}

@@ -1,0 +1,87 @@
+"""``python -m tests.fuzz parsing|config [--seconds 60]``: bytes that look for ways not yet taken in our code.
+
+Atheris changes the bytes and keeps those that reach code no others reached. What it finds wrong it leaves in
+a file named ``crash-...``, which belongs into the tests. It is an extra: ``pip install -e '.[fuzz]'``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import atheris
+
+with atheris.instrument_imports(include=["exporter.parsing", "exporter.config", "exporter.errors"]):
+    from exporter.config import load
+    from exporter.errors import ConfigError, PollError
+    from exporter.parsing import parse
+
+from exporter.simulator import Provider, Settings
+from tests.factories import make_link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+SECRET = "nobody-may-see-this"
+LINK = make_link(id="145142")
+
+
+def parsing(data: bytes) -> None:
+    """An answer is a reading of that link with counts of clicks, or a ``PollError``."""
+    charset = ("utf-8", "windows-1251", None, "koi8-r")[data[0] % 4] if data else None
+    with suppress(PollError):
+        reading = parse(data[1:], charset, LINK)
+        counts = (reading.all_time, reading.month, reading.today, reading.yesterday, reading.previous_month)
+        assert reading.id == LINK.id
+        assert min(counts) >= 0
+
+
+def config(data: bytes) -> None:
+    """A file is a configuration, or a ``ConfigError`` that has a place and tells no secret."""
+    CONFIG.write_bytes(data)
+    try:
+        said = repr(load(CONFIG, {"SMSC_PASSWORD": SECRET}))
+    except ConfigError as error:
+        said = str(error) or SECRET
+    assert SECRET not in said
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"parsing": parsing, "config": config}
+FOLDER = tempfile.TemporaryDirectory(prefix="smsc-exporter-fuzz-")
+CONFIG = Path(FOLDER.name) / "config.yaml"
+
+
+def seeds(target: str) -> Iterator[bytes]:
+    """What the bytes are made from at first: whole answers and whole files, and broken ones."""
+    if target == "config":
+        bad = (ROOT / "tests" / "config" / "bad").glob("*.yaml")
+        yield from (path.read_bytes() for path in [ROOT / "config.yaml", *bad])
+        return
+    provider = Provider(Settings())
+    for fmt in "0123":
+        for fault in ("", "error_3", "quote", "null", "bom", "html", "numbers"):
+            provider.faults = fault
+            query = {"get": "1", "login": "demo", "psw": "demo", "id": "145142", "fmt": fmt}
+            yield b"\1" + provider.arrive(query, "192.0.2.1").reply.body
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("--seconds", type=int, default=60)
+    options = parser.parse_args()
+    corpus = Path(FOLDER.name) / "corpus"
+    corpus.mkdir()
+    for number, seed in enumerate(seeds(options.target)):
+        (corpus / str(number)).write_bytes(seed)
+    flags = [f"-max_total_time={options.seconds}", "-max_len=4096", "-print_final_stats=1", "-timeout=10"]
+    atheris.Setup([sys.argv[0], *flags, str(corpus)], TARGETS[options.target])
+    atheris.Fuzz()
+
+
+main()

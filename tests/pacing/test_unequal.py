@@ -1,0 +1,387 @@
+"""Links that are not clicked alike: shares, places in the line, and intervals that follow the clicks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from math import inf
+from random import Random
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.pacing import Pacing, Planner, Ticket
+from exporter.pacing.line import Line
+from exporter.pacing.schedule import Turn
+from exporter.pacing.shares import MEMORY, Clicks, Shares
+from tests.factories import make_account, make_link, make_links, make_reading
+from tests.pacing.unequal import DAY, HOUR, Crowd, Simulation, adaptive, best, make_crowd, overloaded
+
+if TYPE_CHECKING:
+    from exporter.model import Account, Link, Reading
+
+LINKS, BUDGET = 500, 100
+SETTLE, MEASURE = 2 * HOUR, 3 * HOUR
+
+
+# --- the whole of it: how many clicks go unseen -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "near"), [("zipf", 1.05), ("lognormal", 1.12), ("campaigns", 1.2)])
+def test_with_five_times_too_many_links_nearly_as_few_clicks_go_unseen_as_can_be(
+    kind: Crowd, near: float
+) -> None:
+    crowd = make_crowd(kind, LINKS, Random(3))
+    account, seconds = overloaded(LINKS, BUDGET)
+    least = best(crowd, BUDGET / 60, (60.0, inf), DAY + SETTLE, DAY + SETTLE + MEASURE)
+    equal, unequal = (
+        Simulation(account, crowd, seconds, learning=learning).run(SETTLE, MEASURE)
+        for learning in (False, True)
+    )
+    assert least < unequal.unseen < near * least
+    assert unequal.unseen < 0.7 * equal.unseen
+    assert unequal.polls == pytest.approx(equal.polls, rel=0.01)
+    # nothing is withdrawn as stale for the sake of other links
+    assert equal.worst_gap == pytest.approx(300, abs=5)
+    assert unequal.worst_gap < account.links[0].stale_after - 60
+
+
+@pytest.mark.parametrize("kind", ["zipf", "lognormal"])
+def test_adaptive_intervals_ask_no_more_than_equal_ones_and_miss_few_clicks(kind: Crowd) -> None:
+    bounds = (21.0, 1800.0)
+    account = adaptive(LINKS, BUDGET, bounds)
+    crowd = make_crowd(kind, LINKS, Random(3))
+    least = best(crowd, BUDGET / 60, bounds, DAY + SETTLE, DAY + SETTLE + MEASURE)
+    outcome = Simulation(account, crowd, 0.1, learning=True).run(SETTLE, MEASURE)
+    assert 0.95 * least < outcome.unseen < 1.1 * least
+    assert outcome.polls == pytest.approx(BUDGET / 60 * MEASURE, rel=0.03)
+    assert outcome.worst_gap < 1.6 * bounds[1]
+
+
+# --- what the clicks say ----------------------------------------------------------------------------------
+
+
+def _rate(clicks: Clicks) -> float:
+    weight = clicks.weight
+    assert weight is not None
+    return weight * weight - 0.5 / MEMORY
+
+
+def test_the_first_reading_tells_of_today_and_yesterday() -> None:
+    clicks = Clicks()
+    assert clicks.weight is None
+    assert clicks.learn(make_reading(9999, today=60, yesterday=12), at=5.0)
+    assert _rate(clicks) == pytest.approx(2 / HOUR)
+
+
+def test_later_ones_tell_of_the_last_hours() -> None:
+    clicks = Clicks()
+    clicks.learn(make_reading(0, today=0, yesterday=0), at=0.0)
+    for minute in range(1, 6 * 60):
+        clicks.learn(make_reading(10 * minute), at=60.0 * minute)
+    assert _rate(clicks) == pytest.approx(10 / 60, rel=0.2)
+    clicks.learn(make_reading(10 * 359), at=5 * DAY)
+    assert 0 <= _rate(clicks) < 0.01 / HOUR
+    assert clicks.weight
+
+
+def test_a_fall_is_no_click_and_another_short_link_begins_anew() -> None:
+    clicks = Clicks()
+    clicks.learn(make_reading(1000, today=0, yesterday=0), at=0.0)
+    clicks.learn(make_reading(10, today=0, yesterday=0), at=HOUR)
+    assert _rate(clicks) == pytest.approx(0)
+    clicks.learn(make_reading(5, id="2", today=72, yesterday=0), at=HOUR + 30)
+    assert _rate(clicks) == pytest.approx(2 / HOUR)
+
+
+@pytest.mark.parametrize("at", [99.0, 100.0, 100.5])
+def test_the_same_reading_told_again_changes_nothing(at: float) -> None:
+    clicks = Clicks()
+    clicks.learn(make_reading(5, today=72), at=100.0)
+    before = clicks.weight
+    assert not clicks.learn(make_reading(500), at=at)
+    assert clicks.weight == before
+
+
+# --- shares -----------------------------------------------------------------------------------------------
+
+
+def _turns(links: tuple[Link, ...], today: tuple[int, ...]) -> tuple[Shares, list[Turn]]:
+    turns = [Turn(link, 0.0) for link in links]
+    shares = Shares({turn.link.target: turn for turn in turns})
+    for turn, clicks in zip(turns, today, strict=True):
+        turn.wanted = True
+        shares.learn(turn, make_reading(clicks, today=clicks, yesterday=0), 0.0)
+    for _ in range(50):
+        shares.balance()
+    return shares, turns
+
+
+def test_four_times_the_clicks_twice_the_share() -> None:
+    shares, (one, four, zero) = _turns(make_links(3), (10_000, 40_000, 0))
+    assert shares.share(four) / shares.share(one) == pytest.approx(2, rel=0.01)
+    assert sum(map(shares.share, (one, four, zero))) == pytest.approx(3)
+    assert 0 < shares.share(zero) < 0.05
+    assert shares.share(Turn(make_link(), 0.0)) == 1
+
+
+def test_links_that_left_have_no_part_in_what_is_equal() -> None:
+    shares, (one, four) = _turns(make_links(2), (10_000, 40_000))
+    four.wanted = False
+    shares.balance()
+    assert shares.share(one) == pytest.approx(1)
+
+
+def test_intervals_between_bounds_cost_as_much_in_sum_as_equal_ones() -> None:
+    links = tuple(replace(link, bounds=(21.0, 200.0)) for link in make_links(5, interval=60.0))
+    shares, turns = _turns(links, (1_000_000, 40_000, 10_000, 5000, 0))
+    intervals = [shares.interval(turn) for turn in turns]
+    assert intervals == sorted(intervals)
+    assert (intervals[0], intervals[-1]) == (21, 200)
+    assert sum(1 / interval for interval in intervals) == pytest.approx(5 / 60, rel=0.15)  # in steps
+    assert intervals[2] / intervals[1] == pytest.approx(2)
+
+
+def test_links_without_bounds_keep_their_interval_beside_those_with() -> None:
+    links = (make_link("own", id="9", refresh_interval=77.0), *make_links(2))
+    links = (links[0], *(replace(link, bounds=(21.0, 600.0)) for link in links[1:]))
+    shares, turns = _turns(links, (0, 40_000, 10_000))
+    own, four, one = (shares.interval(turn) for turn in turns)
+    assert own == 77
+    assert 1 / four + 1 / one == pytest.approx(2 / 60, rel=0.2)  # in steps
+    assert one / four == pytest.approx(2)
+
+
+def test_before_anything_is_known_all_are_equal() -> None:
+    link = replace(make_link(refresh_interval=60.0), bounds=(21.0, 600.0))
+    shares = Shares({})
+    assert shares.interval(Turn(link, 0.0)) == 60
+    shares.balance()
+    assert shares.interval(Turn(link, 0.0)) == 60
+
+
+# --- the line ---------------------------------------------------------------------------------------------
+
+
+class Queue:
+    """A line where everything is due at all times, served a number of times."""
+
+    def __init__(self, shares: dict[str, float], stale_after: float = 1e9) -> None:
+        self.line = Line()
+        self.now = 0.0
+        self.shares = shares
+        self.served: list[str] = []
+        for name in shares:
+            turn = Turn(make_link(name, stale_after=stale_after), 0.0)
+            turn.wanted = True
+            self.line.put(turn, self.now)
+            self._done(turn)
+
+    def _done(self, turn: Turn) -> None:
+        self.line.place(turn, self.shares[turn.link.name], self.now)
+        self.line.put(turn, self.now)
+
+    def serve(self, times: int) -> None:
+        for _ in range(times):
+            turn = self.line.first(self.now)
+            assert turn is not None
+            self.line.take(turn)
+            self.served.append(turn.link.name)
+            self.now += 1
+            self._done(turn)
+
+
+def test_each_is_served_as_often_as_its_share_asks_for_and_evenly() -> None:
+    queue = Queue({"a": 4.0, "b": 2.0, "c": 1.0, "d": 1.0})
+    queue.serve(800)
+    assert {name: queue.served.count(name) for name in "abcd"} == pytest.approx(
+        {"a": 400, "b": 200, "c": 100, "d": 100}, abs=2
+    )
+    places = [index for index, name in enumerate(queue.served) if name == "c"]
+    assert {later - sooner for sooner, later in pairwise(places)} <= {7, 8, 9}
+
+
+def test_who_has_waited_too_long_goes_ahead_but_only_every_second_time() -> None:
+    queue = Queue({"a": 1.0, **{f"quiet-{n}": 1e-6 for n in range(10)}}, stale_after=50.0)
+    queue.serve(1000)
+    assert queue.served.count("a") == pytest.approx(
+        770, abs=30
+    )  # each of ten once in 50 times 0.8, and a bit
+    queue = Queue({"a": 1.0, **{f"quiet-{n}": 1e-6 for n in range(100)}}, stale_after=50.0)
+    queue.serve(1000)
+    assert queue.served.count("a") == pytest.approx(500, abs=50)
+    assert min(queue.served.count(f"quiet-{n}") for n in range(100)) >= 4
+
+
+def test_a_turn_that_moves_or_leaves_is_not_served_at_its_old_place() -> None:
+    line = Line()
+    turn = Turn(make_link(), 0.0)
+    line.put(turn, 1.0)
+    assert line.next_due() == inf  # it is not wanted
+    turn.wanted = True
+    line.put(turn, 1.0)
+    line.put(turn, 5.0)
+    assert line.first(4.0) is None
+    assert (line.next_due(), line.earliest_due()) == (5.0, 5.0)
+    assert line.first(5.0) is turn
+    assert (line.next_due(), line.earliest_due()) == (inf, 5.0)
+    line.drop(turn)
+    assert line.first(9.0) is None
+    assert line.earliest_due() == inf
+
+
+def test_a_line_that_is_served_for_ever_stays_as_short_as_it_is() -> None:
+    queue = Queue({f"{n}": 10.0 ** (n % 4) for n in range(50)})
+    queue.serve(20_000)
+    assert len(queue.line._by_age) + len(queue.line._by_place) + len(queue.line._waiting) < 1000
+
+
+# --- the planner ------------------------------------------------------------------------------------------
+
+
+class Player:
+    """Polls by hand; ``clicks`` are a link's clicks a second."""
+
+    def __init__(self, account: Account, clicks: dict[str, float]) -> None:
+        self.pacing = Pacing(wall_offset=0.0, random=Random(1))
+        self.pacing.configure([account], 0.0)
+        self.clicks = clicks
+        self.now = 0.0
+
+    @property
+    def planner(self) -> Planner:
+        return self.pacing.active[0]
+
+    def send(self) -> Ticket:
+        while not isinstance(step := self.planner.next(self.now), Ticket):
+            assert step < inf
+            self.now = step
+        return step
+
+    def reading(self, link: Link, at: float) -> Reading:
+        clicks = int(self.clicks[link.name] * (at + 36 * HOUR))
+        return make_reading(clicks, today=clicks, yesterday=0)
+
+    def poll(self) -> Ticket:
+        ticket = self.send()
+        self.planner.learn(ticket.link, self.reading(ticket.link, self.now), ticket.sent_at)
+        self.planner.finish(ticket, self.now, None)
+        return ticket
+
+    def until(self, end: float) -> dict[str, list[float]]:
+        sent: dict[str, list[float]] = {name: [] for name in self.clicks}
+        while self.now < end:
+            sent[(ticket := self.poll()).link.name].append(ticket.sent_at)
+        return sent
+
+
+def _adaptive(count: int, bounds: tuple[float, float]) -> Account:
+    links = tuple(replace(link, bounds=bounds) for link in make_links(count))
+    return make_account(links=links, max_concurrent_requests=1)
+
+
+def test_intervals_follow_the_clicks_and_keep_their_bounds() -> None:
+    clicks = {"link-0": 10.0, "link-1": 0.1, "link-2": 0.025, "link-3": 0.0, "link-4": 0.0}
+    sent = Player(_adaptive(5, (30.0, 500.0)), clicks).until(6 * HOUR)
+    gaps = {
+        name: [later - sooner for sooner, later in pairwise(times) if sooner > HOUR]
+        for name, times in sent.items()
+    }
+    assert gaps["link-0"] == pytest.approx([30.0] * len(gaps["link-0"]))
+    assert gaps["link-3"] == pytest.approx([500.0] * len(gaps["link-3"]))
+    assert sum(gaps["link-2"]) / len(gaps["link-2"]) == pytest.approx(
+        2 * sum(gaps["link-1"]) / len(gaps["link-1"]), rel=0.15
+    )
+
+
+def test_links_keep_moments_of_their_own_while_their_interval_stays() -> None:
+    """Those that were all read at once, after an outage say, do not stay together."""
+    names = [f"link-{n}" for n in range(20)]
+    player = Player(_adaptive(20, (21.0, 300.0)), {name: 10.0 if name == "link-0" else 0.0 for name in names})
+    player.until(HOUR)
+    player.now += HOUR
+    after = player.until(4 * HOUR)
+    last = sorted(after[name][-1] for name in names)
+    assert max(later - sooner for sooner, later in pairwise(last)) < 21
+
+
+def test_what_others_read_is_not_read_again_before_the_next_regular_moment() -> None:
+    account = _adaptive(2, (21.0, 300.0))
+    player = Player(account, {"link-0": 1.0, "link-1": 0.1})
+    sent = player.until(2 * HOUR)
+    ticket = player.send()
+    interval = 2 * ticket.apart
+    assert 21 < interval < 300
+    assert ticket.sent_at - sent[ticket.link.name][-1] == pytest.approx(interval)
+    player.planner.deny(ticket, player.now, 5.0, link_alone=True)
+    while (again := player.poll()).link is not ticket.link:
+        pass
+    assert again.sent_at == pytest.approx(ticket.sent_at + interval)
+
+
+def test_a_denial_places_a_link_like_a_reading() -> None:
+    """Else a link that another exporter always reads first would stand ahead of all for ever."""
+    account = make_account(links=make_links(2, interval=30.0), max_concurrent_requests=1)
+    player = Player(account, {"link-0": 0.0, "link-1": 0.0})
+    player.now = HOUR
+    denied = player.send()
+    player.planner.deny(denied, player.now, 100.0, link_alone=True)
+    read = player.poll()
+    player.now += 200
+    assert player.poll().link is read.link  # it was due first
+    assert player.poll().link is denied.link
+
+
+def test_two_replicas_share_an_adaptive_account_as_one_would_read_it_alone() -> None:
+    """What is claimed is claimed for both: the other is denied, and learns from the reading."""
+    clicks = {f"link-{n}": 0.5 / (n + 1) for n in range(10)}
+    replicas = [Player(_adaptive(10, (21.0, 300.0)), clicks) for _ in range(2)]
+    alone = Player(_adaptive(10, (21.0, 300.0)), clicks).until(6 * HOUR)
+    shared: dict[str, list[float]] = {name: [] for name in clicks}
+    while (player := min(replicas, key=lambda player: player.now)).now < 6 * HOUR:
+        step = player.planner.next(player.now)
+        if isinstance(step, Ticket):
+            _claim(player, step, shared[step.link.name])
+            player.now += 0.2
+        else:
+            player.now = step
+    for name, times in shared.items():
+        assert len(times) == pytest.approx(len(alone[name]), rel=0.1)
+
+
+def _claim(player: Player, ticket: Ticket, times: list[float]) -> None:
+    """Sends the request, unless the other replica asked so lately that it is denied."""
+    free_at = times[-1] + ticket.apart if times else 0.0
+    if player.now >= free_at:
+        times.append(player.now)
+    player.planner.learn(ticket.link, player.reading(ticket.link, times[-1]), times[-1])
+    if times[-1] == player.now:
+        player.planner.finish(ticket, player.now, None)
+    else:
+        player.planner.deny(ticket, player.now, free_at - player.now, link_alone=True)
+
+
+def test_new_bounds_take_effect_at_once() -> None:
+    account = _adaptive(1, (21.0, 300.0))
+    slow = replace(account, links=(replace(account.links[0], refresh_interval=HOUR, bounds=(HOUR, HOUR)),))
+    player = Player(slow, {"link-0": 1.0})
+    player.poll()
+    player.poll()
+    player.pacing.configure([account], player.now)
+    before = player.now
+    assert player.poll().sent_at - before <= 61
+    assert player.poll().sent_at - before <= 2 * 61
+
+
+def test_readings_of_links_that_left_are_no_matter() -> None:
+    player = Player(make_account(links=make_links(1)), {})
+    player.planner.learn(make_link(id="gone"), make_reading(), 0.0)
+    assert player.planner.status(0.0, 0.0).lag == 0
+
+
+def test_lag_is_that_of_the_most_overdue_link_in_line() -> None:
+    player = Player(make_account(links=make_links(50)), {f"link-{n}": float(n) for n in range(50)})
+    player.until(HOUR)
+    player.now += 600
+    player.poll()
+    assert 500 < player.planner.status(player.now, 0.0).lag <= 600
