@@ -25,8 +25,8 @@ class Secret:
 
     def traces(self) -> Iterator[bytes]:
         """Bytes, in small letters, that are in nothing but what tells the secret or a half of it."""
-        yield self.word.encode()
-        yield self.word.encode("utf-16-le")
+        yield self.word.lower().encode()
+        yield self.word.lower().encode("utf-16-le")
         yield self.word.encode().hex().encode()
         for shift in range(3):
             # of what stands before and behind, base64 mixes some bits into its first and last characters

@@ -8,21 +8,26 @@ from __future__ import annotations
 import base64
 import json
 import signal
+import subprocess
 import sys
 import traceback
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
+import bcrypt
 import pytest
 
+from exporter import webconfig
 from exporter.config import load
 from exporter.errors import ConfigError
 from tests.echoes import ANSWERS, echoing
-from tests.processes import exporter, free_port, get, program, until
+from tests.processes import PATIENCE, exporter, free_port, program, until
 from tests.secrecy import NASTY, Secret, told
 from tests.store.servers import NEEDED, redis_server
+from tests.webconfig.door import basic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +35,8 @@ if TYPE_CHECKING:
     from tests.processes import Program
 
 LISTENING = r"^(?=.*listening).*(http://127.0.0.1:\d+)"
-FLAGS = ["--web.listen-address=127.0.0.1:0", "--log.level=debug"]
+WEB = "--web.config.file=web.yaml"
+FLAGS = ["--web.listen-address=127.0.0.1:0", "--log.level=debug", WEB]
 PAGES = [
     "/metrics",
     "/metrics?name[]=smsc_link_info",
@@ -44,6 +50,20 @@ POSTS = ["/-/reload", "/metrics"]
 LOGIN, PASSWORD, KEY, STORAGE, URL = NAMED = [
     Secret(f"zq{tree}zq") for tree in ("alder", "birch", "cedar", "maple", "walnut")
 ]
+SCRAPER, GUESS = Secret("zqrowanzq"), Secret("zqhazelzq")
+HASH = bcrypt.hashpw(SCRAPER.text.encode(), bcrypt.gensalt(4)).decode()
+RIGHT = basic("alice", SCRAPER.text)
+LOGINS = [
+    RIGHT,
+    basic("alice", GUESS.text),
+    basic(GUESS.text, SCRAPER.text),
+    f"Basic {quote(GUESS.text)}",
+    f"Bearer {quote(SCRAPER.text)}",
+]
+"""How scrapes name themselves: of these, one is let in."""
+
+DOOR = [SCRAPER, GUESS, Secret(HASH[-31:])]
+"""What nobody is to be told of them; the salt, before the hash itself, matters to nobody."""
 
 
 # --- the search itself ------------------------------------------------------------------------------------
@@ -79,6 +99,18 @@ def test_the_search_finds_nothing_where_nothing_is() -> None:
 
 # --- configurations with a fault near a secret ------------------------------------------------------------
 
+WEB_FLOW = """\
+tls_server_config: {{cert_file: server.crt, key: {key}}}
+basic_auth_users: {{alice: {login}, bob: {password}}}
+"""
+WEB_BLOCK = """\
+tls_server_config:
+  cert_file: server.crt
+  key: {key}
+basic_auth_users:
+  alice: {login}
+  bob: {password}
+"""
 FLOW = """\
 storage: {{url: {store}}}
 accounts:
@@ -119,7 +151,13 @@ WRITTEN: dict[str, Callable[[Secret], str]] = {
     "as a mapping": lambda secret: f"{{{tame(secret)}}}",
     **{f"behind {mark}": (lambda secret, mark=mark: mark + tame(secret)) for mark in "@*&!|>%`?-"},  # type: ignore[misc]  # mypy sees no default in a lambda's type
 }
-KEYS = ("login", "password", "api_key", "base_url", "url")
+KEYS = ("login", "password", "api_key", "base_url", "url", "key", "alice", "bob")
+LOAD: dict[str, Callable[[Path], object]] = {
+    FLOW: lambda path: load(path, {}),
+    BLOCK: lambda path: load(path, {}),
+    WEB_FLOW: webconfig.load,
+    WEB_BLOCK: webconfig.load,
+}
 
 
 def spoilt(text: str) -> Iterator[str]:
@@ -148,7 +186,7 @@ def mistyped(line: str) -> Iterator[str]:
         yield from (before, f"{before}\x00{behind}", f"{before}, {behind}", f"{before}\n{behind}")
 
 
-@pytest.mark.parametrize("shape", [FLOW, BLOCK], ids=["in braces", "on lines"])
+@pytest.mark.parametrize("shape", LOAD, ids=["in braces", "on lines", "web in braces", "web on lines"])
 @pytest.mark.parametrize("way", WRITTEN)
 def test_faulty_configurations_tell_nothing(way: str, shape: str, tmp_path: Path) -> None:
     names = ("login", "password", "key", "store", "url")
@@ -157,7 +195,7 @@ def test_faulty_configurations_tell_nothing(way: str, shape: str, tmp_path: Path
     for text in spoilt(shape.format(**values)):
         path.write_text(text, "utf-8")
         try:
-            said = repr(load(path, {}))
+            said = repr(LOAD[shape](path))
         except ConfigError as error:
             said = "".join(traceback.format_exception(error)) + repr(error) + repr(error.faults)
             refused += 1
@@ -175,10 +213,11 @@ class Plan:
         self.folder = folder
         self.secrets: list[Secret] = []
         self.env: dict[str, str] = {}
-        self.files: set[Path] = {folder / "config.yaml"}
+        self.files: set[Path] = {folder / "config.yaml", folder / "web.yaml"}
         host = "http://127.0.1"
         self.accounts = [self._account(n, kind, f"{host}.{n}:{port}") for n, kind in enumerate(ANSWERS)]
         self.write()
+        (folder / "web.yaml").write_text(f"basic_auth_users:\n  alice: {HASH}\n", "utf-8")
 
     def write(self, storage: dict[str, str] | None = None) -> None:
         """As YAML, of which JSON is a part."""
@@ -223,19 +262,29 @@ class Plan:
         return [path.read_bytes() for path in files]
 
 
+def ask(url: str, method: str = "GET", **headers: str) -> str:
+    """All of an answer, its headers included."""
+    request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 - local
+    try:
+        response = urllib.request.urlopen(request, timeout=PATIENCE)  # noqa: S310 - local
+    except urllib.error.HTTPError as error:
+        response = error
+    with response:
+        return f"{response.headers}{response.read().decode()}"
+
+
+def metrics(url: str) -> str:
+    return ask(f"{url}/metrics", Authorization=RIGHT)
+
+
 def visit(url: str) -> Iterator[str]:
-    """All pages, as browsers and as Prometheus ask for them."""
-    for page in PAGES:
-        for accept in ("text/html", "application/openmetrics-text"):
-            yield get(url + page, Accept=accept)[1]
-    for page in POSTS:
-        try:
-            request = urllib.request.Request(url + page, method="POST")  # noqa: S310 - local
-            with urllib.request.urlopen(request) as response:  # noqa: S310 - local
-                yield response.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                yield error.read().decode()
+    """All pages, as browsers and as Prometheus ask for them, whoever they say they are."""
+    for login in LOGINS:
+        for page in PAGES:
+            for accept in ("text/html", "application/openmetrics-text"):
+                yield ask(url + page, Accept=accept, Authorization=login)
+        for page in POSTS:
+            yield ask(url + page, "POST", Authorization=login)
 
 
 def reload_with_faults(running: Program, plan: Plan) -> None:
@@ -249,6 +298,17 @@ def reload_with_faults(running: Program, plan: Plan) -> None:
     path.write_text(good, "utf-8")
     running.send(signal.SIGHUP)
     running.expect("reloaded")
+    spoil_web(running, plan.folder / "web.yaml")
+
+
+def spoil_web(running: Program, path: Path) -> None:
+    """The same for the web configuration, which is read by itself."""
+    good = path.read_text("utf-8")
+    for faulty in (good.replace(HASH, json.dumps(SCRAPER.text)), good.replace(": $", " $")):
+        path.write_text(faulty, "utf-8")
+        running.expect("web_config_failed")
+    path.write_text(good, "utf-8")
+    running.expect("web_config_reloaded")
 
 
 LIMITS = {"all is well": "--nofile=4096", "the disk is full": "--fsize=65536"}
@@ -273,9 +333,9 @@ def test_nothing_is_told_at_work(state: str, style: str, tmp_path: Path) -> None
         ]
         with program(*command, *FLAGS, f"--log.format={style}", cwd=tmp_path, env=plan.env) as running:
             url = running.expect(LISTENING)[1]
-            until(lambda: get(f"{url}/metrics")[1].count("\nsmsc_link_up{") == len(ANSWERS), "all answers")
+            until(lambda: metrics(url).count("\nsmsc_link_up{") == len(ANSWERS), "all answers")
             if state == "the disk is full":
-                until(lambda: "\nsmsc_exporter_storage_up 0.0" in get(f"{url}/metrics")[1], "a full disk")
+                until(lambda: "\nsmsc_exporter_storage_up 0.0" in metrics(url), "a full disk")
             reload_with_faults(running, plan)
             pages = list(visit(url))
             listed = Path(f"/proc/{running.process.pid}/cmdline").read_bytes()
@@ -285,7 +345,31 @@ def test_nothing_is_told_at_work(state: str, style: str, tmp_path: Path) -> None
         assert ("Current thread" in running.output) == (state == "the disk is full")
         assert [secret.word for secret in plan.secrets if secret.text not in "".join(server.heard)] == []
     assert len(kept) > 1
-    assert told(plan.secrets, running.output, listed, *pages, *kept, *plan.kept()) == {}
+    assert sum("unauthorized" in page for page in pages) > len(PAGES)
+    assert told([*plan.secrets, *DOOR], running.output, listed, *pages, *kept, *plan.kept()) == {}
+
+
+@pytest.mark.parametrize(
+    "command", [["get"], ["get", "--json"], ["check", WEB, "--online"]], ids=lambda command: " ".join(command)
+)
+def test_nothing_is_told_by_hand(command: list[str], tmp_path: Path) -> None:
+    with echoing() as server:
+        plan = Plan(tmp_path, server.port)
+        links = ANSWERS if "get" in command else ()
+        done = subprocess.run(
+            [sys.executable, "-m", "exporter", *command, *links],
+            cwd=tmp_path,
+            env=plan.env,
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE,
+        )
+        assert [secret.word for secret in plan.secrets if secret.text not in "".join(server.heard)] == []
+    assert (done.returncode, b"right" in done.stdout) == (1, True)
+    assert done.stderr.count(b"link ") >= len(ANSWERS) - 1
+    kept = plan.kept()
+    assert kept
+    assert told([*plan.secrets, *DOOR], done.stdout, done.stderr, *kept) == {}
 
 
 def redis_url(port: int, password: str = STORAGE.text) -> str:
@@ -315,7 +399,7 @@ def test_nothing_of_the_storages_url_is_told(place: str, tmp_path: Path) -> None
             said += visit(url)
             assert running.stop() == 0
         said.append(running.output)
-    assert told([*plan.secrets, STORAGE], *said, *plan.kept()) == {}
+    assert told([*plan.secrets, *DOOR, STORAGE], *said, *plan.kept()) == {}
 
 
 @NEEDED
@@ -331,11 +415,11 @@ def test_nothing_is_told_to_redis(tmp_path: Path) -> None:
         with exporter(*FLAGS, cwd=tmp_path, env=plan.env) as running:
             url = running.expect(LISTENING)[1]
             answers = len(ANSWERS)
-            until(lambda: get(f"{url}/metrics")[1].count("\nsmsc_link_up{") == answers, "all answers", 120)
+            until(lambda: metrics(url).count("\nsmsc_link_up{") == answers, "all answers", 120)
             kept = [key + redis.look.dump(key) for key in redis.look.scan_iter()]
             redis.kill()
-            until(lambda: "\nsmsc_exporter_storage_up 0.0" in get(f"{url}/metrics")[1], "a lost storage")
+            until(lambda: "\nsmsc_exporter_storage_up 0.0" in metrics(url), "a lost storage")
             pages = list(visit(url))
             assert running.stop() == 0
     assert kept
-    assert told([*plan.secrets, STORAGE], running.output, *pages, *kept, *plan.kept()) == {}
+    assert told([*plan.secrets, *DOOR, STORAGE], running.output, *pages, *kept, *plan.kept()) == {}
