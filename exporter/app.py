@@ -25,6 +25,7 @@ from exporter.poller import Poller
 from exporter.server import Server
 from exporter.store import Store, backend_for
 from exporter.telemetry import Telemetry
+from exporter.watch import Watcher
 
 if TYPE_CHECKING:
     import socket
@@ -69,16 +70,23 @@ class Exporter:
         pacing = Pacing(clock.time() - clock.monotonic())
         self.poller = Poller(pacing, self.store, Client(session).fetch, self.telemetry, clock)
         self._page = web.StatusPage(self.exposition, self.poller, self.telemetry, clock, self._not_ready)
+        self._watcher = Watcher(self._switch)
 
     def apply(self, config: Config) -> None:
         """Switches to ``config`` at once; links that stay keep their readings, budgets and pauses."""
-        snapshots = self.store.configure(link for account in config.accounts for link in account.links)
-        self.exposition.configure(config.accounts, snapshots)
-        self.telemetry.configure(config.accounts)
-        self.poller.configure(config.accounts)
+        self._switch(config)
+        self._watcher.follow(config)
         self.telemetry.reloaded(self._clock.time())
         for warning in config.warnings:
             log.warning("config_warning", warning=str(warning))
+
+    def _switch(self, config: Config) -> None:
+        """The same, where only link files have changed."""
+        snapshots = self.store.configure(link for account in config.accounts for link in account.links)
+        self.exposition.configure(config.accounts, snapshots)
+        self.telemetry.configure(config.accounts)
+        self.telemetry.link_files({(file.account, file.name): not file.faults for file in config.link_files})
+        self.poller.configure(config.accounts)
 
     async def reload(self, load: Callable[[], Config]) -> tuple[str, ...]:
         """Loads the configuration again; if it has faults, the old one stays. Returns the faults.
@@ -124,6 +132,7 @@ class Exporter:
         self._stopping = True
         self._scrape.close()
         self._page.close()
+        await self._watcher.close()
         await self.poller.close()
         await self.store.backend.close()
 

@@ -6,6 +6,11 @@ would take more memory than all else that is known of them.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 BLOCK = 16
 """Lines in a block. Fewer make more to join at each reading, more make more to take apart for one change."""
 
@@ -38,6 +43,16 @@ class Blocks:
             lines = self._open[block] = self._apart(block)
         lines[index] = line
 
+    def moved(self, former: Sequence[int | None]) -> Blocks:
+        """These lines in other places: each in ``former`` tells where its line is now, if there is one."""
+        self._join()
+        lines = [line for block in range(len(self._joined)) for line in self._apart(block)]
+        moved = Blocks(len(former))
+        for block in range(len(moved._joined)):
+            places = former[block * BLOCK : (block + 1) * BLOCK]
+            moved._put(block, [b"" if place is None else lines[place] for place in places])
+        return moved
+
     def joined(self) -> list[bytes]:
         """All lines, in order, in a few pieces; not to be changed."""
         self._join()
@@ -53,6 +68,9 @@ class Blocks:
 
     def _join(self) -> None:
         for block, lines in self._open.items():
-            self._joined[block] = b"".join(lines)
-            self._there[block] = bytes(map(bool, lines))
+            self._put(block, lines)
         self._open.clear()
+
+    def _put(self, block: int, lines: list[bytes]) -> None:
+        self._joined[block] = b"".join(lines)
+        self._there[block] = bytes(map(bool, lines))

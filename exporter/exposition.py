@@ -228,19 +228,45 @@ class Exposition:
         self._ends: list[tuple[float, int]] = []
 
     def configure(self, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> None:
-        """Takes the configured links' snapshots, in the order in which they are to stand."""
+        """Takes the configured links' snapshots, in the order in which they are to stand.
+
+        Lines of a snapshot that stays are kept: where few of many links change, it takes little time.
+        """
+        self._expire()
         zones = {account.name: account.timezone for account in accounts}
-        before = {slot.snapshot.link.key: slot for slot in self._slots}
-        self._slots = [_Slot(snapshot, zones[snapshot.link.account]) for snapshot in snapshots]
-        self._places = {slot.snapshot.link.key: place for place, slot in enumerate(self._slots)}
-        self._lines = [Blocks(len(self._slots)) for _ in FAMILIES]
+        before = {slot.snapshot.link.key: (slot, place) for place, slot in enumerate(self._slots)}
+        slots: list[_Slot] = []
+        former: list[int | None] = []
+        for snapshot in snapshots:
+            slot, place = before.get(snapshot.link.key, (None, None))
+            zone = zones[snapshot.link.account]
+            if slot is None or slot.snapshot is not snapshot or slot.zone is not zone:
+                slot, place = self._slot(snapshot, zone, slot), None
+            slots.append(slot)
+            former.append(place)
+        self._arrange(slots, former)
+
+    def _slot(self, snapshot: Snapshot, zone: ZoneInfo, known: _Slot | None) -> _Slot:
+        """A new slot; ``known`` is the link's former one."""
+        slot = _Slot(snapshot, zone)
+        slot.take(snapshot, self._clock.time(), self._clock.monotonic())
+        if known is not None:
+            slot.inherit(known)
+        return slot
+
+    def _arrange(self, slots: list[_Slot], former: list[int | None]) -> None:
+        """Puts ``slots`` in their places: lines move along from ``former`` places, or are rendered."""
+        self._slots = slots
+        self._places = {slot.snapshot.link.key: place for place, slot in enumerate(slots)}
+        self._lines = [lines.moved(former) for lines in self._lines]
         self._ends = []
-        now, monotonic = self._clock.time(), self._clock.monotonic()
-        for place, slot in enumerate(self._slots):
-            slot.take(slot.snapshot, now, monotonic)
-            if (known := before.get(slot.snapshot.link.key)) is not None:
-                slot.inherit(known)
-            self._render_slot(place, now)
+        now = self._clock.time()
+        for place, slot in enumerate(slots):
+            slot.queued = inf
+            if former[place] is None:
+                self._render_slot(place, now)
+            else:
+                self._queue(place, now)
 
     def update(self, snapshot: Snapshot) -> None:
         """Renders one link's lines anew."""

@@ -161,8 +161,8 @@ class Snapshot:
         return self.link.target
 
     def under(self, link: Link) -> Snapshot:
-        """The same knowledge under a link's new configuration."""
-        return replace(self, link=link)
+        """The same knowledge under a link's new configuration; itself, if that is the old one."""
+        return self if link == self.link else replace(self, link=link)
 
     def read_by_another(self, known: Snapshot) -> Snapshot:
         """This snapshot of another exporter, after what was ``known`` here: the counter never falls."""

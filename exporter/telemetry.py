@@ -24,7 +24,7 @@ from exporter.errors import Outcome
 from exporter.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.core import Metric
 
@@ -136,6 +136,12 @@ class Telemetry:
         self.storage_up = storage_up
         self.reload = Reload(successful=False, at=0.0)
         self._reload_ok, self._reloaded_at = self._exporter_gauges(storage_up)
+        self._link_files = Gauge(
+            "smsc_exporter_link_file_last_load_successful",
+            "1 if the link file was taken as it stands; 0 if it has faults: what it had before is in force.",
+            ["account", "file"],
+            registry=self.registry,
+        )
         self._accounts: set[str] = set()
         self._usual: dict[str, float] = {}
 
@@ -174,6 +180,12 @@ class Telemetry:
             for outcome in Outcome:
                 self._requests.remove(name, outcome)
         self._accounts = names
+
+    def link_files(self, loaded: Mapping[tuple[str, str], bool]) -> None:
+        """The link files there are, by account and name, and whether each was taken as it stands."""
+        self._link_files.clear()
+        for names, successful in loaded.items():
+            self._link_files.labels(*names).set(successful)
 
     def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
         """Counts one request; one of an account that has left by then is not counted any more."""

@@ -44,7 +44,8 @@ class Program:
 
     def expect(self, pattern: str) -> re.Match[str]:
         """Waits for a line that matches, and returns the match."""
-        while (line := self._said.get(timeout=PATIENCE)) is not None:
+        deadline = time.monotonic() + PATIENCE
+        while (line := self._said.get(timeout=max(0.0, deadline - time.monotonic()))) is not None:
             self.lines.append(line)
             if found := re.search(pattern, line):
                 return found

@@ -19,7 +19,7 @@ FLOORS = [
     {"model"},
     {"config", "parsing", "pacing", "exposition", "telemetry", "store"},
     {"client", "poller", "webconfig"},
-    {"web", "demo", "oneshot"},
+    {"web", "demo", "oneshot", "watch"},
     {"server"},
     {"app"},
     {"cli"},

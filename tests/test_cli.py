@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -219,33 +220,125 @@ def test_a_port_that_is_taken_is_said_plainly(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+ADDRESS = "is not an address: write host:port, such as :10145, 127.0.0.1:10145 or [::1]:10145"
+PATH = "is not a path: write one that begins with /, such as /metrics"
+OURS = "begins as the exporter's own paths do: write another"
 WRONG = {
-    "unknown command": (["frobnicate"], "invalid choice: 'frobnicate'"),
+    "unknown command": (
+        ["frobnicate"],
+        "argument COMMAND: invalid choice: frobnicate (choose from serve, demo, check, get, simulate)",
+    ),
+    "command behind its flags": (["--config.file=x", "serve"], "unrecognized arguments: serve"),
+    "two commands": (["serve", "check"], "unrecognized arguments: check"),
+    "file without its flag": (["check", "config.yaml"], "unrecognized arguments: config.yaml"),
     "unknown flag": (["serve", "--nope"], "unrecognized arguments: --nope"),
+    "unknown flag of the default command": (["--nope"], "unrecognized arguments: --nope"),
+    "flag of another command": (["check", "--log.level=info"], "unrecognized arguments: --log.level=info"),
+    "flag with one dash": (["serve", "-config.file=x"], "unrecognized arguments: -config.file=x"),
+    "flag in capitals": (["serve", "--Config.File=x"], "unrecognized arguments: --Config.File=x"),
     "abbreviated flag": (["serve", "--config.f=x"], "unrecognized arguments: --config.f=x"),
+    "file without a value": (["--config.file"], "argument --config.file: expected one argument"),
+    "level without a value": (
+        ["demo", "--log.level", "--log.format=json"],
+        "argument --log.level: expected one argument",
+    ),
+    "address without a value": (
+        ["serve", "--web.listen-address"],
+        "argument --web.listen-address: expected one argument",
+    ),
     "address without port": (
         ["serve", "--web.listen-address=localhost"],
-        '"localhost" is not an address: write host:port, such as :10145, 127.0.0.1:10145 or [::1]:10145',
+        f'argument --web.listen-address: "localhost" {ADDRESS}',
     ),
-    "port too high": (["serve", "--web.listen-address=:65536"], '":65536" is not an address'),
-    "IPv6 without brackets": (["serve", "--web.listen-address=::1:80"], '"::1:80" is not an address'),
-    "path": (
+    "address with a scheme": (
+        ["serve", "--web.listen-address=http://localhost:80"],
+        f'argument --web.listen-address: "http://localhost:80" {ADDRESS}',
+    ),
+    "second of two addresses": (
+        ["demo", "--web.listen-address=:0", "--web.listen-address=:"],
+        f'argument --web.listen-address: ":" {ADDRESS}',
+    ),
+    "port too high": (
+        ["serve", "--web.listen-address=:65536"],
+        f'argument --web.listen-address: ":65536" {ADDRESS}',
+    ),
+    "port below zero": (
+        ["serve", "--web.listen-address=:-1"],
+        f'argument --web.listen-address: ":-1" {ADDRESS}',
+    ),
+    "port by name": (
+        ["serve", "--web.listen-address=:http"],
+        f'argument --web.listen-address: ":http" {ADDRESS}',
+    ),
+    "port in other digits": (
+        ["serve", "--web.listen-address=:١٠"],
+        f'argument --web.listen-address: ":١٠" {ADDRESS}',
+    ),
+    "IPv6 without brackets": (
+        ["serve", "--web.listen-address=::1:80"],
+        f'argument --web.listen-address: "::1:80" {ADDRESS}',
+    ),
+    "path without a slash": (
         ["demo", "--web.telemetry-path=metrics"],
-        '"metrics" is not a path: write one that begins with /',
+        f'argument --web.telemetry-path: "metrics" {PATH}',
     ),
-    "path with a pattern": (["serve", "--web.telemetry-path=/{x}"], '"/{x}" is not a path'),
-    "path with a query": (["serve", "--web.telemetry-path=/a?b"], '"/a?b" is not a path'),
-    "path of ours": (["serve", "--web.telemetry-path=/-/ready"], "begins as the exporter's own paths do"),
+    "path that is empty": (
+        ["demo", "--web.telemetry-path="],
+        f'argument --web.telemetry-path: "" {PATH}',
+    ),
+    "path with a pattern": (
+        ["serve", "--web.telemetry-path=/{x}"],
+        f'argument --web.telemetry-path: "/{{x}}" {PATH}',
+    ),
+    "path with a query": (
+        ["serve", "--web.telemetry-path=/a?b"],
+        f'argument --web.telemetry-path: "/a?b" {PATH}',
+    ),
+    "path of ours": (
+        ["serve", "--web.telemetry-path=/-/ready"],
+        f'argument --web.telemetry-path: "/-/ready" {OURS}',
+    ),
     "path of the API": (
         ["serve", "--web.telemetry-path=/api/v1/links"],
-        "begins as the exporter's own paths",
+        f'argument --web.telemetry-path: "/api/v1/links" {OURS}',
     ),
-    "slots": (["serve", "--web.max-requests=-1"], '"-1" is not a number'),
-    "level": (["demo", "--log.level=loud"], "invalid choice: 'loud'"),
-    "format": (["demo", "--log.format=xml"], "invalid choice: 'xml'"),
-    "fault": (["simulate", "--fault=frob"], "frob"),
-    "links": (["simulate", "--links=many"], "write a whole number"),
+    "slots": (
+        ["serve", "--web.max-requests=-1"],
+        'argument --web.max-requests: "-1" is not a number: write a whole one, or 0 for no limit',
+    ),
+    "level": (
+        ["demo", "--log.level=loud"],
+        "argument --log.level: invalid choice: loud (choose from debug, info, warning, error)",
+    ),
+    "format": (
+        ["demo", "--log.format=xml"],
+        "argument --log.format: invalid choice: xml (choose from logfmt, json)",
+    ),
+    "simulator's address": (
+        ["simulate", "--listen-address=10146"],
+        f'argument --listen-address: "10146" {ADDRESS}',
+    ),
+    "fault's share": (
+        ["simulate", "--fault=http_500:2"],
+        "fault http_500:2: write a probability from 0 to 1, such as http_500:0.05",
+    ),
+    "links": (["simulate", "--links=many"], "links many: write a whole number"),
+    "no links": (["simulate", "--links=0"], "0 links: write 1 or more"),
+    "latency": (
+        ["simulate", "--latency=fast"],
+        "latency fast: write seconds as 0.1 or 100ms, or a range as 0.05-0.2",
+    ),
+    "latency backwards": (
+        ["simulate", "--latency=0.2-0.1"],
+        "latency 0.2-0.1: write the smaller number first",
+    ),
+    "seed": (["simulate", "--seed=x"], "seed x: write a whole number"),
 }
+
+
+def last_line(text: str) -> str:
+    """The complaint behind the usage. Which values argparse puts in quotes differs between Pythons."""
+    return text.splitlines()[-1].replace("'", "")
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -254,7 +347,65 @@ def test_wrong_usage_is_exit_code_2(name: str, capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit) as stopped:
         cli.main(arguments)
     assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert said.err.startswith("usage: smsc-exporter ")
+    assert last_line(said.err).partition(": error: ")[2] == message.replace("'", "")
+    assert said.out == ""
+
+
+def test_an_unknown_fault_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["simulate", "--fault=frob"])
+    assert stopped.value.code == 2
+    assert "fault 'frob': write one of error_N, http_N, html, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["unknown command", "port too high", "level", "fault's share"])
+def test_wrong_usage_of_the_real_command(name: str, tmp_path: Path) -> None:
+    arguments, message = WRONG[name]
+    done = run(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert last_line(done.stderr).endswith(f": error: {message}")
+    assert "Traceback" not in done.stderr
+
+
+BAD = [
+    ("config/bad/duplicate-keys.yaml", "config/bad/duplicate-keys.txt"),
+    ("config/bad/not-utf-8.yaml", "config/bad/not-utf-8.txt"),
+    ("config/bad/alias-bomb.yaml", "config/bad/alias-bomb.txt"),
+    ("config/bad_links/csv-ragged-rows.csv", "config/bad_links/csv-ragged-rows.csv.txt"),
+    ("config/bad_links/json-two-values.json", "config/bad_links/json-two-values.json.txt"),
+    ("config/bad_links/yaml-unknown-keys.yaml", "config/bad_links/yaml-unknown-keys.yaml.txt"),
+]
+"""A few of the files that are bad, and what is said of them; the others are tried without a process each."""
+
+
+@pytest.mark.parametrize(("bad", "said"), BAD)
+def test_bad_files_and_the_real_command(bad: str, said: str, tmp_path: Path) -> None:
+    name = Path(shutil.copy(ROOT / "tests" / bad, tmp_path)).name
+    if "bad_links" in bad:
+        text = config("http://127.0.0.1:9", "first").replace("links:", f"link_files: [{name}], links:")
+        (tmp_path / "config.yaml").write_text(text)
+        name = "config.yaml"
+    done = run("check", f"--config.file={name}", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (ROOT / "tests" / said).read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("", ".: is a directory: name the file in it with --config.file"),
+        (
+            "no/such.yaml",
+            "no/such.yaml: there is no such file: create it, or name another with --config.file",
+        ),
+    ],
+)
+def test_files_that_are_none(file: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("serve", "check"):
+        assert cli.main([command, "--config.file", file]) == 1
+        assert capsys.readouterr() == ("", message + "\n")
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["-h"], ["serve", "--help"]])

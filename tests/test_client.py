@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import html
 import json
@@ -774,6 +775,19 @@ MOJIBAKE = "Лог-0001 x".encode() + "ы".encode("cp1251")
 def test_a_secret_is_starred_however_it_is_spelled(body: str | bytes, message: str) -> None:
     answer = says(body if isinstance(body, bytes) else body.encode())
     assert str(failure(MalformedError, answer, credentials=login(LOGIN, PASSWORD))) == message
+
+
+@pytest.mark.parametrize("before", ["", ":", "x:", "alex:"])
+def test_a_secret_in_base64_is_starred_but_for_its_ends(before: str) -> None:
+    encoded = base64.b64encode(f"{before}correct horse battery:".encode())
+    error = failure(
+        UnauthorizedError,
+        says(b"ERROR = 2 (" + encoded + b")"),
+        credentials=login("alex", "correct horse battery"),
+    )
+    left = str(error).removeprefix("error 2: ").replace("***", "")
+    assert "***" in str(error)
+    assert len(left) <= 12
 
 
 def test_a_secret_that_holds_another_is_starred_whole() -> None:

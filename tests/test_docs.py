@@ -56,7 +56,7 @@ def test_every_command_is_told(command: str) -> None:
 )
 def test_every_key_is_told_and_stands_in_the_example(key: str) -> None:
     assert f"`{key}`" in DOCS
-    assert re.search(rf"\b{key}\b", (ROOT / "config.yaml").read_text()) or key == "link_files"
+    assert re.search(rf"\b{key}\b", (ROOT / "config.yaml").read_text())
 
 
 @pytest.mark.parametrize("metric", sorted(_metrics()))
@@ -105,3 +105,15 @@ def test_yaml_in_the_documents_is_accepted(tmp_path: Path) -> None:
                 "SMSC_STORAGE": "redis://:x@localhost",
             },
         )
+
+
+def test_link_files_in_the_documents_say_the_same(tmp_path: Path) -> None:
+    links = []
+    for suffix, text in re.findall(r"```(yaml|json|csv)\n((?:- \{id|\[\n|id;).*?)```", DOCS, re.DOTALL):
+        (tmp_path / f"links.{suffix}").write_text(text)
+        account = f"{{name: main, login: a, password: b, link_files: [links.{suffix}]}}"
+        (tmp_path / "config.yaml").write_text(f"accounts: [{account}]")
+        links.append(load(tmp_path / "config.yaml", {}).accounts[0].links)
+    assert len(links) == 3
+    assert links[0] == links[1] == links[2]
+    assert [link.name for link in links[0]] == ["spring-sale", "landing"]

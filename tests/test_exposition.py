@@ -248,12 +248,13 @@ def test_what_expires_earlier_than_queued_is_withdrawn_once() -> None:
     assert len(bench.exposition._ends) == 1
 
 
-def test_a_reload_does_not_forget_that_the_clock_was_set_back() -> None:
+@pytest.mark.parametrize("labels", [(), (("team", "growth"),)], ids=["same link", "other labels"])
+def test_a_reload_does_not_forget_that_the_clock_was_set_back(labels: tuple[tuple[str, str], ...]) -> None:
     bench = Bench(make_link(stale_after=900.0))
     bench.read()
     bench.clock.step(-3600)
     bench.text()
-    bench.configure(*bench.snapshots.values())
+    bench.configure(bench.snapshots["spring-sale"].under(make_link(stale_after=900.0, labels=labels)))
     bench.clock.advance(900)
     assert bench.shown() == set()
 
@@ -314,6 +315,27 @@ def test_a_reload_takes_links_in_and_out_and_keeps_the_order() -> None:
     assert [line.split('id="')[1][0] for line in lines] == ["c", "d", "a"]
     assert bench.text().count("smsc_link_clicks_all_time{") == 2
     bench.assert_like_prometheus_client()
+    bench.clock.advance(901)
+    assert "smsc_link_clicks_all_time{" not in bench.text()
+
+
+def test_a_reload_after_something_expired_does_not_bring_it_back() -> None:
+    bench = Bench(make_link(stale_after=900.0))
+    bench.read()
+    bench.clock.advance(901)
+    bench.configure(*bench.snapshots.values())
+    assert bench.shown() == set()
+
+
+def test_a_reload_with_another_time_zone_moves_the_end_of_the_day() -> None:
+    bench = Bench(make_link(stale_after=3600.0), start=_moment("2025-06-15 16:45"))
+    bench.read()
+    bench.account = make_account(links=bench.account.links, timezone=ZoneInfo("Asia/Vladivostok"))
+    bench.configure(*bench.snapshots.values())
+    bench.clock.advance(899)
+    assert bench.shown() & DAILY
+    bench.clock.advance(1)
+    assert not bench.shown() & DAILY
 
 
 def test_the_queue_of_what_expires_stays_as_small_as_the_number_of_links() -> None:

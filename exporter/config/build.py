@@ -1,9 +1,9 @@
-"""From a file without faults to the frozen models the exporter works with, and what to warn of."""
+"""From files without faults to the frozen models the exporter works with, and what to warn of."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ from exporter.model import Account, Link
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.config.document import Document, Loc
+    from exporter.config.document import Loc, Source
     from exporter.config.schema import AccountSection, File, LinkSection
     from exporter.config.secrets import Secrets
     from exporter.errors import Fault
@@ -29,27 +29,14 @@ _ANSWER = 0.1
 _MOST_CONCURRENT = 14
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
-    """A configuration without faults.
-
-    ``storage_url`` says where the state is kept; ``warnings`` are what works but is probably not meant.
-    """
-
-    accounts: tuple[Account, ...]
-    storage_url: SecretStr
-    warnings: tuple[Fault, ...] = ()
-
-
-def build(file: File, secrets: Secrets, document: Document) -> Config:
-    """The configuration that ``file`` and ``secrets`` make, with its warnings placed in ``document``."""
-    accounts = tuple(
+def build(file: File, secrets: Secrets) -> tuple[Account, ...]:
+    """The accounts that ``file`` and ``secrets`` make, without what stands in link files."""
+    return tuple(
         _account(file, section, secrets, ("accounts", index)) for index, section in enumerate(file.accounts)
     )
-    return Config(accounts, _storage_url(secrets, document), tuple(sorted(_warnings(accounts, document))))
 
 
-def _storage_url(secrets: Secrets, document: Document) -> SecretStr:
+def storage_url(secrets: Secrets, document: Source) -> SecretStr:
     """The storage's URL; a relative path of a database starts at the folder of the configuration."""
     url = secrets.storage_url or SecretStr(_DEFAULT_STORAGE)
     scheme, _, path = url.get_secret_value().partition(":")
@@ -64,7 +51,7 @@ def _account(file: File, section: AccountSection, secrets: Secrets, loc: Loc) ->
         credentials=secrets.credentials[loc],
         base_url=section.base_url,
         timezone=section.timezone,
-        links=tuple(_link(file, section, link) for link in section.links),
+        links=tuple(make_link(file, section, link) for link in section.links or ()),
         fallback_urls=tuple(section.fallback_urls or ()),
         method=section.method,
         format=section.format,
@@ -73,7 +60,7 @@ def _account(file: File, section: AccountSection, secrets: Secrets, loc: Loc) ->
     )
 
 
-def _link(file: File, account: AccountSection, link: LinkSection) -> Link:
+def make_link(file: File, account: AccountSection, link: LinkSection) -> Link:
     """The link with what it inherits: durations from the nearest level, labels from both.
 
     One with an interval of its own keeps that, whatever its account does.
@@ -101,23 +88,20 @@ def _bounds(file: File, account: AccountSection, refresh: float) -> tuple[float,
     return account.min_interval or file.min_interval, longest
 
 
-def _warnings(accounts: tuple[Account, ...], document: Document) -> Iterator[Fault]:
-    for index, account in enumerate(accounts):
-        yield from _clear_text(account, ("accounts", index), document)
-        yield from _overload(account, ("accounts", index), document)
-
-
-def _clear_text(account: Account, loc: Loc, document: Document) -> Iterator[Fault]:
+def clear_text(accounts: tuple[Account, ...], document: Source) -> Iterator[Fault]:
+    """Warn of passwords that travel unencrypted."""
     message = "plain http: the login and the password travel unencrypted, write https://"
-    if values.in_the_clear(account.base_url):
-        yield document.fault((*loc, "base_url"), message)
-    for index, url in enumerate(account.fallback_urls):
-        if values.in_the_clear(url):
-            yield document.fault((*loc, "fallback_urls", index), message)
+    for index, account in enumerate(accounts):
+        loc: Loc = ("accounts", index)
+        if values.in_the_clear(account.base_url):
+            yield document.fault((*loc, "base_url"), message)
+        for number, url in enumerate(account.fallback_urls):
+            if values.in_the_clear(url):
+                yield document.fault((*loc, "fallback_urls", number), message)
 
 
-def _overload(account: Account, loc: Loc, document: Document) -> Iterator[Fault]:
-    """Warn when the links ask for more requests a second than fit, at an assumed 100 ms an answer."""
+def overload(account: Account, spot: Fault) -> Iterator[Fault]:
+    """Warn, at ``spot``, when the links ask for more requests a second than fit, at 100 ms an answer."""
     wanted = sum(1 / link.refresh_interval for link in account.links)
     carried = account.max_concurrent_requests / _ANSWER
     if wanted <= carried:
@@ -125,10 +109,10 @@ def _overload(account: Account, loc: Loc, document: Document) -> Iterator[Fault]
     slowest = format_duration(math.ceil(len(account.links) / carried))
     needed = math.ceil(wanted * _ANSWER)
     more = f" or max_concurrent_requests: {needed}" if needed <= _MOST_CONCURRENT else ""
-    yield document.fault(
-        loc,
+    message = (
         f"{len(account.links)} links ask for {wanted:.1f} requests a second, but "
         f"max_concurrent_requests: {account.max_concurrent_requests} carries about {carried:.0f} "
         f"(at 100 ms an answer), so links with few clicks will be read late: "
-        f"write refresh_interval: {slowest}{more}",
+        f"write refresh_interval: {slowest}{more}"
     )
+    yield replace(spot, message=message)

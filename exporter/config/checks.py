@@ -7,31 +7,40 @@ fault in one place does not hide those in another.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from zoneinfo import ZoneInfo
 
 from exporter.config import values
-from exporter.config.document import Loc, Plain, mapping, path_of, sequence
+from exporter.config.document import Loc, Plain, mapping, sequence
 from exporter.config.intervals import Section, check_intervals
 from exporter.config.schema import DEFAULT_URL
 from exporter.config.secrets import given_as
 from exporter.model import Account
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from exporter.config.document import Report
     from exporter.config.secrets import Secrets
+
+Claim: TypeAlias = tuple[str, str]
+"""What a link takes for itself in its account: an ``id``, a ``link`` or a ``name``, and which."""
+
+Held: TypeAlias = dict[Claim, tuple[str, int]]
+"""Claims of links elsewhere, with the file and line where those stand."""
 
 
 def check(data: Plain, secrets: Secrets, report: Report) -> None:
     """Report everything in ``data`` that does not agree with something else in it."""
     document = mapping(data)
-    accounts = list(_entries(document, (), "accounts"))
+    accounts = list(entries(document, (), "accounts"))
     check_intervals((), [document], report)
     for loc, account in accounts:
         check_intervals(loc, [document, account], report)
-        _check_links(loc, [document, account], report)
+        check_links(list(entries(account, loc, "links")), [document, account], report)
+        if "links" not in account and not account.get("link_files"):
+            message = "is missing: list at least one link under it, such as - id: 145142, or name link_files"
+            report.add((*loc, "links"), message)
         _unique(_addresses(loc, account), "{first} on line {line} is the same address: remove one", report)
     names = (((*loc, "name"), account.get("name")) for loc, account in accounts)
     _unique(names, "{first} on line {line} has this name already: write another", report)
@@ -41,7 +50,7 @@ def check(data: Plain, secrets: Secrets, report: Report) -> None:
     _unique(_logins(accounts, secrets), message, report)
 
 
-def _entries(section: Section, loc: Loc, key: str) -> Iterator[tuple[Loc, Section]]:
+def entries(section: Section, loc: Loc, key: str) -> Iterator[tuple[Loc, Section]]:
     """The mappings in the list under ``key``, each with its place."""
     for index, entry in enumerate(sequence(section.get(key))):
         if isinstance(entry, dict):
@@ -57,18 +66,46 @@ def _unique(entries: Iterable[tuple[Loc, object]], message: str, report: Report)
         first = seen.setdefault(value, loc)
         if first != loc:
             line, _ = report.document.place(first)
-            report.add(loc, message.format(first=path_of(first), line=line))
+            report.add(loc, message.format(first=report.document.path(first), line=line))
 
 
-def _check_links(loc: Loc, levels: list[Section], report: Report) -> None:
-    links = list(_entries(levels[-1], loc, "links"))
+def check_links(links: list[tuple[Loc, Section]], levels: Sequence[Section], report: Report) -> None:
+    """Report what does not agree in ``links``, or with ``levels``: the sections they inherit from."""
+    seen: dict[Claim, Loc] = {}
     for at, link in links:
         check_intervals(at, [*levels, link], report)
         _check_target(at, link, report)
-    for key in ("id", "link"):
-        targets = (((*at, key), link.get(key)) for at, link in links)
-        _unique(targets, "{first} on line {line} is the same link: remove one", report)
-    _unique(map(_name, links), "{first} on line {line} has this name already: write another", report)
+    for claim, at in claims(links):
+        first = seen.setdefault(claim, at)
+        if first != at:
+            line, _ = report.document.place(first)
+            _refuse(claim, at, f"{report.document.path(first)} on line {line}", report)
+
+
+def check_others(links: list[tuple[Loc, Section]], held: Held, report: Report) -> None:
+    """Report those of ``links`` that are elsewhere already."""
+    for claim, at in claims(links):
+        if claim in held:
+            file, line = held[claim]
+            _refuse(claim, at, f"{file}:{line}", report)
+
+
+def _refuse(claim: Claim, at: Loc, first: str, report: Report) -> None:
+    if claim[0] == "name":
+        report.add(at, f"{first} has this name already: write another")
+    else:
+        report.add(at, f"{first} is the same link: remove one")
+
+
+def claims(links: Iterable[tuple[Loc, Section]]) -> Iterator[tuple[Claim, Loc]]:
+    """What ``links`` take for themselves, and where they say so."""
+    for loc, link in links:
+        for key in ("id", "link"):
+            if isinstance(value := link.get(key), str):
+                yield (key, value), (*loc, key)
+        key = next((key for key in ("name", "id") if key in link), "link")
+        if isinstance(name := link.get(key), str):
+            yield ("name", name), (*loc, key)
 
 
 def _check_target(loc: Loc, link: Section, report: Report) -> None:
@@ -76,13 +113,6 @@ def _check_target(loc: Loc, link: Section, report: Report) -> None:
         report.add((*loc, "link"), "id is given as well: keep one of the two", key=True)
     elif "id" not in link and "link" not in link:
         report.add((*loc, "id"), "is missing: write the short link's id, or link with the full address")
-
-
-def _name(entry: tuple[Loc, Section]) -> tuple[Loc, Plain]:
-    """A link's name and where it comes from."""
-    loc, link = entry
-    key = next((key for key in ("name", "id") if key in link), "link")
-    return (*loc, key), link.get(key)
 
 
 def _addresses(loc: Loc, account: Section) -> Iterator[tuple[Loc, str]]:

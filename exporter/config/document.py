@@ -1,9 +1,10 @@
-"""A YAML document as plain dicts, lists and text, that remembers where everything stands."""
+"""A file as plain dicts, lists and text, that remembers where everything stands; and what is wrong in it."""
 
 from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 import yaml
@@ -54,39 +55,64 @@ def path_of(loc: Loc) -> str:
         # `{password:abc}` without a space is the key "password:abc": what follows a colon stays unsaid, and
         # so does what is no word, for a secret may have run into it
         name = step.partition(":")[0]
-        path += f".{name}" if re.fullmatch(r"[\w-]+", name) else '["?"]'
-        if step in _SECRET_KEYS or _holds_secret(loc[: index + 1]):
+        told = re.fullmatch(r"[\w-]+", name) and not _is_user(loc[: index + 1])
+        path += f".{name}" if told else '["?"]'
+        if step in _SECRET_KEYS or loc[: index + 1] == ("storage", "url"):
             break
     return path.removeprefix(".")
 
 
-def _holds_secret(loc: Loc) -> bool:
-    return loc == ("storage", "url") or (len(loc) == 2 and loc[0] == "basic_auth_users")
+def _is_user(loc: Loc) -> bool:
+    """Whether a user of the web configuration is there: any word may be one, half a password too."""
+    return len(loc) > 1 and loc[0] == "basic_auth_users"
 
 
-class Document:
-    """One YAML file: its plain ``data``, and the places of everything in it.
+class Source(ABC):
+    """A file of any format: its plain ``data``, and the places of everything in it.
 
-    ``faults`` are those of YAML itself (keys twice, tags), ``spoilt`` the places where they leave nothing
-    more to say; ``empties`` are the places without a value. ``file`` is the file's name as it was given.
+    ``faults`` are those of the format itself (keys twice, tags), ``spoilt`` the places where they leave
+    nothing more to say; ``empties`` are the places without a value. ``file`` is the file's name as it was
+    given.
     """
 
-    def __init__(self, file: str, root: yaml.Node) -> None:
+    data: Plain
+
+    def __init__(self, file: str) -> None:
         self.file = file
         self.faults: list[Fault] = []
         self.spoilt: set[Loc] = set()
         self.empties: list[Loc] = []
+
+    def fault(self, loc: Loc, message: str, *, key: bool = False, hidden: bool = False) -> Fault:
+        """The fault ``message`` at ``loc``: at its value, or at its key when ``key`` is set.
+
+        If ``hidden``, the key itself stays unsaid.
+        """
+        path = self.path((*loc[:-1], "?") if hidden else loc)
+        return Fault(self.file, *self.place(loc, key=key), path, message)
+
+    @abstractmethod
+    def place(self, loc: Loc, *, key: bool = False) -> tuple[int, int]:
+        """Line and column, from 1, of what stands at ``loc``; what is missing is missing from its mapping."""
+        ...
+
+    def path(self, loc: Loc) -> str:
+        """``loc`` as users of the format read it."""
+        return path_of(loc)
+
+
+class Document(Source):
+    """A YAML file."""
+
+    def __init__(self, file: str, root: yaml.Node) -> None:
+        super().__init__(file)
         self._root = root
         self._pairs: dict[int, Pairs] = {}
         self._nodes = 0
         self.data = self._plain(root, ())
 
-    def fault(self, loc: Loc, message: str, *, key: bool = False) -> Fault:
-        """The fault ``message`` at ``loc``: at its value, or at its key when ``key`` is set."""
-        return Fault(self.file, *self.place(loc, key=key), path_of(loc), message)
-
     def place(self, loc: Loc, *, key: bool = False) -> tuple[int, int]:
-        """Line and column, from 1, of what stands at ``loc``; what is missing is missing from its mapping."""
+        """Where the node at ``loc`` begins."""
         key_node = node = self._root
         for step in loc:
             found = self._step(node, step)
@@ -150,9 +176,9 @@ class Document:
                 self._note(key, (*loc, key.value), NOT_UNICODE)
             elif key.value in own:
                 line = own[key.value][0].start_mark.line + 1
-                self._note(
-                    key, (*loc, key.value), f"this key is already set on line {line}: keep one of the two"
-                )
+                # without a value it may be a piece of a secret with commas in it
+                name = key.value if value.value else "?"
+                self._note(key, (*loc, name), f"this key is already set on line {line}: keep one of the two")
             else:
                 own[key.value] = key, value
         return {**merged, **own}
@@ -174,18 +200,18 @@ class Document:
 
 
 class Report:
-    """Collects the faults of one document: one for each place, the first that was said."""
+    """Collects the faults of one file: one for each place, the first that was said."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Source) -> None:
         self.document = document
         self.places: set[Loc] = set(document.spoilt)
         self.faults = list(document.faults)
 
-    def add(self, loc: Loc, message: str, *, key: bool = False) -> None:
-        """Add ``message`` at ``loc``, unless a fault was already found there."""
+    def add(self, loc: Loc, message: str, *, key: bool = False, hidden: bool = False) -> None:
+        """Add ``message`` at ``loc``, unless a fault was already found there; see ``Source.fault``."""
         if loc not in self.places:
             self.places.add(loc)
-            self.faults.append(self.document.fault(loc, message, key=key))
+            self.faults.append(self.document.fault(loc, message, key=key, hidden=hidden))
 
     def add_empties(self) -> None:
         """Report what has no value, except inside of what is wrong as a whole."""
@@ -193,22 +219,23 @@ class Report:
             if not any(loc[:end] in self.places for end in range(len(loc))):
                 self.add(loc, EMPTY)
 
-    def error(self) -> ConfigError:
-        """All that was found, to be raised."""
-        return ConfigError(self.faults)
-
 
 def read(path: Path, naming: Naming = CONFIG) -> Document:
-    """The document in the file at ``path``. Raises ConfigError when there is none to be had."""
-    root = compose(path, read_text(path, naming), naming=naming)
-    try:
-        document = Document(str(path), root)
-    except RecursionError:  # a thousand mappings, each merging the one before
-        raise ConfigError([Fault(str(path), *_mark(root), "", TOO_DEEP)]) from None
+    """The mapping in the file at ``path``. Raises ConfigError when there is none to be had."""
+    document = parse(path, read_text(path, naming), naming)
     if not isinstance(document.data, dict):
         message = f"the file must be a mapping: begin with a key such as {naming.first_key}"
         raise ConfigError([document.fault((), message), *document.faults])
     return document
+
+
+def parse(path: Path, text: str, naming: Naming) -> Document:
+    """The document that ``text`` is. Raises ConfigError when it is none."""
+    root = compose(path, text, naming=naming)
+    try:
+        return Document(str(path), root)
+    except RecursionError:  # a thousand mappings, each merging the one before
+        raise ConfigError([Fault(str(path), *_mark(root), "", TOO_DEEP)]) from None
 
 
 def _mark(node: yaml.Node) -> tuple[int, int]:

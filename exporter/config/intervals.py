@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Section: TypeAlias = dict[str, Plain]
 
+KEYS = ("refresh", "refresh_interval", "min_interval", "max_interval", "stale_after")
+"""What is looked at in each level."""
+
 _LINK = 3  # levels down to a link
 
 

@@ -1,4 +1,4 @@
-"""The shape of ``config.yaml``: which keys there are and what each may hold.
+"""The shape of ``config.yaml`` and of link files: which keys there are and what each may hold.
 
 How values must agree with each other is in ``checks`` and ``secrets``, which run beside this: a fault in one
 place must not hide those in another.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, SecretStr, TypeAdapter
 
 from exporter.config import values
 from exporter.config.wording import Schema
@@ -89,8 +89,8 @@ class AccountSection(_Section):
     max_interval: Interval | None = None
     stale_after: Duration | None = None
     labels: Labels | None = None
-    links: Annotated[list[LinkSection], AfterValidator(not_none)]
-    link_files: Annotated[tuple[str, ...], PlainValidator(values.no_link_files)] = ()
+    links: Annotated[list[LinkSection], AfterValidator(not_none)] | None = None
+    link_files: list[Name] | None = None
 
 
 class StorageSection(_Section):
@@ -121,13 +121,14 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
 }
 """Which section stands where, by the keys that lead there."""
 
-SCHEMA = Schema(
-    File,
-    SECTIONS,
-    {
-        "accounts": "is missing: list at least one account under it",
-        "name": "is missing: write a name of your choice, it becomes the label account",
-        "links": "is missing: list at least one link under it, such as - id: 145142",
-    },
-    example="team: growth",
-)
+_MISSING = {
+    "accounts": "is missing: list at least one account under it",
+    "name": "is missing: write a name of your choice, it becomes the label account",
+}
+_EXAMPLE = "team: growth"
+
+SCHEMA = Schema(TypeAdapter(File), SECTIONS, _MISSING, _EXAMPLE)
+"""Of ``config.yaml``."""
+
+LINKS = Schema(TypeAdapter(list[LinkSection]), SECTIONS, _MISSING, _EXAMPLE, ("accounts", "links"))
+"""Of a link file, whatever its format."""

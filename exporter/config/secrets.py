@@ -101,16 +101,20 @@ class Finder:
             return None
 
     def _from_env(self, name: str) -> str:
-        """The value of the variable ``name``, which is repeated only when it can be a variable's name."""
+        """The value of the variable ``name``."""
         if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError(
                 "is not a variable's name: write the name, such as SMSC_PASSWORD, not the secret"
             )
-        if name not in self.environ:
-            raise ValueError(f"the environment variable {name} is not there, set it: export {name}=...")
-        if not self.environ[name]:
-            raise ValueError(f"the environment variable {name} is empty, set it: export {name}=...")
-        return self.environ[name]
+        if self.environ.get(name):
+            return self.environ[name]
+        wrong = "is empty" if name in self.environ else "is not there"
+        # Only what no secret looks like is repeated: it may be one, misplaced.
+        if re.fullmatch("[A-Z]+(_[A-Z0-9]+)+", name):
+            raise ValueError(f"the environment variable {name} {wrong}, set it: export {name}=...")
+        raise ValueError(
+            f"the environment variable of this name {wrong}: set it, and write its name here, not the secret"
+        )
 
 
 def read_file(folder: Path, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,14 +23,14 @@ TOO_DEEP = f"is nested more than {DEEPEST} levels deep: check the brackets, and 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How messages speak of a file: the flag that names it, what belongs into it, a key to begin with."""
+    """How messages speak of a file: where it is named, what belongs into it, a key to begin with."""
 
-    flag: str
+    where: str
     contents: str
-    first_key: str
+    first_key: str = ""
 
 
-CONFIG = Naming("--config.file", "list at least one account under accounts", "accounts:")
+CONFIG = Naming("with --config.file", "list at least one account under accounts", "accounts:")
 
 # What YAML allows unescaped, from section 5.1 of its specification.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -63,6 +64,8 @@ _PLAINLY = (
     ("deep", False, TOO_DEEP),
 )
 
+_SAVE = {".csv": 'save the file as UTF-8 (in Excel: "CSV UTF-8")'}
+
 _FAST: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -92,18 +95,28 @@ def read_text(path: Path, naming: Naming = CONFIG) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        _refuse(path, 0, 0, f"there is no such file: create it, or name another with {naming.flag}")
+        refuse(path, 0, 0, f"there is no such file: create it, or name another {naming.where}")
     except IsADirectoryError:
-        _refuse(path, 0, 0, f"is a directory: name the file in it with {naming.flag}")
+        refuse(path, 0, 0, f"is a directory: name the file in it {naming.where}")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name is not a file name"
-        advice = f"name another with {naming.flag}, or change its permissions"
-        _refuse(path, 0, 0, f"cannot be read ({reason}): {advice}")
+        advice = f"name another {naming.where}, or change its permissions"
+        refuse(path, 0, 0, f"cannot be read ({reason}): {advice}")
+    return _decode(path, data)
+
+
+def _decode(path: Path, data: bytes) -> str:
+    advice = _SAVE.get(path.suffix.lower(), "save the file as UTF-8")
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        refuse(path, 1, 1, f"is UTF-16, not UTF-8 text: {advice}")
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        return data.decode("utf-8-sig")
+        return data.decode()
     except UnicodeDecodeError as error:
-        before = data[: error.start].split(b"\n")
-        _refuse(path, len(before), len(before[-1]) + 1, "is not UTF-8 text: save the file as UTF-8")
+        start = error.start
+    before = data[:start].decode().split("\n")
+    guess = ", but probably Windows-1251" if re.match(rb"[\xa8\xb8\xc0-\xff]{2}", data[start:]) else ""
+    return refuse(path, len(before), len(before[-1]) + 1, f"is not UTF-8 text{guess}: {advice}")
 
 
 def compose(path: Path, text: str, base: Any = _FAST, naming: Naming = CONFIG) -> yaml.Node:
@@ -112,17 +125,22 @@ def compose(path: Path, text: str, base: Any = _FAST, naming: Naming = CONFIG) -
     Raises ConfigError when it is not one YAML document.
     ``base`` is the PyYAML loader whose parser is used: libyaml's where PyYAML was built with it.
     """
-    stray = _FORBIDDEN.search(text)
-    if stray is not None:
-        before = text[: stray.start()].split("\n")
-        _refuse(path, len(before), len(before[-1]) + 1, "a control character: remove it")
+    refuse_control_characters(path, text)
     try:
         node: yaml.Node | None = make_loader(base)(text).get_single_node()
     except yaml.MarkedYAMLError as error:
-        _refuse(path, *_explain(error, text))
+        refuse(path, *_explain(error, text))
     if node is None:
-        _refuse(path, 0, 0, f"is empty: {naming.contents}")
+        refuse(path, 0, 0, f"is empty: {naming.contents}")
     return node
+
+
+def refuse_control_characters(path: Path, text: str) -> None:
+    """Raises ConfigError at the first character in ``text`` that no text file should hold."""
+    stray = _FORBIDDEN.search(text)
+    if stray is not None:
+        before = text[: stray.start()].split("\n")
+        refuse(path, len(before), len(before[-1]) + 1, "a control character: remove it")
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
@@ -147,5 +165,6 @@ def _follows_tab(text: str, index: int) -> bool:
     return line.endswith("\t") or "\t" in line[: len(line) - len(line.lstrip())]
 
 
-def _refuse(path: Path, line: int, column: int, message: str) -> NoReturn:
+def refuse(path: Path, line: int, column: int, message: str) -> NoReturn:
+    """Raises ConfigError with this one fault, which concerns the file as a whole or what follows as well."""
     raise ConfigError([Fault(str(path), line, column, "", message)]) from None

@@ -235,10 +235,3 @@ def secret(text: str) -> str:
             "holds a line break or another control character: write the secret alone, on one line"
         )
     return text
-
-
-def no_link_files(value: object) -> tuple[str, ...]:
-    """An empty list of link files: reading them is not in this version."""
-    if value:
-        raise ValueError("link files are not in this version yet: write the links under links")
-    return ()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from exporter.config.document import Report, mapping, read
 from exporter.config.wording import validate
+from exporter.errors import ConfigError
 from exporter.webconfig import values
 from exporter.webconfig.checks import TLS, TLS_KEY, check
 from exporter.webconfig.files import Files
@@ -63,7 +64,7 @@ def load(path: str | Path) -> WebConfig:
     check(document.data, report)
     report.add_empties()
     if file is None or report.faults:
-        raise report.error()
+        raise ConfigError(report.faults)
     section = file.tls_server_config
     return WebConfig(
         tls=configure(context, section) if context and section else None,

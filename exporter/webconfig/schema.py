@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, TypeAdapter, create_model
 
 from exporter.config import values as texts
 from exporter.config.schema import not_none
@@ -13,7 +13,7 @@ from exporter.config.wording import Schema
 from exporter.webconfig import values
 
 NAMING = Naming(
-    "--web.config.file",
+    "with --web.config.file",
     "write tls_server_config or basic_auth_users, or leave out --web.config.file",
     "tls_server_config:",
 )
@@ -99,7 +99,7 @@ class File(_Section):
 
 
 SCHEMA = Schema(
-    File,
+    TypeAdapter(File),
     {
         (): File,
         ("tls_server_config",): TlsSection,

@@ -211,7 +211,8 @@ def table(rows: list[Row]) -> str:
     base, *rest = rows
     lines = [
         "| links | start to first scrape, s | memory, MB | per link, kB | polls/s | a bare client's"
-        " | of the ceiling | CPU per poll, ms | scrape meanwhile, ms | longest stall, ms | worst window | most in flight |",
+        " | of the ceiling | CPU per poll, ms | scrape meanwhile, ms | longest stall, ms"
+        " | worst window | most in flight |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     ceiling = CONCURRENCY / LATENCY

@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(deadline=None, max_examples=300)
-@given(sections=st.dictionaries(st.sampled_from([*SCHEMA.file.model_fields]), VALUES, max_size=4))
+@given(sections=st.dictionaries(st.sampled_from([*SCHEMA.sections[()].model_fields]), VALUES, max_size=4))
 def test_any_shape(folder: Path, sections: dict[str, object]) -> None:
     path = folder / "web.yaml"
     path.write_text(yaml.safe_dump(sections, allow_unicode=True), "utf-8")

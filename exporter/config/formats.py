@@ -1,0 +1,105 @@
+"""The formats a link file may have, each to a source with the links' list in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from stat import S_ISDIR, S_ISREG
+from typing import TYPE_CHECKING
+
+from exporter.config.document import parse
+from exporter.config.syntax import TOO_DEEP, Naming, read_text, refuse
+from exporter.config.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from exporter.config.document import Document, Source
+
+MOST_BYTES = 64 * 2**20
+"""Of one link file. A hundred thousand links take a sixth of it; what is larger is something else."""
+
+NAMING = Naming("under link_files", "list at least one link, or write [] for none")
+
+# A part of json's complaint, and what we say instead. Its wording grows from version to version of Python.
+_PLAINLY = (
+    ("Extra data", "the list ended before this: remove it, or check the brackets"),
+    ("trailing comma", "a comma too many: remove it"),
+    ("property name", "a key in double quotes is missing here, or a comma is too many"),
+    ("',' delimiter", "a comma or a closing bracket is missing here"),
+    ("':' delimiter", "a colon is missing here, behind the key"),
+    ("Expecting value", "a value is missing here, or text is not in double quotes, or a comma is too many"),
+    ("Unterminated string", "the quote that begins here is never closed: close it"),
+    ("control character", "a line break or tab inside quotes: close the quotes, or remove it"),
+    ("escape", "a backslash means something else here: double it"),
+)
+
+_STRING_OR_TAB = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
+_ESCAPE = re.compile(r"\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\u(?P<half>d[89a-f]..)|\\.", re.IGNORECASE)
+
+
+def open_links(path: Path) -> Source:
+    """What stands in the link file at ``path``. Raises ConfigError when it can't be read or understood."""
+    read = _READERS.get(path.suffix.lower())
+    if read is None:
+        refuse(path, 0, 0, "its name must end in .yaml, .yml, .json or .csv: rename it, or narrow link_files")
+    return read(path, _text(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return read_text(path, NAMING)  # and that says what is wrong
+    if not (S_ISREG(found.st_mode) or S_ISDIR(found.st_mode)):
+        refuse(path, 0, 0, f"is a device or a pipe, not a file: name another {NAMING.where}")
+    if found.st_size > MOST_BYTES:
+        refuse(path, 0, 0, f"is larger than {MOST_BYTES >> 20} MiB: split it, or name another {NAMING.where}")
+    return read_text(path, NAMING)
+
+
+def _yaml(path: Path, text: str) -> Document:
+    return parse(path, text, NAMING)
+
+
+def _json(path: Path, text: str) -> Document:
+    """JSON is YAML but for a few details, and YAML's parser tells the places."""
+    if not text.strip():
+        refuse(path, 0, 0, f"is empty: {NAMING.contents}")
+    _refuse_what_is_not_json(path, text)
+    return parse(path, _STRING_OR_TAB.sub(_in_yaml, text), NAMING)
+
+
+def _refuse_what_is_not_json(path: Path, text: str) -> None:
+    try:
+        json.loads(text, parse_int=str, parse_float=str)
+    except json.JSONDecodeError as error:
+        message = next((ours for theirs, ours in _PLAINLY if theirs in error.msg), "is not JSON here")
+        refuse(path, error.lineno, error.colno, message)
+    except RecursionError:
+        refuse(path, 1, 1, TOO_DEEP)
+    for escape in _ESCAPE.finditer(text):
+        if escape["half"]:
+            before = text[: escape.start()].split("\n")
+            message = "half a character: write both of its \\u escapes, or the character itself"
+            refuse(path, len(before), len(before[-1]) + 1, message)
+
+
+def _in_yaml(found: re.Match[str]) -> str:
+    """A string with pairs of escapes joined, or a space for a tab: as long as before, so that places stay."""
+    return " " if found[0] == "\t" else _ESCAPE.sub(_joined, found[0]).ljust(len(found[0]))
+
+
+def _joined(escape: re.Match[str]) -> str:
+    if not escape["high"]:
+        return escape[0]
+    return bytes.fromhex(escape["high"] + escape["low"]).decode("utf-16-be")
+
+
+_READERS: dict[str, Callable[[Path, str], Source]] = {
+    ".yaml": _yaml,
+    ".yml": _yaml,
+    ".json": _json,
+    ".csv": Table,
+}

@@ -1,0 +1,107 @@
+"""The link files of one account: which there are, and how they must agree with each other."""
+
+from __future__ import annotations
+
+import glob
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from exporter.config import values
+from exporter.config.checks import claims, entries
+from exporter.config.document import mapping, sequence
+from exporter.config.intervals import KEYS
+from exporter.config.linkfile import Draft, signature
+from exporter.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from exporter.config.checks import Held
+    from exporter.config.document import Loc, Source
+    from exporter.config.intervals import Section
+    from exporter.config.linkfile import LinkFile, Signature
+    from exporter.errors import Fault
+
+    Faults = dict[str, list[Fault]]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Where an account's link files are, and what the configuration says around their links.
+
+    ``patterns`` are relative to ``folder``. ``levels`` are the times that links inherit, the innermost last;
+    ``own`` are the account's links in the configuration itself.
+    """
+
+    folder: Path
+    patterns: tuple[str, ...]
+    levels: tuple[Section, ...]
+    own: Held
+
+    def find(self, known: Iterable[str] = ()) -> dict[str, Signature]:
+        """The files there are, sorted; and those ``known`` that still are, should a folder not list them."""
+        names = {name for pattern in self.patterns for name in self._matches(pattern)} | set(known)
+        signatures = ((name, signature(self.folder / name)) for name in sorted(names))
+        return {name: sign for name, sign in signatures if sign is not None}
+
+    def unmatched(self) -> list[int]:
+        """The indices of the patterns that no file matches."""
+        return [index for index, pattern in enumerate(self.patterns) if not any(self._matches(pattern))]
+
+    def _matches(self, pattern: str) -> Iterator[str]:
+        return map(os.path.normpath, glob.iglob(pattern, root_dir=self.folder, recursive=True))
+
+    def read(self, names: Iterable[str], kept: Mapping[str, LinkFile]) -> tuple[dict[str, Draft], Faults]:
+        """The files ``names`` that can be taken as they stand on disk, and the faults of the others.
+
+        What can be taken agrees with all that is then in force. ``kept`` are the files in force now, on which
+        those with faults fall back.
+        """
+        drafts: dict[str, Draft] = {}
+        faults: Faults = {}
+        for name in names:
+            try:
+                drafts[name] = Draft(self.folder / name, self.levels)
+            except ConfigError as error:
+                faults[name] = error.faults
+        # a file that falls back may be in the way of another
+        while clashes := self._clashes(drafts, [file for name, file in kept.items() if name not in drafts]):
+            faults |= clashes
+            drafts = {name: draft for name, draft in drafts.items() if name not in clashes}
+        return drafts, faults
+
+    def _clashes(self, drafts: Mapping[str, Draft], others: Iterable[LinkFile]) -> Faults:
+        """The faults of those ``drafts`` that clash; of two that do, the later one is at fault."""
+        held = dict(self.own)
+        for file in others:
+            held |= file.held(self.folder)
+        faults: Faults = {}
+        for name, draft in drafts.items():
+            if clashes := draft.clashes(held):
+                faults[name] = clashes
+            else:
+                held |= draft.held()
+        return faults
+
+
+def groups_of(document: Source, folder: Path) -> list[Group]:
+    """The link files of each account in ``document``, whatever else is wrong there."""
+    data = mapping(document.data)
+    return [_group(document, folder, loc, [data, account]) for loc, account in entries(data, (), "accounts")]
+
+
+def _group(document: Source, folder: Path, loc: Loc, levels: list[Section]) -> Group:
+    patterns = []
+    for pattern in sequence(levels[-1].get("link_files")):
+        with suppress(ValueError):  # the schema says what is wrong with it
+            patterns.append(values.name(pattern))
+    links = entries(levels[-1], loc, "links") if patterns else ()
+    own = {claim: (document.file, document.place(at)[0]) for claim, at in claims(links)}
+    return Group(folder, tuple(patterns), tuple(map(_times, levels)), own)
+
+
+def _times(section: Section) -> Section:
+    return {key: section[key] for key in KEYS if key in section}
