@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 
 LISTENING = r"^(?=.*listening).*(http://127.0.0.1:\d+)"
 WEB = "--web.config.file=web.yaml"
-FLAGS = ["--web.listen-address=127.0.0.1:0", "--log.level=debug", WEB]
+FLAGS = ["--web.listen-address=127.0.0.1:0", "--web.enable-lifecycle", "--log.level=debug", WEB]
 PAGES = [
     "/metrics",
     "/metrics?name[]=smsc_link_info",
     "/",
     "/-/healthy",
     "/-/ready",
+    "/?q=zq&sort=today",
     "/api/v1/links",
     "/nowhere",
 ]
