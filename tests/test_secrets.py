@@ -288,14 +288,19 @@ def visit(url: str) -> Iterator[str]:
             yield ask(url + page, "POST", Authorization=login)
 
 
-def reload_with_faults(running: Program, plan: Plan) -> None:
-    """Reloads of configurations that are wrong on the very lines with secrets, and then of a good one."""
+def reload_with_faults(running: Program, url: str, plan: Plan) -> Iterator[str]:
+    """Reloads of configurations that are wrong on the very lines with secrets, and then of a good one.
+
+    What is answered meanwhile, to those who ask for a reload and to those who look.
+    """
     path = plan.folder / "config.yaml"
     good = path.read_text("utf-8")
     for faulty in (good.replace('"password": ', '"password" '), good.replace("_file", "_env"), good[:-300]):
         path.write_text(faulty, "utf-8")
         running.send(signal.SIGHUP)
         running.expect("reload_failed")
+        yield ask(f"{url}/-/reload", "POST", Authorization=RIGHT)
+        yield ask(f"{url}/", Authorization=RIGHT)
     path.write_text(good, "utf-8")
     running.send(signal.SIGHUP)
     running.expect("reloaded")
@@ -337,8 +342,8 @@ def test_nothing_is_told_at_work(state: str, style: str, tmp_path: Path) -> None
             until(lambda: metrics(url).count("\nsmsc_link_up{") == len(ANSWERS), "all answers")
             if state == "the disk is full":
                 until(lambda: "\nsmsc_exporter_storage_up 0.0" in metrics(url), "a full disk")
-            reload_with_faults(running, plan)
-            pages = list(visit(url))
+            pages = [*reload_with_faults(running, url, plan), *visit(url)]
+            assert sum("config.yaml:" in page for page in pages) >= 3
             listed = Path(f"/proc/{running.process.pid}/cmdline").read_bytes()
             kept = plan.kept()
             running.stop(ENDS[state])
