@@ -75,6 +75,7 @@ def test_serve_reads_the_config_and_serves_the_providers_figures(tmp_path: Path,
 def test_serve_is_the_default_and_flags_take_both_spellings(tmp_path: Path, simulator: str) -> None:
     (tmp_path / "other.yaml").write_text(config(simulator, "first"))
     flags = ["--config.file", "other.yaml", ANY_PORT, "--web.listen-address", "localhost:0"]
+    flags += ["--web.max-requests", "1"]
     with exporter(*flags, "--web.telemetry-path=/other", "--log.format=json", cwd=tmp_path) as running:
         urls = [json.loads(running.expect("listening")[0] and running.lines[-1])["url"] for _ in range(2)]
         for url in urls:

@@ -147,9 +147,13 @@ def _storage() -> stat.Panel:
 def _config() -> stat.Panel:
     return number(
         "Configuration",
-        "Whether the configuration was accepted when it was last read. If not, the one before is in force.",
+        "Whether the configuration and every link file were accepted when they were last read. What is"
+        " refused leaves in force what it had before.",
         "none",
-        latest(f"min(smsc_exporter_config_last_reload_successful{{{PROCESS}}})"),
+        latest(
+            f"min(smsc_exporter_config_last_reload_successful{{{PROCESS}}}"
+            f" or smsc_exporter_link_file_last_load_successful{{{PROCESS}}})"
+        ),
     ).mappings(words({"1": ("loaded", "green"), "0": ("refused", "red")}))
 
 
