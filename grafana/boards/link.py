@@ -160,7 +160,7 @@ def _expected() -> timeseries.Panel:
             "locale",
             query(_recorded("smsc:clicks:delta"), "clicks"),
             query(_recorded("smsc:clicks:expected_lower"), "at least", ref="B"),
-            query(_recorded("smsc:clicks:expected_upper"), "expected", ref="C"),
+            query(_recorded("smsc:clicks:expected"), "expected", ref="C"),
             query(_recorded("smsc:clicks:spike_bound"), "alarm line", ref="D"),
         )
         .decimals(0)

@@ -59,6 +59,8 @@ def label(alert: dict[str, Any]) -> str:
     return f"{alert['alert']}-{alert['labels'].get('severity')}"
 
 
-def run(*command: str | Path, cwd: Path = PROMETHEUS) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str | Path, cwd: Path = PROMETHEUS, patience: float = 180
+) -> subprocess.CompletedProcess[str]:
     """A tool's answer, whatever it is."""
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=180)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=patience)

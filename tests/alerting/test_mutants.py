@@ -30,7 +30,8 @@ QUIET = "four clicks within an hour on a link that has none"
 LIVELY = "thirty-eight clicks in an hour where ten come"
 BURSTY = "a link that bursts every 29 hours is told once, and then known"
 STOPS = "a link of 60 clicks an hour gets no more"
-SMALL = "a link of two clicks an hour gets no more"
+SMALL = "a link of three clicks in two hours gets no more"
+FADES = "a campaign fades and ends"
 ANEW = "a counter that began anew is no flatline"
 FROZEN = "a cache that stands still for five hours, and the jump after it"
 SHIFT = "two and a half times the clicks for a week, too few clicks to tell, and a campaign that fades"
@@ -38,14 +39,20 @@ MANY = "five of six links stop in one account, four of four and five of twenty-f
 
 MUTANTS = {
     "freshness gate": Mutant(r"and abs\(smsc:clicks:age_seconds - .*<= 900", "", "gates.yml", FROZEN),
-    "no delta over a fall": Mutant(r"(smsc:clicks:total offset \w+) >= 0", r"\1", "gates.yml", ANEW),
+    "no delta over a fall": Mutant(r"unless present_over_time\(smsc:clicks:fell.*", "", "gates.yml", ANEW),
     "count floor of a spike": Mutant(r"\+ 4 +# constant", "+ 0 # constant", "spike.yml", QUIET),
     "deviations of a spike": Mutant(r"\+ 3 +# constant", "+ 0 # constant", "spike.yml", LIVELY),
     "factor of a spike": Mutant(r"\b3( +# constant: .* the expected)", r"1\1", "spike.yml", LIVELY),
-    "usual burst": Mutant(r"\b2( +# constant: how many times its usual)", r"0\1", "spike.yml", BURSTY),
+    "usual burst": Mutant(r"\b2\.25( +# constant: how many times its usual)", r"0\1", "spike.yml", BURSTY),
     "a spike does not teach": Mutant(r"(burst\[14d\]) offset 3h", r"\1", "spike.yml", BURSTY),
     "keep_firing_for": Mutant(r"keep_firing_for: 30m", "", "spike.yml", BURSTY),
-    "count floor of a flatline": Mutant(r">= 15 +# constant", ">= 0 # constant", "flatline.yml", SMALL),
+    "count floor of a flatline": Mutant(r">= (12|8) +# constant", ">= 0 # constant", "flatline.yml", SMALL),
+    "what is compared agrees": Mutant(
+        r"\b4( +# constant: how many times the least)", r"400\1", "flatline.yml", FADES
+    ),
+    "a flatline lasts": Mutant(
+        r"or smsc:clicks:expected_median > 0 and last_over.*", "", "flatline.yml", STOPS
+    ),
     "one label set for each link": Mutant(
         r"topk by \(job, account, link\) \(1, (.*)\)", r"\1", "flatline.yml", STOPS
     ),

@@ -127,7 +127,7 @@ def test_the_time_step_of_recorded_series_is_not_a_boards_concern() -> None:
     assert used == {
         "smsc:clicks:delta",
         "smsc:clicks:expected_lower",
-        "smsc:clicks:expected_upper",
+        "smsc:clicks:expected",
         "smsc:clicks:spike_bound",
         "smsc:link:labels",
     }

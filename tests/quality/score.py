@@ -1,0 +1,101 @@
+"""Alerts held against what was put into the traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tests.quality.traffic import DAY, HOUR, SCORED, STEP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tests.quality.promql import Rows
+    from tests.quality.traffic import Event, Traffic
+
+AFTER = {"spike": 2 * HOUR, "drop": 6 * HOUR}
+"""How long after its end an alert on an event is not false yet: windows still reach into it."""
+
+FOUND_BY = HOUR
+"""How long after its end an alert may begin and have found it: figures of an hour are complete by then."""
+
+EXCUSED = {"spike": ("resend", "drift"), "drop": ("drift",)}
+"""Changes that are there, though nobody asked for them to be found: alerts on them count neither way."""
+
+
+@dataclass
+class Tally:
+    """What came of one alert on links of one kind."""
+
+    true: int = 0
+    false: int = 0
+    events: int = 0
+    found: int = 0
+    link_weeks: float = 0.0
+    delays: list[float] = field(default_factory=list)
+    """Minutes from an event's beginning to its alert's."""
+
+    def __add__(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(
+            self.true + other.true,
+            self.false + other.false,
+            self.events + other.events,
+            self.found + other.found,
+            self.link_weeks + other.link_weeks,
+            self.delays + other.delays,
+        )
+
+    def row(self) -> dict[str, float | None]:
+        """The figures of a table; None where there is nothing to divide by."""
+        return {
+            "precision": self.true / (self.true + self.false) if self.true + self.false else None,
+            "recall": self.found / self.events if self.events else None,
+            "events": self.events,
+            "false per link-week": self.false / self.link_weeks,
+            "delay, min": median(self.delays) if self.delays else None,
+        }
+
+
+def score(links: Iterable[Traffic], fires: Mapping[str, Rows], kind: str) -> dict[str, Tally]:
+    """For each kind of links. ``fires`` is, by link, at which of the scored steps the alert fires."""
+    tallies: dict[str, Tally] = {}
+    for link in links:
+        tally = _of_link(link, fires.get(link.name), kind)
+        tallies[link.kind.name] = tallies.get(link.kind.name, Tally()) + tally
+    return tallies
+
+
+def _of_link(link: Traffic, fires: Rows, kind: str) -> Tally:
+    events = [event for event in link.events if event.kind == kind]
+    excused = [event for event in link.events if event.kind in EXCUSED[kind]]
+    weeks = float((~np.isnan(link.total[SCORED:])).sum()) / (7 * DAY)
+    tally, found = Tally(events=len(events), link_weeks=weeks), set()
+    for begin, end in _episodes(fires):
+        about = [event for event in events if _overlap(event, begin, end, AFTER[kind])]
+        tally.true += bool(about)
+        tally.false += not about and not any(_overlap(event, begin, end, AFTER[kind]) for event in excused)
+        for event in about:
+            if event not in found and begin < event.end + FOUND_BY:
+                found.add(event)
+                tally.delays.append((begin - event.begin) * STEP / 60)
+    tally.found = len(found)
+    return tally
+
+
+def _episodes(fires: Rows) -> list[tuple[int, int]]:
+    """From and up to which step an alert fires, each time."""
+    if fires is None:
+        return []
+    edges = np.diff(np.concatenate([[0], fires.astype(int), [0]]))
+    return [
+        (int(begin) + SCORED, int(end) + SCORED)
+        for begin, end in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)
+    ]
+
+
+def _overlap(event: Event, begin: int, end: int, after: int) -> bool:
+    return begin < event.end + after and event.begin < end
