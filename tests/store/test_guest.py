@@ -243,6 +243,6 @@ async def test_a_transaction_of_the_other_is_waited_for(home: Home) -> None:
 @scenario
 async def test_a_guest_is_granted_nothing_that_is_not_on_file(home: Home) -> None:
     guest = await home.visit()
-    guest._db.execute("PRAGMA query_only = ON")
+    guest._file._db.execute("PRAGMA query_only = ON")
     with pytest.raises(StorageError, match="cannot be written: no request is sent that is not on file"):
         await guest.claim(attempt())
