@@ -144,7 +144,4 @@ class SqliteBackend:
     def _try_again(self) -> None:
         """Has it tried whether the file can be written, though there be nothing new to write."""
         self._retry_timer = None
-        if self._writing:
-            self._retry_timer = self._loop.call_later(RETRY, self._try_again)
-        else:
-            self._write_soon(again=True)
+        self._write_soon(again=True)

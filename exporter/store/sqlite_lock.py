@@ -17,6 +17,7 @@ from pathlib import Path
 from exporter.rules import FAILED_LOGIN_SPAN, LINGER, SPAN
 
 _SIZE = 64
+_NONE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class Lock:
         self.found: Mark | None = None
         self._database = database
         self._path = Path(f"{database}.lock")
-        self._file: int | None = None
+        self._file = _NONE
 
     def take(self) -> bool:
         """Whether the file is ours now. Raises ``OSError`` if it can't be locked, or nothing be noted."""
@@ -106,13 +107,12 @@ class Lock:
         """Notes that the database does not know what it should. Raises ``OSError`` if that can't be."""
         mark = self.found or Mark(0, grave=False)
         self.found = Mark(mark.batch, mark.grave, lost=True)
-        if self._file is not None:
-            os.pwrite(self._file, _padded(self.found), 0)
-            os.fsync(self._file)
+        os.pwrite(self._file, _padded(self.found), 0)
+        os.fsync(self._file)
 
     def write(self, mark: Mark) -> None:
         """Notes the mark, if the lock is ours; an empty file, which needs no room either, says enough."""
-        if self._file is None:
+        if self._file == _NONE:
             return
         try:
             os.pwrite(self._file, _padded(mark), 0)
@@ -122,9 +122,9 @@ class Lock:
 
     def release(self) -> None:
         """Lets others have it."""
-        if self._file is not None:
+        if self._file != _NONE:
             os.close(self._file)
-            self._file = None
+            self._file = _NONE
 
 
 def _padded(mark: Mark) -> bytes:

@@ -196,7 +196,6 @@ def test_a_mark_that_cannot_be_written_over_is_taken_away(tmp_path: Path) -> Non
     """Some file systems need room for that, too; an empty mark means the longest wait."""
     lock = Lock(tmp_path / "exporter.db")
     assert lock.take()
-    assert lock._file is not None
     with open("/dev/full", "wb") as nowhere:
         os.dup2(nowhere.fileno(), lock._file)
     lock.write(Mark(1, grave=False))
