@@ -224,9 +224,11 @@ class LedgerFile:
         return mark.seconds
 
     def _set_aside(self, damage: str) -> None:
-        """Renames the file, and what belongs to it, so that a new one can be made in its place."""
+        """Renames the file, and what belongs to it, so that a new one can be made in its place.
+
+        Should it not come to that, the mark still tells the next start what a new file does not know.
+        """
         with self._reachable():
-            self._lock.lose()  # whoever begins the new file must know, should we not come that far
             aside = self._rename()
         log.error("storage_damaged", file=str(self.path), reason=damage, kept_as=str(aside))
 

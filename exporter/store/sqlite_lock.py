@@ -46,7 +46,7 @@ class Mark:
         if self.lost:
             return "it lacks what was sent last"
         if batch < self.batch:
-            return "it is older than what was last written to it"
+            return "it knows less than was last written to it"
         if rebooted and not self.clean:
             return "the machine stopped before the file was closed"
         return ""
@@ -102,13 +102,6 @@ class Lock:
         self.found = Mark(0, grave=False, lost=True) if begun else None
         os.pwrite(file, _padded(self.found or Mark(0, grave=False)), 0)
         os.fsync(file)
-
-    def lose(self) -> None:
-        """Notes that the database does not know what it should. Raises ``OSError`` if that can't be."""
-        mark = self.found or Mark(0, grave=False)
-        self.found = Mark(mark.batch, mark.grave, lost=True)
-        os.pwrite(self._file, _padded(self.found), 0)
-        os.fsync(self._file)
 
     def write(self, mark: Mark) -> None:
         """Notes the mark, if the lock is ours; an empty file, which needs no room either, says enough."""

@@ -137,7 +137,7 @@ async def test_an_older_copy_of_the_file_is_waited_out(disk: Disk) -> None:
     disk.file.write_bytes(older)
     with capture_logs() as logs:
         assert await denied(await disk.open(), attempt()) == SHORT
-    assert logs[0]["reason"] == "it is older than what was last written to it"
+    assert logs[0]["reason"] == "it knows less than was last written to it"
 
 
 @pytest.mark.parametrize("whose", ["", "not a mark", "1 light closed and more"])
