@@ -124,7 +124,8 @@ def hold(db: sqlite3.Connection, now: float, key: str, pause: Pause | None) -> N
 
 _GRAVE = """
     SELECT EXISTS (SELECT 1 FROM failed_logins WHERE at > :since)
-        OR EXISTS (SELECT 1 FROM attempts WHERE NOT ended AND NOT proven AND gone > :since)
+        OR EXISTS (SELECT 1 FROM attempts INDEXED BY attempts_unproven
+            WHERE NOT ended AND NOT proven AND gone > :since)
         OR EXISTS (SELECT 1 FROM pauses WHERE iif(key = :everybody, until > :soon, state <> :throttled))
 """
 
