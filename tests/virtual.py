@@ -19,16 +19,25 @@ class VirtualClock:
 
     def __init__(self, start: float = START) -> None:
         self.elapsed = 1000.0
+        self.slept = 0.0
         self.offset = start - self.elapsed
 
     def monotonic(self) -> float:
         return self.elapsed
+
+    def boottime(self) -> float:
+        return self.elapsed + self.slept
 
     def time(self) -> float:
         return self.elapsed + self.offset
 
     def advance(self, seconds: float) -> None:
         self.elapsed += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """The machine is suspended: only its clock of all times goes on, and the wall clock."""
+        self.slept += seconds
+        self.offset += seconds
 
     def step(self, seconds: float) -> None:
         self.offset += seconds

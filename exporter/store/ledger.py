@@ -5,76 +5,25 @@ The ledger's time runs in seconds that never go back and know no wall clock: see
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+from secrets import randbits
 from typing import TYPE_CHECKING
 
 from exporter.model import Reading, State
-from exporter.rules import ATTEMPTS, FAILED_LOGIN_SPAN, FAILED_LOGINS, HARD_CAP, SPAN
+from exporter.rules import ATTEMPTS, FAILED_LOGIN_SPAN, FAILED_LOGINS, HARD_CAP, LINGER, SPAN
 from exporter.store.backend import Denied, Grant, Kept, Pause, Scope
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
 
     from exporter.model import Snapshot
     from exporter.store.backend import Attempt
-
-APPLICATION = 0x534D5343
-"""What marks a database as ours ("SMSC")."""
-
-MIGRATIONS = (
-    """
-    CREATE TABLE clock (boot TEXT NOT NULL, ahead REAL NOT NULL, latest REAL NOT NULL);
-    CREATE TABLE attempts (
-        number INTEGER PRIMARY KEY, host TEXT NOT NULL, login TEXT NOT NULL, kind TEXT NOT NULL,
-        value TEXT NOT NULL, gone REAL NOT NULL, ended INTEGER NOT NULL, proven INTEGER NOT NULL
-    );
-    CREATE INDEX attempts_of_link ON attempts (login, kind, value, gone);
-    CREATE INDEX attempts_in_flight ON attempts (login, gone) WHERE NOT ended;
-    CREATE INDEX attempts_unproven ON attempts (host, gone) WHERE NOT ended AND NOT proven;
-    CREATE INDEX attempts_gone ON attempts (gone);
-    CREATE TABLE asked (
-        login TEXT NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL, at REAL NOT NULL,
-        PRIMARY KEY (login, kind, value)
-    ) WITHOUT ROWID;
-    CREATE TABLE failed_logins (host TEXT NOT NULL, at REAL NOT NULL);
-    CREATE INDEX failed_logins_of_host ON failed_logins (host, at);
-    CREATE TABLE pauses (
-        key TEXT PRIMARY KEY, state TEXT NOT NULL, until REAL NOT NULL, count INTEGER NOT NULL
-    );
-    CREATE TABLE readings (
-        account TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL,
-        all_time INTEGER NOT NULL, month INTEGER NOT NULL, today INTEGER NOT NULL, yesterday INTEGER NOT NULL,
-        previous_month INTEGER NOT NULL, short_link TEXT NOT NULL, total INTEGER NOT NULL,
-        read_at REAL NOT NULL, ledger_at REAL NOT NULL, PRIMARY KEY (account, name)
-    ) WITHOUT ROWID;
-    """,
-)
-"""From each schema version to the next, the first from an empty file. ``user_version`` counts them."""
 
 EVERYBODY = "*"
 """The key of a pause that is no host's and no secret's: hosts are named by their addresses."""
 
 FORGET = 30 * 86_400.0
 """Seconds after which a link's last reading is dropped: a link that is taken out may well come back."""
-
-
-def migrate(db: sqlite3.Connection, version: int) -> None:
-    """Brings the schema from ``version`` to ours."""
-    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-        mark = f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {number};"
-        db.executescript(f"BEGIN; {script} {mark} COMMIT;")
-
-
-def intact(db: sqlite3.Connection) -> bool:
-    """Whether the tables are those that the migrations make."""
-    with closing(sqlite3.connect(":memory:")) as new:
-        migrate(new, 0)
-        return _tables(db) == _tables(new)
-
-
-def _tables(db: sqlite3.Connection) -> list[tuple[str, str]]:
-    return db.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
 
 
 # --- attempts ---------------------------------------------------------------------------------------------
@@ -91,15 +40,17 @@ def claim(db: sqlite3.Connection, now: float, attempt: Attempt) -> Grant | Denie
         (now + attempt.lasts, attempt.host, attempt.secret),
     )
     db.execute("INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?)", (attempt.login, *attempt.target, now))
-    row = (attempt.host, attempt.login, *attempt.target, now + attempt.lasts, attempt.proven)
-    number = db.execute("INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, 0, ?)", row).lastrowid
-    return Grant(number or 0, attempt, probe=tried.rowcount > 0)
+    number = randbits(62)  # its own in whichever copy of the ledger it is written to
+    row = (number, attempt.host, attempt.login, *attempt.target, now + attempt.lasts, attempt.proven)
+    db.execute("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, 0, ?)", row)
+    return Grant(number, attempt, probe=tried.rowcount > 0)
 
 
 def doubt(db: sqlite3.Connection, now: float, seconds: float) -> None:
     """Lets nothing leave for ``seconds``, whoever asks: what was sent before is not known."""
     db.execute(
-        "INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, 0)", (EVERYBODY, State.THROTTLED, now + seconds)
+        "INSERT INTO pauses VALUES (?, ?, ?, 0) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
+        (EVERYBODY, State.THROTTLED, now + seconds),
     )
 
 
@@ -168,12 +119,39 @@ def hold(db: sqlite3.Connection, now: float, key: str, pause: Pause | None) -> N
         db.execute("INSERT OR REPLACE INTO pauses VALUES (?, ?, ?, ?)", row)
 
 
+# --- all of it -------------------------------------------------------------------------------------------
+
+
+_GRAVE = """
+    SELECT EXISTS (SELECT 1 FROM failed_logins WHERE at > :since)
+        OR EXISTS (SELECT 1 FROM attempts INDEXED BY attempts_unproven
+            WHERE NOT ended AND NOT proven AND gone > :since)
+        OR EXISTS (SELECT 1 FROM pauses WHERE iif(key = :everybody, until > :soon, state <> :throttled))
+"""
+
+
+def grave(db: sqlite3.Connection, now: float) -> bool:
+    """Whether something binds for half an hour: a failed login, an attempt that may become one, a block."""
+    known = {"since": now - FAILED_LOGIN_SPAN, "soon": now + SPAN + LINGER}
+    named = {"everybody": EVERYBODY, "throttled": State.THROTTLED}
+    (found,) = db.execute(_GRAVE, known | named).fetchone()
+    return bool(found)
+
+
+def count(db: sqlite3.Connection, now: float) -> int:
+    """Counts one more transaction, at ``now``; how many there were."""
+    ((batch,),) = db.execute(
+        "UPDATE clock SET latest = ?, batch = batch + 1 RETURNING batch", (now,)
+    ).fetchall()
+    return int(batch)
+
+
 # --- readings ---------------------------------------------------------------------------------------------
 
 
 _FIGURES = "id, all_time, month, today, yesterday, previous_month, short_link, read_at, ledger_at"
 _SAME = "kind = excluded.kind AND value = excluded.value"
-_KEEP = f"""
+KEEP = f"""
     INSERT INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET
         {", ".join(f"{name} = excluded.{name}" for name in _FIGURES.split(", "))},
@@ -191,7 +169,7 @@ def keep(db: sqlite3.Connection, now: float, snapshot: Snapshot) -> None:
         return
     figures = (reading.all_time, reading.month, reading.today, reading.yesterday, reading.previous_month)
     row = (*link.key, *link.target, reading.id, *figures, reading.short_link)
-    db.execute(_KEEP, (*row, snapshot.total, snapshot.read_at, now))
+    db.execute(KEEP, (*row, snapshot.total, snapshot.read_at, now))
 
 
 def kept(db: sqlite3.Connection, now: float, wall: float, *, same_boot: bool) -> Iterator[Kept]:

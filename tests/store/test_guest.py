@@ -210,6 +210,15 @@ async def test_a_file_whose_tables_are_not_ours_is_refused(home: Home) -> None:
 
 
 @scenario
+async def test_a_guest_refuses_a_damaged_file_and_leaves_it_to_the_exporter(home: Home) -> None:
+    home.path.write_bytes(b"damage" * 1000)
+    with pytest.raises(StorageError, match=r"is damaged \(file is not a database\): start the exporter"):
+        await SqliteGuest(home.path, home.clock, home.boot).open(lambda kept: None)
+    assert home.path.read_bytes() == b"damage" * 1000
+    await home.open()
+
+
+@scenario
 async def test_after_damage_a_guest_and_the_next_exporter_wait_too(home: Home) -> None:
     home.path.write_bytes(b"damage" * 1000)
     await home.close(await home.open())
@@ -243,6 +252,22 @@ async def test_a_transaction_of_the_other_is_waited_for(home: Home) -> None:
 @scenario
 async def test_a_guest_is_granted_nothing_that_is_not_on_file(home: Home) -> None:
     guest = await home.visit()
-    guest._db.execute("PRAGMA query_only = ON")
+    guest._file._db.execute("PRAGMA query_only = ON")
     with pytest.raises(StorageError, match="cannot be written: no request is sent that is not on file"):
         await guest.claim(attempt())
+    guest.hold(HOST, Pause(State.BLOCKED, 1800.0, 1))
+    with pytest.raises(StorageError, match="cannot be written: no request is sent that is not on file"):
+        await guest.claim(attempt())
+
+
+@scenario
+async def test_what_a_guest_was_not_granted_is_no_attempt(home: Home) -> None:
+    service, guest = await home.open(), await home.visit()
+    guest._file._db.execute("PRAGMA query_only = ON")
+    for link in range(4):
+        with pytest.raises(StorageError, match="cannot be written"):
+            await guest.claim(attempt(link, proven=False))
+    guest._file._db.execute("PRAGMA query_only = OFF")
+    await home.close(guest)
+    home.clock.advance(1)
+    await granted(service, attempt(5, proven=False))
