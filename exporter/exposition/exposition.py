@@ -1,4 +1,4 @@
-"""Snapshots to Prometheus' text, as fast as a file: each link's lines are rendered once, when they change.
+"""The lines of all links, kept ready, and withdrawn when they expire.
 
 Which values are withheld is decided here: a value that can no longer be true loses its line. A scrape drops
 what has expired since the last one and joins the lines family by family, because the formats (text 0.0.4 and
@@ -12,8 +12,8 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from exporter.blocks import Blocks
-from exporter.exposition.families import FAMILIES
-from exporter.exposition.slot import Slot, lines_of
+from exporter.exposition.families import FAMILIES, FIGURES
+from exporter.exposition.slot import Slot, lines_of, trusted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 STEP = 1.0
 """Seconds the wall clock may drift back against the monotonic one before it counts as set."""
+
+_AT_ONCE = -inf
+"""When slots are due whose readings' times have to move along with a clock that was set back."""
 
 
 class Exposition:
@@ -58,7 +61,7 @@ class Exposition:
 
     def _slot(self, snapshot: Snapshot, zone: ZoneInfo, known: Slot | None) -> Slot:
         """A new slot; ``known`` is the link's former one."""
-        slot = Slot(snapshot, zone)
+        slot = Slot(snapshot.link, zone)
         slot.take(snapshot, self._clock.time(), self._clock.monotonic())
         if known is not None:
             slot.inherit(known)
@@ -81,6 +84,7 @@ class Exposition:
     def update(self, snapshot: Snapshot) -> None:
         """Renders one link's lines anew."""
         now = self._clock.time()
+        self._heed_clock(now)
         place = self._places[snapshot.link.key]
         self._slots[place].take(snapshot, now, self._clock.monotonic())
         self._render_slot(place, now)
@@ -108,24 +112,44 @@ class Exposition:
 
     # --- time passes --------------------------------------------------------------------------------------
 
-    def _expire(self) -> None:
+    def withdraw(self, at_most: int) -> bool:
+        """Withdraws what has expired, for so many links; tells whether more is left.
+
+        At midnight, after a long sleep or when the clock is set, that is every link at once. Whoever can
+        wait calls this until nothing is left, with time for others in between, and renders then. What is
+        left then is withdrawn by ``render`` itself: no expired value is ever shown.
+        """
         now = self._clock.time()
         self._heed_clock(now)
-        while self._ends and self._ends[0][0] <= now:
-            end, place = heappop(self._ends)
-            if self._slots[place].queued == end:
-                self._slots[place].queued = inf
-                self._render_slot(place, now)
+        for _ in range(at_most):
+            if not self._ends or self._ends[0][0] > now:
+                return False
+            self._renew(*heappop(self._ends), now)
+        return True
+
+    def _expire(self) -> None:
+        while self.withdraw(len(self._ends) + 1):
+            pass
+
+    def _renew(self, end: float, place: int, now: float) -> None:
+        """Takes up a slot that was queued for ``end``, unless it was queued anew since."""
+        slot = self._slots[place]
+        if slot.queued != end:
+            return
+        slot.queued = inf
+        if end == _AT_ONCE:
+            slot.clock_was_set_back(now, self._clock.monotonic())
+            self._render_slot(place, now)
+        else:
+            self._blank(place, now)
 
     def _heed_clock(self, now: float) -> None:
-        monotonic = self._clock.monotonic()
-        offset = now - monotonic
+        """If the clock was set back, queues all links, for their readings' times have to move along."""
+        offset = now - self._clock.monotonic()
         if offset < self._offset - STEP:
-            self._ends.clear()
-            for place, slot in enumerate(self._slots):
-                slot.queued = inf
-                slot.clock_was_set_back(now, monotonic)
-                self._render_slot(place, now)
+            for slot in self._slots:
+                slot.queued = _AT_ONCE
+            self._ends = [(_AT_ONCE, place) for place in range(len(self._slots))]
             self._offset = offset
         self._offset = max(self._offset, offset)
 
@@ -142,6 +166,14 @@ class Exposition:
             heappush(self._ends, (end, place))
 
     # --- lines --------------------------------------------------------------------------------------------
+
+    def _blank(self, place: int, now: float) -> None:
+        """Drops a slot's lines that have expired; the others stand as they are."""
+        shown = {family for family, _ in trusted(self._slots[place], now)}
+        for family in range(len(FIGURES)):
+            if family not in shown:
+                self._lines[family][place] = b""
+        self._queue(place, now)
 
     def _render_slot(self, place: int, now: float) -> None:
         for lines, line in zip(self._lines, lines_of(self._slots[place], now), strict=True):

@@ -26,11 +26,12 @@ from exporter.exposition.families import (
     labels_with,
     line_of,
 )
+from exporter.model import Snapshot
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from exporter.model import Snapshot
+    from exporter.model import Link
 
 ROLLOVER = 5.0
 """Seconds after midnight in which the provider's clock may still show the day before."""
@@ -71,20 +72,23 @@ class Slot:
         "zone",
     )
 
-    def __init__(self, snapshot: Snapshot, zone: ZoneInfo) -> None:
-        self.snapshot = snapshot
+    def __init__(self, link: Link, zone: ZoneInfo) -> None:
+        self.snapshot = Snapshot(link)
         self.zone = zone
-        self.labels = label_text(labels_of(snapshot.link))
-        self.ids: tuple[str | None, str | None] = snapshot.link.id, None
+        self.labels = label_text(labels_of(link))
+        self.ids: tuple[str | None, str | None] = link.id, None
         self.info = b""
         self.taken = self.taken_mono = -inf
         self.stale_at = self.day_ends = self.month_ends = self.queued = inf
 
     def take(self, snapshot: Snapshot, now: float, monotonic: float) -> None:
-        """Takes a newer snapshot, noting its reading's time on both clocks."""
-        self.snapshot = snapshot
+        """Takes a newer snapshot, noting its reading's time on both clocks.
+
+        A failed poll brings the former reading along, which is as old as it was.
+        """
+        known, self.snapshot = self.snapshot.reading, snapshot
         self._name_ids()
-        if snapshot.reading is not None:
+        if snapshot.reading is not None and snapshot.reading is not known:
             self.taken = snapshot.read_at
             self.taken_mono = monotonic - max(0.0, now - snapshot.read_at)
             self._set_ends()
@@ -134,7 +138,7 @@ class View(NamedTuple):
 
     def figures(self, now: float) -> dict[str, int]:
         """The clicks that a scrape would show at ``now``, by their names in ``FIGURES``, and no others."""
-        return {FIGURES[family]: clicks for family, clicks in _trusted(self, now)}
+        return {FIGURES[family]: clicks for family, clicks in trusted(self, now)}
 
     def stale(self, now: float) -> bool:
         """Whether the reading, if there is one, is too old for all figures."""
@@ -163,12 +167,12 @@ def lines_of(slot: Slot, now: float) -> list[bytes]:
     if snapshot.reading is not None:
         if snapshot.read_at > 0:
             lines[LAST_SUCCESS] = line_of(LAST_SUCCESS, labels, slot.taken)
-        for family, clicks in _trusted(slot, now):
+        for family, clicks in trusted(slot, now):
             lines[family] = line_of(family, labels, clicks)
     return lines
 
 
-def _trusted(slot: Slot | View, now: float) -> list[tuple[int, int]]:
+def trusted(slot: Slot | View, now: float) -> list[tuple[int, int]]:
     """The families that may be shown now, with their clicks."""
     snapshot, reading = slot.snapshot, slot.snapshot.reading
     if reading is None or now >= slot.stale_at:
