@@ -156,6 +156,11 @@ class Snapshot:
         return replace(self, outcome=outcome)
 
     @property
+    def key(self) -> tuple[str, str]:
+        """The link's identity to Prometheus: see ``Link.key``."""
+        return self.link.key
+
+    @property
     def target(self) -> tuple[str, str]:
         """What the provider is asked for: see ``Link.target``."""
         return self.link.target
