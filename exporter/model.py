@@ -130,6 +130,10 @@ class Reading:
     previous_month: int
     short_link: str
 
+    def of(self, link: Link) -> Reading:
+        """The same of ``link``, whose id it shares: one string less, of as many as there are links."""
+        return replace(self, id=link.id) if link.id is not None and link.id == self.id else self
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:

@@ -59,6 +59,13 @@ def test_what_was_kept_is_gone_on_with_but_its_last_outcome_is_not_known() -> No
     assert store.configure([LINK]) == (Snapshot(LINK, make_reading(), 1000.0, 107, None),)
 
 
+def test_what_was_kept_shares_its_links_id() -> None:
+    store, _, _ = opened(replace(kept(), reading=make_reading(id="".join(["145", "142"]))))
+    (snapshot,) = store.configure([LINK])
+    assert snapshot.reading
+    assert snapshot.reading.id is LINK.id
+
+
 def test_what_was_kept_of_another_link_under_the_same_name_is_not() -> None:
     store, _, _ = opened(kept(link_id="999"))
     assert store.configure([LINK]) == (Snapshot(LINK),)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.utils import floatToGoString
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from exporter.model import Link
 
@@ -66,9 +66,17 @@ ALL_TIME, TODAY, YESTERDAY, MONTH, PREVIOUS, TOTAL, UP, FAILING, LAST_SUCCESS, I
 _NAMES = tuple(family.name for family in FAMILIES)
 
 
-def label_text(labels: Iterable[tuple[str, str]]) -> str:
-    """Labels as they stand in a line, sorted by name as prometheus_client does."""
-    return "{" + ",".join([f'{name}="{_escape(value)}"' for name, value in sorted(labels)]) + "}"
+def labels_with(link: Link, *extra: tuple[str, str | None]) -> str:
+    """A link's labels and others, as they stand in a line: sorted by name, as prometheus_client does.
+
+    Those that are None are left out.
+    """
+    labels = [("account", link.account), ("link", link.name), *link.labels, *extra]
+    return (
+        "{"
+        + ",".join([f'{name}="{_escape(text)}"' for name, text in sorted(labels) if text is not None])
+        + "}"
+    )
 
 
 def _escape(value: str) -> str:
@@ -79,13 +87,3 @@ def line_of(family: int, labels: str, value: float) -> bytes:
     """One sample. Most values are small whole numbers, which prometheus_client writes like this, too."""
     text = f"{value}.0" if type(value) is int and value < 1_000_000 else _number(value)
     return f"{_NAMES[family]}{labels} {text}\n".encode()
-
-
-def labels_with(link: Link, *extra: tuple[str, str | None]) -> str:
-    """A link's labels and others, as they stand in a line; without those that are None."""
-    return label_text([*labels_of(link), *((name, value) for name, value in extra if value is not None)])
-
-
-def labels_of(link: Link) -> tuple[tuple[str, str], ...]:
-    """The labels of all series of a link."""
-    return ("account", link.account), ("link", link.name), *link.labels

@@ -21,8 +21,6 @@ from exporter.exposition.families import (
     TOTAL,
     UP,
     YESTERDAY,
-    label_text,
-    labels_of,
     labels_with,
     line_of,
 )
@@ -56,30 +54,34 @@ def _ends_of_minute(minute: int, zone: ZoneInfo) -> tuple[float, float]:
 
 
 class Slot:
-    """A link's place in the families' lists, and when its lines expire (seconds since the epoch)."""
+    """A link's place in the families' lists, and when its lines expire (seconds since the epoch).
 
-    __slots__ = (
-        "day_ends",
-        "ids",
-        "info",
-        "labels",
-        "month_ends",
-        "queued",
-        "snapshot",
-        "stale_at",
-        "taken",
-        "taken_mono",
-        "zone",
-    )
+    There are as many as links, so that no more is kept here than takes long to find out.
+    """
+
+    __slots__ = ("_period_ends", "queued", "snapshot", "taken", "taken_mono", "zone")
 
     def __init__(self, link: Link, zone: ZoneInfo) -> None:
         self.snapshot = Snapshot(link)
         self.zone = zone
-        self.labels = label_text(labels_of(link))
-        self.ids: tuple[str | None, str | None] = link.id, None
-        self.info = b""
         self.taken = self.taken_mono = -inf
-        self.stale_at = self.day_ends = self.month_ends = self.queued = inf
+        self._period_ends = (inf, inf)
+        self.queued = inf
+
+    @property
+    def stale_at(self) -> float:
+        """When the reading is too old for all figures; ``inf`` if there is none."""
+        return inf if self.snapshot.reading is None else self.taken + self.snapshot.link.stale_after
+
+    @property
+    def day_ends(self) -> float:
+        """When the day of the reading ends."""
+        return self._period_ends[0]
+
+    @property
+    def month_ends(self) -> float:
+        """When its month ends."""
+        return self._period_ends[1]
 
     def take(self, snapshot: Snapshot, now: float, monotonic: float) -> None:
         """Takes a newer snapshot, noting its reading's time on both clocks.
@@ -87,41 +89,26 @@ class Slot:
         A failed poll brings the former reading along, which is as old as it was.
         """
         known, self.snapshot = self.snapshot.reading, snapshot
-        self._name_ids()
         if snapshot.reading is not None and snapshot.reading is not known:
-            self.taken = snapshot.read_at
-            self.taken_mono = monotonic - max(0.0, now - snapshot.read_at)
-            self._set_ends()
+            self._take_at(snapshot.read_at, monotonic - max(0.0, now - snapshot.read_at))
 
     def inherit(self, before: Slot) -> None:
         """Takes over what an earlier slot knew of the same reading's age."""
         if self.snapshot.reading is not None and self.snapshot.reading is before.snapshot.reading:
-            self.taken, self.taken_mono = before.taken, before.taken_mono
-            self._set_ends()
+            self._take_at(before.taken, before.taken_mono)
 
     def clock_was_set_back(self, now: float, monotonic: float) -> None:
         """Moves the reading's time along, so that it is never younger than it really is."""
         if self.snapshot.reading is not None:
-            self.taken = min(self.taken, now - (monotonic - self.taken_mono))
-            self._set_ends()
+            self._take_at(min(self.taken, now - (monotonic - self.taken_mono)), self.taken_mono)
 
-    def _name_ids(self) -> None:
-        """Renders the link's ids, which hardly ever change from poll to poll."""
-        link, reading = self.snapshot.link, self.snapshot.reading
-        ids = (reading.id, reading.short_link) if reading else (link.id, None)
-        if ids != self.ids or not self.info:
-            self.ids = ids
-            labels = labels_with(link, ("id", ids[0]), ("short_link", ids[1]))
-            self.info = line_of(INFO, labels, 1)
-
-    def _set_ends(self) -> None:
-        self.stale_at = self.taken + self.snapshot.link.stale_after
-        self.day_ends, self.month_ends = period_ends(self.taken, self.zone)
+    def _take_at(self, taken: float, monotonic: float) -> None:
+        self.taken, self.taken_mono = taken, monotonic
+        self._period_ends = period_ends(taken, self.zone)
 
     def next_end(self, now: float) -> float:
         """When the next lines expire that have not yet."""
-        ends = (self.stale_at, self.day_ends, self.month_ends)
-        return min((end for end in ends if end > now), default=inf)
+        return min((end for end in (self.stale_at, *self._period_ends) if end > now), default=inf)
 
 
 class View(NamedTuple):
@@ -158,12 +145,13 @@ class View(NamedTuple):
 def lines_of(slot: Slot, now: float) -> list[bytes]:
     """A link's line in each family; an empty one where nothing is to be shown."""
     lines = [b""] * len(FAMILIES)
-    snapshot, labels = slot.snapshot, slot.labels
-    lines[INFO] = slot.info
+    snapshot, link = slot.snapshot, slot.snapshot.link
+    labels = labels_with(link)
+    lines[INFO] = line_of(INFO, labels_with(link, *_ids(snapshot)), 1)
     if (outcome := snapshot.outcome) is not None:
         lines[UP] = line_of(UP, labels, outcome is Outcome.OK)
         if outcome is not Outcome.OK:
-            lines[FAILING] = line_of(FAILING, labels_with(snapshot.link, ("outcome", outcome)), 1)
+            lines[FAILING] = line_of(FAILING, labels_with(link, ("outcome", outcome)), 1)
     if snapshot.reading is not None:
         if snapshot.read_at > 0:
             lines[LAST_SUCCESS] = line_of(LAST_SUCCESS, labels, slot.taken)
@@ -172,14 +160,21 @@ def lines_of(slot: Slot, now: float) -> list[bytes]:
     return lines
 
 
-def trusted(slot: Slot | View, now: float) -> list[tuple[int, int]]:
+def _ids(snapshot: Snapshot) -> tuple[tuple[str, str | None], ...]:
+    """The labels that only ``INFO`` has."""
+    if snapshot.reading is None:
+        return (("id", snapshot.link.id),)
+    return ("id", snapshot.reading.id), ("short_link", snapshot.reading.short_link)
+
+
+def trusted(known: Slot | View, now: float) -> list[tuple[int, int]]:
     """The families that may be shown now, with their clicks."""
-    snapshot, reading = slot.snapshot, slot.snapshot.reading
-    if reading is None or now >= slot.stale_at:
+    snapshot, reading = known.snapshot, known.snapshot.reading
+    if reading is None or now >= known.stale_at:
         return []
     shown = [(ALL_TIME, reading.all_time), (TOTAL, snapshot.total)]
-    if now < slot.day_ends:
+    if now < known.day_ends:
         shown += [(TODAY, reading.today), (YESTERDAY, reading.yesterday)]
-    if now < slot.month_ends:
+    if now < known.month_ends:
         shown += [(MONTH, reading.month), (PREVIOUS, reading.previous_month)]
     return shown

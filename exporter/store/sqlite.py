@@ -164,7 +164,7 @@ class SqliteBackend:
 
     # --- on the thread ------------------------------------------------------------------------------------
 
-    def _open(self) -> list[Kept]:
+    def _open(self) -> Iterator[Kept]:
         self._lock()
         try:
             return self._connect_or_set_aside()
@@ -172,7 +172,7 @@ class SqliteBackend:
             self._lock_file.close()
             raise
 
-    def _connect_or_set_aside(self) -> list[Kept]:
+    def _connect_or_set_aside(self) -> Iterator[Kept]:
         try:
             return self._connect(self._prepare)
         except DamagedError as damage:
@@ -206,7 +206,7 @@ class SqliteBackend:
             raise StorageError(f"{self._path} cannot be used: {error.strerror}") from None
         return True
 
-    def _connect(self, prepare: Callable[[], list[Kept]], mode: str = "rwc") -> list[Kept]:
+    def _connect(self, prepare: Callable[[], Iterator[Kept]], mode: str = "rwc") -> Iterator[Kept]:
         try:
             # The thread that opens it is the only one that uses it.
             self._db = sqlite3.connect(
@@ -226,7 +226,7 @@ class SqliteBackend:
                 raise StorageError(f"{self._path} cannot be used: {error}") from None
             raise DamagedError(str(error)) from None
 
-    def _prepare(self) -> list[Kept]:
+    def _prepare(self) -> Iterator[Kept]:
         version = self._inspect()
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
@@ -237,8 +237,9 @@ class SqliteBackend:
         ledger.tidy(self._db, self._now())
         return self._kept(same_boot=same_boot)
 
-    def _kept(self, *, same_boot: bool) -> list[Kept]:
-        return list(ledger.kept(self._db, self._now(), self._clock.time(), same_boot=same_boot))
+    def _kept(self, *, same_boot: bool) -> Iterator[Kept]:
+        """What was kept, all read: an iterator lets go of it at its end, which a task that waits does not."""
+        return iter(list(ledger.kept(self._db, self._now(), self._clock.time(), same_boot=same_boot)))
 
     def _inspect(self) -> int:
         """The schema's version in the file, 0 if it is new."""

@@ -16,6 +16,8 @@ from exporter.store import ledger
 from exporter.store.sqlite import GUEST_STAYS, TRIES, DamagedError, SqliteBackend
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from exporter.store.backend import Attempt, Denied, Grant, Kept
 
 
@@ -36,7 +38,7 @@ class SqliteGuest(SqliteBackend):
             raise StorageError(f"{self._path} cannot be written: no request is sent that is not on file")
         return answer
 
-    def _open(self) -> list[Kept]:
+    def _open(self) -> Iterator[Kept]:
         try:
             return self._enter()
         except DamagedError as damage:
@@ -44,7 +46,7 @@ class SqliteGuest(SqliteBackend):
                 f"{self._path} is damaged ({damage}): start the exporter, which sets it aside"
             ) from None
 
-    def _enter(self) -> list[Kept]:
+    def _enter(self) -> Iterator[Kept]:
         for _ in range(TRIES):
             if self._locked():
                 return self._prepare_and_let_go()
@@ -55,18 +57,18 @@ class SqliteGuest(SqliteBackend):
             f"{self._path} is in use by an exporter on another machine, or of another version: ask there"
         )
 
-    def _prepare_and_let_go(self) -> list[Kept]:
+    def _prepare_and_let_go(self) -> Iterator[Kept]:
         try:
             return self._connect(self._prepare)
         finally:
             self._lock_file.close()
 
-    def _visit(self) -> list[Kept]:
+    def _visit(self) -> Iterator[Kept]:
         if not self._path.exists():
             raise _NotReadyError
         return self._connect(self._join, mode="rw")
 
-    def _join(self) -> list[Kept]:
+    def _join(self) -> Iterator[Kept]:
         if self._inspect() != len(ledger.MIGRATIONS):
             raise _NotReadyError
         if not ledger.intact(self._db):
