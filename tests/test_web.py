@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -23,6 +23,7 @@ from exporter.store import MemoryBackend, Store
 from exporter.telemetry import Telemetry
 from exporter.web import Health, Lifecycle, Scrape, StatusPage, accepts_gzip, make_app
 from exporter.web.ageing import SLICE
+from exporter.web.scrape import PIECE
 from tests.factories import make_account, make_link, make_links, make_reading
 from tests.oracle import parse_openmetrics
 from tests.virtual import VirtualClock
@@ -116,6 +117,30 @@ def test_others_go_on_while_what_expired_at_once_is_withdrawn_for_a_reader(path:
 
     desk.run(talk)
     assert waiting == {0, SLICE, 2 * SLICE, 3 * SLICE, 4 * SLICE}
+
+
+def test_others_go_on_between_the_pieces_of_a_page_that_a_reader_takes_at_once() -> None:
+    desk = Desk(*make_links(2000))
+    for link in desk.account.links:
+        desk.read(link)
+    turns: list[int] = []
+
+    async def watch() -> None:
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        request = make_mocked_request("GET", "/metrics")  # whatever is written to it is taken
+        page = await desk.scrape.handle(request)
+        await page.prepare(request)
+        watching = asyncio.create_task(watch())
+        await page.write_eof()
+        watching.cancel()
+        assert page.content_length
+        assert len(turns) >= page.content_length // PIECE > 5
+
+    asyncio.run(main())
 
 
 def test_metrics_are_the_links_and_then_the_exporters_own() -> None:

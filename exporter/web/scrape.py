@@ -76,6 +76,7 @@ class _Page(web.StreamResponse):
         """Sends what has not been sent yet: nothing, when it is called again."""
         for piece in self._pieces:
             await self.write(piece)
+            await asyncio.sleep(0)  # a reader as fast as we are never makes us wait, nor let others go on
         await super().write_eof(data)
 
 
