@@ -19,7 +19,7 @@ from exporter.client import Client, open_session
 from exporter.clock import SystemClock
 from exporter.errors import ConfigError
 from exporter.exposition import Exposition
-from exporter.garbage import uncollected
+from exporter.garbage import settle, uncollected
 from exporter.pacing import Pacing
 from exporter.poller import Poller
 from exporter.server import Server
@@ -87,6 +87,7 @@ class Exporter:
         self.telemetry.configure(config.accounts)
         self.telemetry.link_files({(file.account, file.name): not file.faults for file in config.link_files})
         self.poller.configure(config.accounts)
+        settle()
 
     async def reload(self, load: Callable[[], Config]) -> tuple[str, ...]:
         """Loads the configuration again; if it has faults, the old one stays. Returns the faults.

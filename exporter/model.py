@@ -130,6 +130,10 @@ class Reading:
     previous_month: int
     short_link: str
 
+    def of(self, link: Link) -> Reading:
+        """The same of ``link``, whose id it shares: one string less, of as many as there are links."""
+        return replace(self, id=link.id) if link.id is not None and link.id == self.id else self
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -154,6 +158,11 @@ class Snapshot:
     def failed(self, outcome: Outcome) -> Snapshot:
         """The snapshot after a poll that brought none: figures and their age stay as they are."""
         return replace(self, outcome=outcome)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The link's identity to Prometheus: see ``Link.key``."""
+        return self.link.key
 
     @property
     def target(self) -> tuple[str, str]:

@@ -236,7 +236,7 @@ def _reading(fields: _Fields, link: Link) -> Reading:
     )
     if link.id is not None and link.id != reading.id:
         raise _BadAnswerError(f"id: asked for link {link.id}, the answer is for", reading.id)
-    return reading
+    return reading.of(link)
 
 
 def _value(fields: _Fields, name: str) -> str:

@@ -127,13 +127,20 @@ class Poller:
         wake = self._wakes[planner]
         while True:
             wake.clear()
-            now = self._clock.monotonic()
-            self._tell_state(planner, now)
-            step = planner.next(now)
-            if isinstance(step, Ticket):
-                self._start(planner, step)
-            else:
-                await _wait(wake, step - now)
+            await _wait(wake, self._start_due(planner))
+
+    def _start_due(self, planner: Planner) -> float:
+        """Starts all polls that may leave now. Returns for how many seconds no other may."""
+        now = self._clock.monotonic()
+        self._tell_state(planner, now)
+        while isinstance(step := planner.next(now), Ticket):
+            self._start(planner, step)
+        return step - now
+
+    def _goes_on(self, planner: Planner) -> bool:
+        """Whether the account is polled at present, and not at an end."""
+        loop = self._loops.get(planner)
+        return loop is not None and not (loop.done() or loop.cancelling())
 
     def _start(self, planner: Planner, ticket: Ticket) -> None:
         poll = asyncio.create_task(self._poll(planner, ticket))
@@ -202,6 +209,10 @@ class Poller:
             self.failures.append(_failure(ticket, error, self._clock.time()))
         outcome = error.outcome if error else Outcome.OK
         self._observer.request_ended(ticket.account.name, outcome, now - started)
+        if self._goes_on(planner):
+            # The next request leaves first: its attempt is written while this one's figures are shown.
+            self._start_due(planner)
+            await asyncio.sleep(0)
         if settled:
             self._publish(ticket.link, result, sent_at)
         return result

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.errors import Outcome
 from exporter.exposition import FAMILIES, Exposition
 from exporter.model import Snapshot
-from tests.factories import MOSCOW, make_account, make_link, make_reading
+from tests.factories import MOSCOW, make_account, make_link, make_links, make_reading
 from tests.oracle import Oracle, generate_openmetrics, parse_openmetrics
 from tests.virtual import START, VirtualClock
 
@@ -295,11 +295,91 @@ def test_a_clock_set_back_leaves_links_without_a_reading_alone() -> None:
     assert bench.values() == {"smsc_link_info": 1}
 
 
+def test_a_failed_poll_does_not_forget_that_the_clock_was_set_back() -> None:
+    bench = Bench(make_link(stale_after=900.0))
+    bench.read()
+    bench.clock.step(-3600)
+    bench.text()
+    bench.fail()
+    bench.clock.advance(899)
+    assert bench.shown() == set(CLICKS)
+    bench.clock.advance(1)
+    assert bench.shown() == set()
+
+
+def test_a_clock_that_was_ahead_between_two_scrapes_makes_no_reading_younger() -> None:
+    bench = Bench(make_link(stale_after=900.0))
+    bench.clock.step(3600)
+    bench.read()
+    bench.clock.step(-3600)
+    bench.clock.advance(900)
+    assert bench.shown() == set()
+
+
 def test_a_clock_that_is_slewed_a_little_changes_nothing() -> None:
     bench = Bench()
     bench.read()
     bench.clock.step(-0.5)
     assert bench.values()["smsc_link_last_success_timestamp_seconds"] == START
+
+
+# --- many at once -----------------------------------------------------------------------------------------
+
+
+def _many(count: int = 50) -> Bench:
+    bench = Bench(*make_links(count), start=_moment("2025-06-15T23:59:30"))
+    for name in bench.snapshots:
+        bench.read(name)
+    return bench
+
+
+def _count(bench: Bench, family: str) -> int:
+    """How many links have a line in the family as it is kept, whether or not it has expired meanwhile."""
+    lines = bench.exposition._lines[[f.name for f in FAMILIES].index(family)].joined()
+    return b"".join(lines).count(b"\n")
+
+
+def test_what_expires_in_one_moment_is_withdrawn_for_so_many_links_at_a_time() -> None:
+    bench = _many()
+    bench.clock.advance(60)
+    left = []
+    while bench.exposition.withdraw(20):
+        left.append(_count(bench, "smsc_link_clicks_today"))
+    assert left == [30, 10]
+    assert _count(bench, "smsc_link_clicks_today") == 0
+    assert _count(bench, "smsc_link_clicks_all_time") == 50
+    bench.assert_like_prometheus_client()
+
+
+def test_a_scrape_never_shows_what_is_yet_to_be_withdrawn() -> None:
+    bench = _many()
+    bench.clock.advance(60)
+    assert bench.exposition.withdraw(20)
+    assert "smsc_link_clicks_today{" not in bench.text()
+    assert "smsc_link_clicks_yesterday{" not in bench.text()
+
+
+def test_after_the_clock_was_set_back_so_many_readings_at_a_time_move_along() -> None:
+    bench = _many()
+    now = bench.clock.time()
+    bench.clock.step(-3600)
+    moved = []
+    while bench.exposition.withdraw(20):
+        moved.append(sum(slot.taken < now - 3599 for slot in bench.exposition._slots))
+    assert moved == [20, 40]
+    assert all(view[1] == pytest.approx(now - 3600) for view in bench.exposition.copy())
+
+
+def test_a_link_read_while_others_wait_to_be_withdrawn_keeps_its_new_figures() -> None:
+    bench = _many()
+    bench.clock.advance(60)
+    assert bench.exposition.withdraw(20)
+    bench.read("link-40", today=5)
+    bench.read("link-0", today=6)
+    while bench.exposition.withdraw(20):
+        pass
+    assert _count(bench, "smsc_link_clicks_today") == 2
+    bench.assert_like_prometheus_client()
 
 
 # --- configuration ----------------------------------------------------------------------------------------

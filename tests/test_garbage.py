@@ -1,10 +1,41 @@
-"""The search for garbage, put off and taken up again."""
+"""The search for garbage, put off and taken up again, and kept away from what stays."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
+from typing import TYPE_CHECKING
+from weakref import ref
 
-from exporter.garbage import uncollected
+import pytest
+
+from exporter.app import Exporter
+from exporter.client import open_session
+from exporter.clock import SystemClock
+from exporter.config import load
+from exporter.garbage import settle, uncollected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _thaw() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+class Cycle:
+    """Refers to itself, so that only a search finds out that nobody else does."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def searched(thing: object) -> bool:
+    """Whether searches for garbage look at it."""
+    return any(thing is other for other in gc.get_objects())
 
 
 def test_it_is_off_meanwhile_and_on_again_at_the_end_of_the_outermost() -> None:
@@ -14,3 +45,54 @@ def test_it_is_off_meanwhile_and_on_again_at_the_end_of_the_outermost() -> None:
             assert not gc.isenabled()
         assert not gc.isenabled()
     assert gc.isenabled()
+
+
+def test_what_is_there_is_left_out_of_searches_and_what_comes_later_is_not() -> None:
+    before = Cycle()
+    settle()
+    after = Cycle()
+    assert not searched(before)
+    assert searched(after)
+
+
+def test_garbage_is_freed_and_what_was_left_out_is_looked_at_again() -> None:
+    cycle = Cycle()
+    watched = ref(cycle)
+    settle()
+    del cycle
+    gc.collect()
+    assert watched() is not None
+    settle()
+    assert watched() is None
+
+
+CONFIG = """
+storage: {{url: "memory:"}}
+accounts:
+  - name: main
+    login: demo
+    password: secret
+    base_url: http://127.0.0.1:9
+    links: [{links}]
+"""
+
+
+def test_links_are_left_out_from_the_start_and_after_each_reload(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+
+    async def main() -> None:
+        file.write_text(CONFIG.format(links="{id: '1'}"))
+        config = load(file, {})
+        async with open_session() as session:
+            exporter = Exporter(session, config.storage_url, SystemClock())
+            await exporter.store.open()
+            exporter.apply(config)
+            assert not searched(config.accounts[0].links[0])
+            file.write_text(CONFIG.format(links="{id: '1'}, {id: '2'}"))
+            reloaded = load(file, {})
+            assert searched(reloaded.accounts[0].links[1])
+            assert await exporter.reload(lambda: reloaded) == ()
+            assert not searched(reloaded.accounts[0].links[1])
+            await exporter.close()
+
+    asyncio.run(main())

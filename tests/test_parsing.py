@@ -77,6 +77,10 @@ def test_a_whole_answer_is_read(text: str, dress: Callable[[str], str]) -> None:
     assert read(dress(text)) == READING
 
 
+def test_a_reading_shares_its_links_id() -> None:
+    assert read(JSON).id is LINK.id
+
+
 def test_the_order_in_csv_is_id_all_month_today_yesterday_previous_month_link() -> None:
     assert read("9,1,2,3,4,5,l", ANY) == Reading("9", 1, 2, 3, 4, 5, "l")
 

@@ -479,6 +479,42 @@ def test_closing_lets_requests_in_flight_end_but_not_for_ever(seconds: float, en
     assert desk.outcomes.total() == ended
 
 
+def test_once_closing_no_request_leaves_though_many_are_due() -> None:
+    desk = Desk(_account(500, max_concurrent_requests=2))
+    desk.seconds = 1.0
+
+    async def main() -> None:
+        desk.configure(*desk.accounts)
+        await asyncio.sleep(60.5)
+        before = len(desk.requests)
+        await desk.poller.close(grace=5.0)
+        assert len(desk.requests) == before == sum(desk.outcomes.values())
+
+    virtual.run(desk.clock, main())
+
+
+class _Listener(MemoryBackend):
+    """Hears in which order attempts and readings come."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    async def claim(self, attempt: Attempt) -> Grant | Denied:
+        self.heard.append("claim")
+        return await super().claim(attempt)
+
+    def keep(self, snapshot: Snapshot) -> None:
+        self.heard.append("reading")
+
+
+def test_the_next_attempt_is_recorded_before_the_last_ones_figures_are_shown() -> None:
+    backend = _Listener()
+    desk = Desk(_account(500, max_concurrent_requests=1), backend=backend)
+    desk.seconds = 1.0
+    desk.run(30)
+    assert backend.heard[:41] == ["claim", *["claim", "reading"] * 20]
+
+
 class _BrokenPlanner(Planner):
     """A planner with a bug in it."""
 

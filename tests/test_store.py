@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,8 @@ from exporter.store import MemoryBackend, Store, backend_for
 from exporter.store.backend import Kept
 from exporter.store.redis import RedisBackend
 from exporter.store.sqlite import SqliteBackend
-from tests.factories import make_link, make_reading
+from exporter.store.store import SPARE
+from tests.factories import make_link, make_links, make_reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,6 +59,13 @@ def test_what_was_kept_is_gone_on_with_but_its_last_outcome_is_not_known() -> No
     assert store.configure([LINK]) == (Snapshot(LINK, make_reading(), 1000.0, 107, None),)
 
 
+def test_what_was_kept_shares_its_links_id() -> None:
+    store, _, _ = opened(replace(kept(), reading=make_reading(id="".join(["145", "142"]))))
+    (snapshot,) = store.configure([LINK])
+    assert snapshot.reading
+    assert snapshot.reading.id is LINK.id
+
+
 def test_what_was_kept_of_another_link_under_the_same_name_is_not() -> None:
     store, _, _ = opened(kept(link_id="999"))
     assert store.configure([LINK]) == (Snapshot(LINK),)
@@ -68,6 +77,35 @@ def test_a_link_taken_out_and_put_back_keeps_its_counter() -> None:
     store.configure([])
     assert store.get(LINK) is None
     assert store.configure([LINK])[0].total == 107
+
+
+def test_all_links_taken_out_and_put_back_keep_their_counters() -> None:
+    store, _, _ = opened()
+    links = make_links(3 * SPARE)
+    for at, snapshot in enumerate(store.configure(links)):
+        store.put(snapshot.succeeded(make_reading(id=snapshot.link.id), float(at)))
+    store.configure([])
+    assert {snapshot.total for snapshot in store.configure(links)} == {7}
+
+
+def test_of_names_that_change_with_each_reload_those_unread_for_longest_are_forgotten() -> None:
+    store, _, _ = opened()
+    for load in range(20):
+        links = [make_link(f"{load}-{n}", id=f"{load}{n:04}") for n in range(SPARE)]
+        for snapshot in store.configure(links):
+            store.put(snapshot.succeeded(make_reading(id=snapshot.link.id), float(load)))
+    assert len(store._kept) <= 3 * SPARE
+    former = [make_link(f"{load}-7", id=f"{load}0007") for load in (18, 17, 0)]
+    assert [snapshot.total for snapshot in store.configure(former)] == [7, 7, 0]
+
+
+def test_of_what_others_read_of_links_we_lack_no_more_is_remembered_than_that() -> None:
+    store, shelf, _ = opened()
+    store.configure([LINK])
+    for n in range(5 * SPARE):
+        shelf.share(replace(kept(read_at=float(n)), name=f"theirs-{n}"))
+    assert SPARE <= len(store._kept) <= 2 * SPARE + 1
+    assert ("main", f"theirs-{5 * SPARE - 1}") in store._kept
 
 
 @pytest.mark.parametrize(

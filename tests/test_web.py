@@ -9,7 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -22,6 +22,8 @@ from exporter.poller import Poller
 from exporter.store import MemoryBackend, Store
 from exporter.telemetry import Telemetry
 from exporter.web import Health, Lifecycle, Scrape, StatusPage, accepts_gzip, make_app
+from exporter.web.ageing import SLICE
+from exporter.web.scrape import PIECE
 from tests.factories import make_account, make_link, make_links, make_reading
 from tests.oracle import parse_openmetrics
 from tests.virtual import VirtualClock
@@ -91,6 +93,54 @@ class Desk:
             await self.poller.close()
 
         asyncio.run(main())
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/"])
+def test_others_go_on_while_what_expired_at_once_is_withdrawn_for_a_reader(path: str) -> None:
+    desk = Desk(*make_links(4 * SLICE))
+    for link in desk.account.links:
+        desk.read(link)
+    desk.clock.advance(86_400)
+    waiting: set[int] = set()
+
+    async def watch() -> None:
+        while True:
+            waiting.add(sum(end <= desk.clock.time() for end, _ in desk.exposition._ends))
+            await asyncio.sleep(0)
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        watching = asyncio.create_task(watch())
+        readers = [client.get(path) for _ in range(3)]
+        answers = await asyncio.gather(*readers)
+        assert [answer.status for answer in answers] == [200] * 3
+        watching.cancel()
+
+    desk.run(talk)
+    assert waiting == {0, SLICE, 2 * SLICE, 3 * SLICE, 4 * SLICE}
+
+
+def test_others_go_on_between_the_pieces_of_a_page_that_a_reader_takes_at_once() -> None:
+    desk = Desk(*make_links(2000))
+    for link in desk.account.links:
+        desk.read(link)
+    turns: list[int] = []
+
+    async def watch() -> None:
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        request = make_mocked_request("GET", "/metrics")  # whatever is written to it is taken
+        page = await desk.scrape.handle(request)
+        await page.prepare(request)
+        watching = asyncio.create_task(watch())
+        await page.write_eof()
+        watching.cancel()
+        assert page.content_length
+        assert len(turns) >= page.content_length // PIECE > 5
+
+    asyncio.run(main())
 
 
 def test_metrics_are_the_links_and_then_the_exporters_own() -> None:

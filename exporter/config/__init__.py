@@ -28,13 +28,14 @@ from exporter.errors import ConfigError
 from exporter.garbage import uncollected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from exporter.config.document import Document
     from exporter.config.group import Group
-    from exporter.config.schema import File
+    from exporter.config.schema import AccountSection, File, LinkSection
     from exporter.config.secrets import Secrets
     from exporter.errors import Fault
+    from exporter.model import Link
 
 __all__ = ["Config", "LinkFile", "Listing", "load", "look", "parse_duration"]
 
@@ -69,12 +70,18 @@ def load(path: str | Path, environ: Mapping[str, str]) -> Config:
 
 def _frame(file: File, secrets: Secrets, document: Document, groups: list[Group]) -> Frame:
     accounts = build(file, secrets)
+    bare = file.model_copy(update={"accounts": []})
     members = tuple(
-        Member(account, partial(make_link, file, section), group, document.fault(("accounts", index), ""))
+        Member(account, _maker(bare, section), group, document.fault(("accounts", index), ""))
         for index, (account, section, group) in enumerate(zip(accounts, file.accounts, groups, strict=True))
     )
     warnings = (*clear_text(accounts, document), *_unmatched(groups, document))
     return Frame(members, storage_url(secrets, document), warnings)
+
+
+def _maker(file: File, account: AccountSection) -> Callable[[LinkSection], Link]:
+    """What makes links of the account; it keeps no other links, of which there may be very many."""
+    return partial(make_link, file, account.model_copy(update={"links": None}))
 
 
 def _unmatched(groups: list[Group], document: Document) -> Iterator[Fault]:

@@ -28,6 +28,9 @@ PATIENCE = 0.8
 
 _SLACK = 100
 
+_MOST_JOINING = 100
+"""Turns that join the line at one look: half a millisecond, and there may be fourteen looks in a row."""
+
 
 class Line:
     """The turns of one account, waiting or due.
@@ -64,9 +67,7 @@ class Line:
 
     def first(self, now: float) -> Turn | None:
         """The turn to be served now, left where it is; None if none is due."""
-        while (turn := _head(self._waiting)) is not None and turn.due <= now:
-            heappop(self._waiting)
-            self._join(turn)
+        self._join_due(now)
         oldest = _head(self._by_age)
         if oldest is not None and oldest.latest <= now and not self._ahead:
             return oldest
@@ -79,13 +80,22 @@ class Line:
             self._virtual = max(self._virtual, turn.place)
         self.drop(turn)
 
+    def _join_due(self, now: float) -> None:
+        """Has turns join that are due; after a pause that may be all, so that the rest joins next time."""
+        for _ in range(_MOST_JOINING):
+            turn = _head(self._waiting)
+            if turn is None or turn.due > now:
+                break
+            heappop(self._waiting)
+            self._join(turn)
+
     def _join(self, turn: Turn) -> None:
         turn.entry = next(self._numbers)
         self._standing.add(turn)
-        heappush(self._by_place, (turn.place, turn.entry, turn))
-        heappush(self._by_age, (turn.latest, turn.entry, turn))
-        if len(self._by_age) + len(self._by_place) > 4 * len(self._standing) + _SLACK:
-            self.compact()
+        for heap, key in ((self._by_place, turn.place), (self._by_age, turn.latest)):
+            heappush(heap, (key, turn.entry, turn))
+            if len(heap) > 2 * len(self._standing) + _SLACK:
+                _compact(heap)
 
     def next_due(self) -> float:
         """When the next turn that waits is due, in monotonic seconds; ``inf`` if none waits."""
@@ -99,8 +109,12 @@ class Line:
     def compact(self) -> None:
         """Forgets the entries that turns left behind."""
         for heap in (self._waiting, self._by_place, self._by_age):
-            heap[:] = [entry for entry in heap if entry[2].entry == entry[1]]
-            heapify(heap)
+            _compact(heap)
+
+
+def _compact(heap: Heap) -> None:
+    heap[:] = [entry for entry in heap if entry[2].entry == entry[1]]
+    heapify(heap)
 
 
 def _head(heap: Heap) -> Turn | None:

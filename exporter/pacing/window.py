@@ -18,27 +18,29 @@ class Window:
     __slots__ = ("_ends",)
 
     def __init__(self) -> None:
-        self._ends: list[float] = []
+        self._ends: tuple[float, ...] = ()
 
     def free_at(self, now: float) -> float:
         """The earliest time, ``now`` or later, at which one more attempt may be sent."""
-        self._ends = [end for end in self._ends if end + SPAN > now]
+        self._ends = tuple([end for end in self._ends if end + SPAN > now])
         if len(self._ends) < ATTEMPTS:
             return now
         return sorted(self._ends)[-ATTEMPTS] + SPAN
 
     def begin(self) -> None:
         """An attempt leaves: it counts without end until it is known to have ended."""
-        self._ends.append(inf)
+        self._ends += (inf,)
 
     def end(self, at: float) -> None:
         """The attempt in flight ended ``at``; the provider cannot count it later than that."""
-        self._ends.remove(inf)
-        self._ends.append(at)
+        self.cancel()
+        self._ends += (at,)
 
     def cancel(self) -> None:
         """The attempt did not leave after all."""
-        self._ends.remove(inf)
+        ends = list(self._ends)
+        ends.remove(inf)
+        self._ends = tuple(ends)
 
     def idle(self, now: float) -> bool:
         """Whether the provider counts nothing any more, so that the window may be forgotten."""

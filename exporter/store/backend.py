@@ -98,7 +98,7 @@ class Kept:
 
     def under(self, link: Link) -> Snapshot:
         """The snapshot to go on with for ``link``; how the latest poll ended is not known any more."""
-        return Snapshot(link, self.reading, self.read_at, self.total)
+        return Snapshot(link, self.reading.of(link), self.read_at, self.total)
 
 
 class Backend(Protocol):

@@ -95,7 +95,7 @@ class LedgerFile:
 
     # --- opening ------------------------------------------------------------------------------------------
 
-    def open(self) -> list[Kept]:
+    def open(self) -> Iterator[Kept]:
         """Opens or makes the file; what was kept in it. Raises ``StorageError``."""
         self._take_lock()
         try:
@@ -104,7 +104,7 @@ class LedgerFile:
             self._lock.release()
             raise
 
-    def _connect_or_set_aside(self) -> list[Kept]:
+    def _connect_or_set_aside(self) -> Iterator[Kept]:
         try:
             return self._connect(self._prepare)
         except DamagedError as damage:
@@ -134,7 +134,7 @@ class LedgerFile:
         except OSError as error:
             raise StorageError(f"{self.path} cannot be used: {error.strerror}") from None
 
-    def _connect(self, prepare: Callable[[], list[Kept]], mode: str = "rwc") -> list[Kept]:
+    def _connect(self, prepare: Callable[[], Iterator[Kept]], mode: str = "rwc") -> Iterator[Kept]:
         try:
             # The thread that opens it is the only one that uses it.
             self._db = sqlite3.connect(
@@ -155,7 +155,7 @@ class LedgerFile:
             # Damage shows in many ways, as text that is none, or a statement that fails.
             raise DamagedError(str(error)) from None
 
-    def _prepare(self) -> list[Kept]:
+    def _prepare(self) -> Iterator[Kept]:
         version = self._inspect()
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
@@ -165,8 +165,9 @@ class LedgerFile:
         ledger.tidy(self._db, self.now())
         return self._kept(same_boot=goes_on)
 
-    def _kept(self, *, same_boot: bool) -> list[Kept]:
-        return list(ledger.kept(self._db, self.now(), self._clock.time(), same_boot=same_boot))
+    def _kept(self, *, same_boot: bool) -> Iterator[Kept]:
+        """What was kept, all read: an iterator lets go of it at its end, which a task that waits does not."""
+        return iter(list(ledger.kept(self._db, self.now(), self._clock.time(), same_boot=same_boot)))
 
     def _inspect(self) -> int:
         """The schema's version in the file, 0 if it is new."""

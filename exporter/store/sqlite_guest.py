@@ -19,6 +19,8 @@ from exporter.store.sqlite_file import GUEST_STAYS, TRIES, LedgerFile
 from exporter.store.sqlite_schema import DamagedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from exporter.store.backend import Attempt, Denied, Kept
 
 
@@ -29,7 +31,7 @@ class _NotReadyError(StorageError):
 class GuestFile(LedgerFile):
     """The same file, beside the exporter whose it is. A guest sets no file aside, and changes no clock."""
 
-    def open(self) -> list[Kept]:
+    def open(self) -> Iterator[Kept]:
         """The same, for a guest."""
         try:
             return self._enter()
@@ -38,7 +40,7 @@ class GuestFile(LedgerFile):
                 f"{self.path} is damaged ({damage}): start the exporter, which sets it aside"
             ) from None
 
-    def _enter(self) -> list[Kept]:
+    def _enter(self) -> Iterator[Kept]:
         for _ in range(TRIES):
             if self._locked():
                 return self._prepare_and_let_go()
@@ -49,7 +51,7 @@ class GuestFile(LedgerFile):
             f"{self.path} is in use by an exporter on another machine, or of another version: ask there"
         )
 
-    def _prepare_and_let_go(self) -> list[Kept]:
+    def _prepare_and_let_go(self) -> Iterator[Kept]:
         try:
             kept = self._connect(self._prepare)
         except (StorageError, DamagedError):
@@ -58,12 +60,12 @@ class GuestFile(LedgerFile):
         self._let_go()
         return kept
 
-    def _visit(self) -> list[Kept]:
+    def _visit(self) -> Iterator[Kept]:
         if not self.path.exists():
             raise _NotReadyError
         return self._connect(self._join, mode="rw")
 
-    def _join(self) -> list[Kept]:
+    def _join(self) -> Iterator[Kept]:
         if self._inspect() != len(sqlite_schema.MIGRATIONS):
             raise _NotReadyError
         sqlite_schema.check_tables(self._db)

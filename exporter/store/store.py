@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from heapq import nsmallest
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from exporter.model import Link, Snapshot
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 
     Key = tuple[str, str]
 
+SPARE = 1000
+"""Links out of the configuration that are remembered, besides as many as were ever in it at a time."""
+
 
 class Store:
     """The snapshots in memory, in front of a backend. ``changed`` is told of each new snapshot."""
@@ -22,6 +27,7 @@ class Store:
         self._changed = changed
         self._snapshots: dict[Key, Snapshot] = {}
         self._kept: dict[Key, Kept | Snapshot] = {}
+        self._most = 0
 
     async def open(self) -> None:
         """Begins with what the backend kept. Raises ``StorageError`` where it would not be safe to."""
@@ -30,12 +36,24 @@ class Store:
     def configure(self, links: Iterable[Link]) -> tuple[Snapshot, ...]:
         """Takes the configured links, with what is known or was kept of them. Returns all, in order.
 
-        Links that left are remembered, should they come back. A name that now stands for another short link
-        starts from nothing: those figures were never its own.
+        Links that left are remembered, should they come back: all of them, if they all left at once. A name
+        that now stands for another short link starts from nothing: those figures were never its own.
         """
         self._kept |= self._snapshots
         self._snapshots = {link.key: self._carried(link) for link in links}
+        self._most = max(self._most, len(self._snapshots))
+        self._forget()
         return tuple(self._snapshots.values())
+
+    def _forget(self) -> None:
+        """Drops what is remembered of too many links out of the configuration, the longest unread first.
+
+        Without a bound, names that change with each reload would fill the memory in time.
+        """
+        excess = len(self._kept) - self._most - SPARE
+        if excess > SPARE:  # not at each link too many: this looks at all of them
+            for kept in nsmallest(excess, self._kept.values(), key=attrgetter("read_at")):
+                del self._kept[kept.key]
 
     def _carried(self, link: Link) -> Snapshot:
         known = self._kept.pop(link.key, None)
@@ -48,6 +66,7 @@ class Store:
         known = self._snapshots.get(kept.key)
         if known is None or known.target != kept.target:
             self._kept[kept.key] = kept
+            self._forget()
         elif kept.read_at > known.read_at:
             self._put(kept.under(known.link).read_by_another(known))
 

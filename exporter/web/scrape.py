@@ -10,6 +10,8 @@ from aiohttp import hdrs, web
 from isal import isal_zlib
 from prometheus_client.exposition import choose_encoder
 
+from exporter.web.ageing import Ageing
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
@@ -31,6 +33,7 @@ class Scrape:
     def __init__(self, exposition: Exposition, registry: CollectorRegistry) -> None:
         self._exposition = exposition
         self._registry = registry
+        self._ageing = Ageing(exposition)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="gzip")
 
     def close(self) -> None:
@@ -48,6 +51,7 @@ class Scrape:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """``GET /metrics``."""
         names = frozenset(name for name in request.query.getall("name[]", ()) if name)
+        await self._ageing.caught_up()
         body, content_type = self.render(request.headers.get(hdrs.ACCEPT, ""), names)
         headers: dict[str, str] = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
         if accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
@@ -72,6 +76,7 @@ class _Page(web.StreamResponse):
         """Sends what has not been sent yet: nothing, when it is called again."""
         for piece in self._pieces:
             await self.write(piece)
+            await asyncio.sleep(0)  # a reader as fast as we are never makes us wait, nor let others go on
         await super().write_eof(data)
 
 

@@ -24,6 +24,7 @@ from exporter.exposition import View
 from exporter.model import State
 from exporter.rules import FAILED_LOGINS
 from exporter.web import wording
+from exporter.web.ageing import Ageing
 from exporter.web.listing import PER_PAGE, LinkState, Listing, Query, select
 from exporter.web.report import Report, account_row, document, link_row
 
@@ -62,6 +63,7 @@ class StatusPage:
         not_ready: Callable[[], str | None],
     ) -> None:
         self._exposition = exposition
+        self._ageing = Ageing(exposition)
         self._poller = poller
         self._telemetry = telemetry
         self._clock = clock
@@ -95,6 +97,7 @@ class StatusPage:
         return web.Response(text=await self._told(query, _as_json), content_type="application/json")
 
     async def _told(self, query: Query, render: Callable[[Report], str]) -> str:
+        await self._ageing.caught_up()
         known, now = self._exposition.copy(), self._clock.time()
         listing = await self._in_thread(partial(_listing, known, query, now))
         next_polls = self._poller.next_polls([view.snapshot.link for view in listing.views])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from exporter.config import Config, load
+from exporter.config.schema import LinkSection
 from exporter.model import Link
 
 EXAMPLE = Path(__file__).parents[2] / "config.yaml"
@@ -208,3 +210,15 @@ def test_ten_thousand_links(tmp_path: Path) -> None:
     assert account.links[9_999] == Link("main", "9999", id="9999", labels=(("n", "x9999"),))
     (warning,) = config.warnings
     assert warning.message.endswith("write refresh_interval: 4m10s")
+
+
+def test_no_more_is_held_of_the_files_links_than_the_links_themselves(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "accounts: [{name: main, login: demo, password: secret, links: [{id: '1', name: a-name-so-seen}]}]"
+    )
+    config = load(file, {})
+    gc.collect()
+    names = [thing for thing in gc.get_objects() if isinstance(thing, LinkSection) and thing.id == "1"]
+    assert "a-name-so-seen" not in {section.name for section in names}
+    assert config.accounts[0].links[0].name == "a-name-so-seen"

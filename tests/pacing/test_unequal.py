@@ -236,6 +236,24 @@ def test_a_line_that_is_served_for_ever_stays_as_short_as_it_is() -> None:
     assert len(queue.line._by_age) + len(queue.line._by_place) + len(queue.line._waiting) < 1000
 
 
+def test_of_very_many_that_are_due_at_once_some_join_at_each_look_and_none_is_left_out() -> None:
+    line = Line()
+    turns = [Turn(make_link(f"{n}"), 0.0) for n in range(1000)]
+    for due, turn in enumerate(turns):
+        turn.wanted = True
+        line.put(turn, float(due))
+    joined: list[int] = []
+    served: set[Turn] = set()
+    while (turn_now := line.first(1000.0)) is not None:
+        joined.append(len(line._standing))
+        assert line.earliest_due() == min(turn.due for turn in set(turns) - served)
+        line.take(turn_now)
+        served.add(turn_now)
+    assert joined[:2] == [100, 199]
+    assert max(joined) <= 1000
+    assert served == set(turns)
+
+
 # --- the planner ------------------------------------------------------------------------------------------
 
 

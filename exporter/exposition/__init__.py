@@ -1,0 +1,7 @@
+"""Snapshots to Prometheus' text, as fast as a file: each link's lines are rendered once, when they change."""
+
+from exporter.exposition.exposition import Exposition
+from exporter.exposition.families import FAMILIES, FIGURES
+from exporter.exposition.slot import ROLLOVER, View
+
+__all__ = ["FAMILIES", "FIGURES", "ROLLOVER", "Exposition", "View"]

@@ -1,0 +1,181 @@
+"""The lines of all links, kept ready, and withdrawn when they expire.
+
+Which values are withheld is decided here: a value that can no longer be true loses its line. A scrape drops
+what has expired since the last one and joins the lines family by family, because the formats (text 0.0.4 and
+OpenMetrics 1.0) want a family's lines together. The bytes are those that prometheus_client would write.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from math import inf
+from typing import TYPE_CHECKING
+
+from exporter.blocks import Blocks
+from exporter.exposition.families import FAMILIES, FIGURES
+from exporter.exposition.slot import Slot, lines_of, trusted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+    from zoneinfo import ZoneInfo
+
+    from exporter.clock import Clock
+    from exporter.model import Account, Snapshot
+
+STEP = 1.0
+"""Seconds the wall clock may drift back against the monotonic one before it counts as set."""
+
+_AT_ONCE = -inf
+"""When slots are due whose readings' times have to move along with a clock that was set back."""
+
+
+class Exposition:
+    """The lines of all links' series, kept ready."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset = clock.time() - clock.monotonic()
+        self._slots: list[Slot] = []
+        self._places: dict[tuple[str, str], int] = {}
+        self._lines = [Blocks(0) for _ in FAMILIES]
+        self._ends: list[tuple[float, int]] = []
+
+    def configure(self, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> None:
+        """Takes the configured links' snapshots, in the order in which they are to stand.
+
+        Lines of a snapshot that stays are kept: where few of many links change, it takes little time.
+        """
+        self._expire()
+        zones = {account.name: account.timezone for account in accounts}
+        before = {slot.snapshot.link.key: (slot, place) for place, slot in enumerate(self._slots)}
+        slots: list[Slot] = []
+        former: list[int | None] = []
+        for snapshot in snapshots:
+            slot, place = before.get(snapshot.link.key, (None, None))
+            zone = zones[snapshot.link.account]
+            if slot is None or slot.snapshot is not snapshot or slot.zone is not zone:
+                slot, place = self._slot(snapshot, zone, slot), None
+            slots.append(slot)
+            former.append(place)
+        self._arrange(slots, former)
+
+    def _slot(self, snapshot: Snapshot, zone: ZoneInfo, known: Slot | None) -> Slot:
+        """A new slot; ``known`` is the link's former one."""
+        slot = Slot(snapshot.link, zone)
+        slot.take(snapshot, self._clock.time(), self._clock.monotonic())
+        if known is not None:
+            slot.inherit(known)
+        return slot
+
+    def _arrange(self, slots: list[Slot], former: list[int | None]) -> None:
+        """Puts ``slots`` in their places: lines move along from ``former`` places, or are rendered."""
+        self._slots = slots
+        self._places = {slot.snapshot.link.key: place for place, slot in enumerate(slots)}
+        self._lines = [lines.moved(former) for lines in self._lines]
+        self._ends = []
+        now = self._clock.time()
+        for place, slot in enumerate(slots):
+            slot.queued = inf
+            if former[place] is None:
+                self._render_slot(place, now)
+            else:
+                self._queue(place, now)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Renders one link's lines anew."""
+        now = self._clock.time()
+        self._heed_clock(now)
+        place = self._places[snapshot.link.key]
+        self._slots[place].take(snapshot, now, self._clock.monotonic())
+        self._render_slot(place, now)
+
+    def render(self, *, openmetrics: bool, names: Collection[str] | None = None) -> list[bytes]:
+        """All links' series, or those in ``names`` that have any, in pieces that belong one behind the other.
+
+        OpenMetrics' closing line is not among them.
+        """
+        self._expire()
+        parts: list[bytes] = []
+        for family, lines in zip(FAMILIES, self._lines, strict=True):
+            joined = lines.joined()
+            if names is None or (family.name in names and any(joined)):
+                parts.append(family.header(openmetrics=openmetrics))
+                parts += joined
+        return parts
+
+    def copy(self) -> list[tuple[Snapshot, float, float, float, float]]:
+        """What a ``View`` of every link is made of, in order: quick to copy, to be looked at elsewhere."""
+        self._expire()
+        return [
+            (slot.snapshot, slot.taken, slot.stale_at, slot.day_ends, slot.month_ends) for slot in self._slots
+        ]
+
+    # --- time passes --------------------------------------------------------------------------------------
+
+    def withdraw(self, at_most: int) -> bool:
+        """Withdraws what has expired, for so many links; tells whether more is left.
+
+        At midnight, after a long sleep or when the clock is set, that is every link at once. Whoever can
+        wait calls this until nothing is left, with time for others in between, and renders then. What is
+        left then is withdrawn by ``render`` itself: no expired value is ever shown.
+        """
+        now = self._clock.time()
+        self._heed_clock(now)
+        for _ in range(at_most):
+            if not self._ends or self._ends[0][0] > now:
+                return False
+            self._renew(*heappop(self._ends), now)
+        return True
+
+    def _expire(self) -> None:
+        while self.withdraw(len(self._ends) + 1):
+            pass
+
+    def _renew(self, end: float, place: int, now: float) -> None:
+        """Takes up a slot that was queued for ``end``, unless it was queued anew since."""
+        slot = self._slots[place]
+        if slot.queued != end:
+            return
+        slot.queued = inf
+        if end == _AT_ONCE:
+            slot.clock_was_set_back(now, self._clock.monotonic())
+            self._render_slot(place, now)
+        else:
+            self._blank(place, now)
+
+    def _heed_clock(self, now: float) -> None:
+        """If the clock was set back, queues all links, for their readings' times have to move along."""
+        offset = now - self._clock.monotonic()
+        if offset < self._offset - STEP:
+            for slot in self._slots:
+                slot.queued = _AT_ONCE
+            self._ends = [(_AT_ONCE, place) for place in range(len(self._slots))]
+            self._offset = offset
+        self._offset = max(self._offset, offset)
+
+    def _queue(self, place: int, now: float) -> None:
+        """Sees to it that the slot is looked at when its next lines expire.
+
+        A slot already queued for an earlier moment is left there and queued again then: polls only ever
+        move the moment on, and the heap stays as small as the number of links.
+        """
+        slot = self._slots[place]
+        end = slot.next_end(now)
+        if end < slot.queued:
+            slot.queued = end
+            heappush(self._ends, (end, place))
+
+    # --- lines --------------------------------------------------------------------------------------------
+
+    def _blank(self, place: int, now: float) -> None:
+        """Drops a slot's lines that have expired; the others stand as they are."""
+        shown = {family for family, _ in trusted(self._slots[place], now)}
+        for family in range(len(FIGURES)):
+            if family not in shown:
+                self._lines[family][place] = b""
+        self._queue(place, now)
+
+    def _render_slot(self, place: int, now: float) -> None:
+        for lines, line in zip(self._lines, lines_of(self._slots[place], now), strict=True):
+            lines[place] = line
+        self._queue(place, now)

@@ -1,0 +1,180 @@
+"""A link's place in the families' lists: its lines, and until when each may be shown."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from exporter.errors import Outcome
+from exporter.exposition.families import (
+    ALL_TIME,
+    FAILING,
+    FAMILIES,
+    FIGURES,
+    INFO,
+    LAST_SUCCESS,
+    MONTH,
+    PREVIOUS,
+    TODAY,
+    TOTAL,
+    UP,
+    YESTERDAY,
+    labels_with,
+    line_of,
+)
+from exporter.model import Snapshot
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    from exporter.model import Link
+
+ROLLOVER = 5.0
+"""Seconds after midnight in which the provider's clock may still show the day before."""
+
+
+def period_ends(read_at: float, zone: ZoneInfo) -> tuple[float, float]:
+    """When the day and the month of a reading end (seconds since the epoch), in the account's zone.
+
+    A reading from the first seconds of a day may have come from a provider whose clock had not turned yet:
+    it counts to the day before, and so has ended already.
+    """
+    return _ends_of_minute(int(read_at - ROLLOVER) // 60, zone)
+
+
+@lru_cache(maxsize=4096)
+def _ends_of_minute(minute: int, zone: ZoneInfo) -> tuple[float, float]:
+    """The same for a minute since the epoch: days begin with one, and thousands of readings share it."""
+    day = datetime.fromtimestamp(minute * 60, zone).replace(hour=0, minute=0)
+    next_day = (day + timedelta(days=1)).replace(fold=0)
+    next_month = (day.replace(day=1) + timedelta(days=32)).replace(day=1, fold=0)
+    return next_day.timestamp(), next_month.timestamp()
+
+
+class Slot:
+    """A link's place in the families' lists, and when its lines expire (seconds since the epoch).
+
+    There are as many as links, so that no more is kept here than takes long to find out.
+    """
+
+    __slots__ = ("_period_ends", "queued", "snapshot", "taken", "taken_mono", "zone")
+
+    def __init__(self, link: Link, zone: ZoneInfo) -> None:
+        self.snapshot = Snapshot(link)
+        self.zone = zone
+        self.taken = self.taken_mono = -inf
+        self._period_ends = (inf, inf)
+        self.queued = inf
+
+    @property
+    def stale_at(self) -> float:
+        """When the reading is too old for all figures; ``inf`` if there is none."""
+        return inf if self.snapshot.reading is None else self.taken + self.snapshot.link.stale_after
+
+    @property
+    def day_ends(self) -> float:
+        """When the day of the reading ends."""
+        return self._period_ends[0]
+
+    @property
+    def month_ends(self) -> float:
+        """When its month ends."""
+        return self._period_ends[1]
+
+    def take(self, snapshot: Snapshot, now: float, monotonic: float) -> None:
+        """Takes a newer snapshot, noting its reading's time on both clocks.
+
+        A failed poll brings the former reading along, which is as old as it was.
+        """
+        known, self.snapshot = self.snapshot.reading, snapshot
+        if snapshot.reading is not None and snapshot.reading is not known:
+            self._take_at(snapshot.read_at, monotonic - max(0.0, now - snapshot.read_at))
+
+    def inherit(self, before: Slot) -> None:
+        """Takes over what an earlier slot knew of the same reading's age."""
+        if self.snapshot.reading is not None and self.snapshot.reading is before.snapshot.reading:
+            self._take_at(before.taken, before.taken_mono)
+
+    def clock_was_set_back(self, now: float, monotonic: float) -> None:
+        """Moves the reading's time along, so that it is never younger than it really is."""
+        if self.snapshot.reading is not None:
+            self._take_at(min(self.taken, now - (monotonic - self.taken_mono)), self.taken_mono)
+
+    def _take_at(self, taken: float, monotonic: float) -> None:
+        self.taken, self.taken_mono = taken, monotonic
+        self._period_ends = period_ends(taken, self.zone)
+
+    def next_end(self, now: float) -> float:
+        """When the next lines expire that have not yet."""
+        return min((end for end in (self.stale_at, *self._period_ends) if end > now), default=inf)
+
+
+class View(NamedTuple):
+    """A link as it stood at one moment, for those who show it otherwise than a scrape does.
+
+    ``taken`` is when its reading was taken, as far as the clock can be trusted (seconds since the epoch).
+    """
+
+    snapshot: Snapshot
+    taken: float
+    stale_at: float
+    day_ends: float
+    month_ends: float
+
+    def figures(self, now: float) -> dict[str, int]:
+        """The clicks that a scrape would show at ``now``, by their names in ``FIGURES``, and no others."""
+        return {FIGURES[family]: clicks for family, clicks in trusted(self, now)}
+
+    def stale(self, now: float) -> bool:
+        """Whether the reading, if there is one, is too old for all figures."""
+        return now >= self.stale_at
+
+    def withheld(self, now: float) -> dict[str, str]:
+        """Why each of the other figures is not shown, by its name."""
+        if self.snapshot.reading is None or self.stale(now):
+            reason = "not read yet" if self.snapshot.reading is None else "stale"
+            return dict.fromkeys(FIGURES, reason)
+        shown = self.figures(now)
+        reasons = dict.fromkeys(("today", "yesterday"), "since midnight")
+        reasons |= dict.fromkeys(("month", "previous_month"), "since the month's end")
+        return {name: reason for name, reason in reasons.items() if name not in shown}
+
+
+def lines_of(slot: Slot, now: float) -> list[bytes]:
+    """A link's line in each family; an empty one where nothing is to be shown."""
+    lines = [b""] * len(FAMILIES)
+    snapshot, link = slot.snapshot, slot.snapshot.link
+    labels = labels_with(link)
+    lines[INFO] = line_of(INFO, labels_with(link, *_ids(snapshot)), 1)
+    if (outcome := snapshot.outcome) is not None:
+        lines[UP] = line_of(UP, labels, outcome is Outcome.OK)
+        if outcome is not Outcome.OK:
+            lines[FAILING] = line_of(FAILING, labels_with(link, ("outcome", outcome)), 1)
+    if snapshot.reading is not None:
+        if snapshot.read_at > 0:
+            lines[LAST_SUCCESS] = line_of(LAST_SUCCESS, labels, slot.taken)
+        for family, clicks in trusted(slot, now):
+            lines[family] = line_of(family, labels, clicks)
+    return lines
+
+
+def _ids(snapshot: Snapshot) -> tuple[tuple[str, str | None], ...]:
+    """The labels that only ``INFO`` has."""
+    if snapshot.reading is None:
+        return (("id", snapshot.link.id),)
+    return ("id", snapshot.reading.id), ("short_link", snapshot.reading.short_link)
+
+
+def trusted(known: Slot | View, now: float) -> list[tuple[int, int]]:
+    """The families that may be shown now, with their clicks."""
+    snapshot, reading = known.snapshot, known.snapshot.reading
+    if reading is None or now >= known.stale_at:
+        return []
+    shown = [(ALL_TIME, reading.all_time), (TOTAL, snapshot.total)]
+    if now < known.day_ends:
+        shown += [(TODAY, reading.today), (YESTERDAY, reading.yesterday)]
+    if now < known.month_ends:
+        shown += [(MONTH, reading.month), (PREVIOUS, reading.previous_month)]
+    return shown
