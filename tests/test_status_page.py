@@ -338,6 +338,7 @@ def test_a_link_that_is_too_old_without_having_failed_is_stale() -> None:
         ({"page": "9" * 5000}, "page: write a whole number from 1 on"),
         ({"state": "gone"}, "state: write one of ok, failing, stale, waiting"),
         ({"sort": "--link"}, "sort: write one of account, link, all_time, today, yesterday, month,"),
+        ({"sort": "-"}, "sort: write one of account, link, all_time, today, yesterday, month,"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(given: dict[str, str], complaint: str) -> None:

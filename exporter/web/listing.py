@@ -76,7 +76,7 @@ class Query:
         if not re.fullmatch("[1-9][0-9]{0,8}", page):
             raise ValueError("page: write a whole number from 1 on")
         _one_of("state", told["state"], tuple(LinkState))
-        _one_of("sort", told["sort"].removeprefix("-"), tuple(SORTS))
+        _one_of("sort", told["sort"].removeprefix("-") or told["sort"], tuple(SORTS))
         return cls(**told, page=int(page))
 
     def url(self, **changes: str | int) -> str:
