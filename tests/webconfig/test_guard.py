@@ -62,6 +62,17 @@ def test_who_is_let_in(write: Callable[[str], Path]) -> None:
     run(write(USERS), talk)
 
 
+@pytest.mark.parametrize("version", ["2a", "2b", "2x", "2y"])
+def test_every_version_of_a_hash_that_is_taken_lets_its_user_in(
+    write: Callable[[str], Path], version: str
+) -> None:
+    async def talk(door: Door) -> None:
+        assert (await door.knock(login=("alice", "wonderland")))[0] == 200
+        assert (await door.knock(login=("alice", "Wonderland")))[0] == 401
+
+    run(write(USERS.replace("$2b$", f"${version}$")), talk)
+
+
 @pytest.mark.parametrize(
     "header",
     [
