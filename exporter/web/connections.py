@@ -142,7 +142,8 @@ class Connection(web.RequestHandler):
         """Answers what is no HTTP without a traceback in the log: anybody may send anything."""
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return super().handle_error(request, status, exc, message)
-        log.debug("bad_request", peer=str(self.peername), reason=repr(exc))
+        # The kind alone: what aiohttp says of it repeats what was sent, which may hold a password.
+        log.debug("bad_request", peer=str(self.peername), reason=type(exc).__name__)
         phrase = HTTPStatus(status).phrase
         response = web.Response(text=f"{status}: {phrase}\n", status=status, headers={hdrs.SERVER: SERVER})
         response.force_close()
