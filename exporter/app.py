@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -130,8 +128,6 @@ class Exporter:
     async def close(self) -> None:
         """Stops polling and writes what is still to be written."""
         self._stopping = True
-        self._scrape.close()
-        self._page.close()
         await self._watcher.close()
         await self.poller.close()
         await self.store.backend.close()
@@ -232,21 +228,3 @@ class Signals:
         # A reload may be waiting for a slow file: it is not waited for.
         for running in reloads:
             running.cancel()
-
-
-class Workers(ThreadPoolExecutor):
-    """Threads for name lookups and files. The end does not wait for them: a name server may never answer."""
-
-    def __init__(self) -> None:
-        super().__init__(thread_name_prefix="worker")
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Takes no more work, and waits for none."""
-        super().shutdown(wait=False, cancel_futures=True)
-
-    def stuck(self, patience: float = 0.5) -> bool:
-        """Whether, after ``patience`` seconds, a thread still has not come to its end."""
-        threads = [thread for thread in threading.enumerate() if thread.name.startswith("worker")]
-        for thread in threads:
-            thread.join(patience / len(threads))
-        return any(thread.is_alive() for thread in threads)

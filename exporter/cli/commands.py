@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from exporter import app, config, logs, simulator
+from exporter import app, config, logs, simulator, threads
 from exporter.cli import ask
 from exporter.demo import demo
 from exporter.errors import ConfigError
@@ -41,14 +41,13 @@ def run_demo(options: argparse.Namespace) -> int:
 
 def _run(main: Coroutine[None, None, None]) -> int:
     """Runs ``main`` to its end, and then ends, whatever a thread may still be waiting for."""
-    workers = app.Workers()
 
     async def run() -> None:
-        asyncio.get_running_loop().set_default_executor(workers)
+        asyncio.get_running_loop().set_default_executor(threads.Threads(None, "any"))
         await main
 
     asyncio.run(run())
-    if workers.stuck():
+    if threads.stuck():
         # Everything is written and closed. Python itself would wait for the threads.
         sys.stdout.flush()
         os._exit(0)

@@ -7,10 +7,11 @@ import base64
 import hashlib
 import secrets
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import bcrypt
+
+from exporter.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,12 +43,11 @@ class Passwords:
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
         self._waiting = 0
         self._turn = asyncio.Lock()
-        # The name marks it as one that the end does not wait for: see app.Workers.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="worker-password")
+        self._thread = Threads(1, "password")
 
     def close(self) -> None:
         """Ends the thread; a check that is under way is not waited for."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown()
 
     async def accept(self, users: Mapping[str, bytes], authorization: str) -> bool:
         """Whether the header ``authorization`` names one of ``users`` and the password to its hash.
