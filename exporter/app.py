@@ -152,7 +152,7 @@ async def serve(
     signals = Signals()
     sockets = _open_all(options.listen_addresses)
     health_sockets = _open_all(options.health_addresses)
-    load = web_config.before(load) if web_config else load
+    load = web_config.along(load) if web_config else load
     clock = SystemClock()
     async with open_session() as session:
         exporter = Exporter(session, config.storage_url, clock)

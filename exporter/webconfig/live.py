@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from exporter.errors import ConfigError, Fault
+from exporter.errors import ConfigError, Fault, load_both
 from exporter.webconfig.load import load
 
 if TYPE_CHECKING:
@@ -47,25 +47,36 @@ class Live:
             except Exception:
                 log.exception("web_config_crashed")
 
-    def before(self, load: Callable[[], T]) -> Callable[[], T]:
-        """A ``load`` that reads the web configuration first: for a reload that was asked for."""
+    def along(self, load: Callable[[], T]) -> Callable[[], T]:
+        """A ``load`` that reads the web configuration as well: for a reload that was asked for.
+
+        It raises ConfigError with the faults of both, and then takes neither.
+        """
 
         def both() -> T:
-            self.read()
-            return load()
+            loaded, found = load_both(load, self._read)
+            self._take(found)
+            return loaded
 
         return both
 
     def read(self) -> None:
         """Reads the files now. Raises ConfigError with their faults, and keeps what there was."""
+        self._take(self._read())
+
+    def _read(self) -> WebConfig:
         with self._reading:
             found = self._load(self._path)
-            if (found.tls is None) is not (self.config.tls is None):
-                verb = "added" if found.tls else "removed"
-                message = f"cannot be {verb} while the exporter runs: restart it"
-                raise ConfigError([Fault(self._path, 0, 0, "tls_server_config", message)])
-            self.config = found
-            self._said = None
+        if (found.tls is None) is not (self.config.tls is None):
+            verb = "added" if found.tls else "removed"
+            message = f"cannot be {verb} while the exporter runs: restart it"
+            raise ConfigError([Fault(self._path, 0, 0, "tls_server_config", message)])
+        return found
+
+    def _take(self, found: WebConfig) -> None:
+        # Should what was read later have been taken before, its files differ from these: it is read again.
+        self.config = found
+        self._said = None
 
     def _look(self) -> None:
         # After a fault the files differ from those of the configuration that was kept, and so are read each

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.errors import ConfigError
+from exporter.errors import ConfigError, Fault
 from exporter.webconfig import Live, WebConfig, load
 from tests.webconfig import pems
 from tests.webconfig.door import ALICE, Door, Keys, run, until
@@ -122,6 +122,32 @@ def test_tls_comes_and_goes_at_the_next_start_alone(tmp_path: Path, begin: bool)
         f"{path}: tls_server_config: cannot be {verb} while the exporter runs: restart it"
     )
     assert live.config is before
+
+
+@pytest.mark.parametrize("wrong", [(), ("config",), ("web",), ("config", "web")], ids=repr)
+def test_a_reload_takes_both_files_or_neither_and_tells_the_faults_of_both(
+    tmp_path: Path, wrong: tuple[str, ...]
+) -> None:
+    path = tmp_path / "web.yaml"
+    path.write_text(users("alice"))
+    live = Live(str(path))
+
+    def load_config() -> str:
+        if "config" in wrong:
+            raise ConfigError([Fault("config.yaml", 1, 1, "acounts", "unknown key")])
+        return "loaded"
+
+    path.write_text(users("bob") + ("rate_limits: {}\n" if "web" in wrong else ""))
+    if not wrong:
+        assert live.along(load_config)() == "loaded"
+        assert live.config.users.keys() == {"bob"}
+        return
+    with pytest.raises(ConfigError) as caught:
+        live.along(load_config)()
+    assert {fault.path for fault in caught.value.faults} == {
+        {"config": "acounts", "web": "rate_limits"}[name] for name in wrong
+    }
+    assert live.config.users.keys() == {"alice"}
 
 
 def test_a_crash_does_not_end_the_watch(tmp_path: Path) -> None:
