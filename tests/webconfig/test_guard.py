@@ -268,6 +268,28 @@ def test_wrong_logins_are_forgotten_before_right_ones() -> None:
     with_passwords(talk)
 
 
+def test_what_is_remembered_is_bounded_whoever_comes_and_goes() -> None:
+    async def talk(passwords: Passwords, checks: Checks) -> None:
+        for n in range(MOST_FAILURES + 100):
+            for secret in THREE.values():
+                assert not await passwords.accept(THREE, basic(f"unknown {n}", secret))
+            users = {f"user {n}": b"secret 4"}
+            assert await passwords.accept(users, basic(f"user {n}", "secret 4"))
+        kept = [each for each in vars(passwords).values() if isinstance(each, dict)]
+        assert sum(map(len, kept)) <= MOST_FAILURES + 1
+
+    with_passwords(talk)
+
+
+def test_who_comes_is_let_in_and_who_goes_is_not_whatever_was_found_before() -> None:
+    async def talk(passwords: Passwords, checks: Checks) -> None:
+        alone, both = {"a": b"secret 1"}, {"a": b"secret 1", "b": b"secret 1"}
+        for users, let_in in ((alone, False), (both, True), (alone, False), (both, True)):
+            assert await passwords.accept(users, basic("b", "secret 1")) is let_in
+
+    with_passwords(talk)
+
+
 def test_the_same_login_at_once_is_checked_once() -> None:
     async def talk(passwords: Passwords, checks: Checks) -> None:
         logins = (passwords.accept(THREE, basic("a", "secret 1")) for _ in range(MOST_WAITING))
