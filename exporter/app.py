@@ -156,6 +156,8 @@ async def serve(
     clock = SystemClock()
     async with open_session() as session:
         exporter = Exporter(session, config.storage_url, clock)
+        if web_config is not None:
+            exporter.telemetry.watch_web_config(lambda: web_config.successful)
         with uncollected():
             await exporter.store.open()
             exporter.apply(config)

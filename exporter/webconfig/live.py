@@ -28,7 +28,7 @@ INTERVAL = 1.0
 class Live:
     """Holds the latest web configuration without faults in ``config``; reads it when made.
 
-    Raises ConfigError then; later a fault leaves what there was and is logged once.
+    Raises ConfigError then; later a fault leaves what there was and is logged once, until it is mended.
     """
 
     def __init__(self, path: str, load: Callable[[str], WebConfig] = load) -> None:
@@ -37,6 +37,11 @@ class Live:
         self._reading = threading.Lock()
         self._said: str | None = None
         self.config = load(path)
+
+    @property
+    def successful(self) -> bool:
+        """Whether the files had no fault when they were last looked at."""
+        return self._said is None
 
     async def watch(self, interval: float = INTERVAL) -> None:
         """Looks every ``interval`` seconds, on a thread: a disk that hangs delays nothing else."""
@@ -80,8 +85,8 @@ class Live:
 
     def _look(self) -> None:
         # After a fault the files differ from those of the configuration that was kept, and so are read each
-        # time: what mends them may be a file that only the new ones name.
-        if not self.config.files.changed():
+        # time: what mends them may be a file that only the new ones name. Or they are the old ones again.
+        if self.successful and not self.config.files.changed():
             return
         try:
             self.read()

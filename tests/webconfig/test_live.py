@@ -73,6 +73,31 @@ def test_a_fault_keeps_what_there_was_and_is_said_once(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_the_old_file_put_back_mends_a_fault_and_the_same_fault_again_is_said_again(tmp_path: Path) -> None:
+    path, good, bad = (tmp_path / name for name in ("web.yaml", "good.yaml", "bad.yaml"))
+    path.write_text(users("alice"))
+
+    async def main() -> None:
+        live = Live(str(path))
+        assert live.successful
+        with capture_logs() as logs:
+            watching = asyncio.ensure_future(live.watch(0.01))
+            for count in (1, 2):
+                os.link(path, good)
+                bad.write_text("basic_auth_user: {}\n")
+                bad.rename(path)
+                await watched(live, logs, "web_config_failed", count)
+                assert not live.successful
+                good.rename(path)
+                await watched(live, logs, "web_config_reloaded", count)
+                assert live.successful
+            watching.cancel()
+        failed = {entry["fault"] for entry in logs if entry["event"] == "web_config_failed"}
+        assert len(failed) == 1
+
+    asyncio.run(main())
+
+
 def test_a_fault_that_another_file_mends_is_found_mended(tmp_path: Path) -> None:
     keys = Keys(tmp_path)
     path = keys.config()
