@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -131,8 +129,6 @@ class Exporter:
     async def close(self) -> None:
         """Stops polling and writes what is still to be written."""
         self._stopping = True
-        self._scrape.close()
-        self._page.close()
         await self._watcher.close()
         await self.poller.close()
         await self.store.backend.close()
@@ -157,10 +153,12 @@ async def serve(
     signals = Signals()
     sockets = _open_all(options.listen_addresses)
     health_sockets = _open_all(options.health_addresses)
-    load = web_config.before(load) if web_config else load
+    load = web_config.along(load) if web_config else load
     clock = SystemClock()
     async with open_session() as session:
         exporter = Exporter(session, config.storage_url, clock)
+        if web_config is not None:
+            exporter.telemetry.watch_web_config(lambda: web_config.successful)
         with uncollected():
             await exporter.store.open()
             exporter.apply(config)
@@ -233,21 +231,3 @@ class Signals:
         # A reload may be waiting for a slow file: it is not waited for.
         for running in reloads:
             running.cancel()
-
-
-class Workers(ThreadPoolExecutor):
-    """Threads for name lookups and files. The end does not wait for them: a name server may never answer."""
-
-    def __init__(self) -> None:
-        super().__init__(thread_name_prefix="worker")
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Takes no more work, and waits for none."""
-        super().shutdown(wait=False, cancel_futures=True)
-
-    def stuck(self, patience: float = 0.5) -> bool:
-        """Whether, after ``patience`` seconds, a thread still has not come to its end."""
-        threads = [thread for thread in threading.enumerate() if thread.name.startswith("worker")]
-        for thread in threads:
-            thread.join(patience / len(threads))
-        return any(thread.is_alive() for thread in threads)

@@ -27,7 +27,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Outcome(StrEnum):
@@ -75,6 +81,22 @@ class ConfigError(ExporterError):
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = sorted(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+def load_both(load: Callable[[], T], other: Callable[[], U]) -> tuple[T, U]:
+    """What both give. Raises ConfigError with the faults of both: whoever mends them has seen them all."""
+    faults: list[Fault] = []
+    try:
+        loaded = load()
+    except ConfigError as error:
+        faults += error.faults
+    try:
+        other_loaded = other()
+    except ConfigError as error:
+        faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+    return loaded, other_loaded
 
 
 class StorageError(ExporterError):

@@ -142,6 +142,7 @@ class Telemetry:
             ["account", "file"],
             registry=self.registry,
         )
+        self.web_config_successful: Callable[[], bool] | None = None
         self._accounts: set[str] = set()
         self._usual: dict[str, float] = {}
 
@@ -186,6 +187,16 @@ class Telemetry:
         self._link_files.clear()
         for names, successful in loaded.items():
             self._link_files.labels(*names).set(successful)
+
+    def watch_web_config(self, successful: Callable[[], bool]) -> None:
+        """There is a web configuration; ``successful`` says whether it could be loaded when last tried."""
+        self.web_config_successful = successful
+        gauge = Gauge(
+            "smsc_exporter_web_config_last_load_successful",
+            "1 if the web configuration was taken as it stands; 0 if it has faults and an older one serves.",
+            registry=self.registry,
+        )
+        gauge.set_function(successful)
 
     def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
         """Counts one request; one of an account that has left by then is not counted any more."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import os
 import queue
 import re
 import signal
@@ -87,6 +89,23 @@ def exporter(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> I
     """``smsc-exporter`` with these arguments."""
     with program(sys.executable, "-m", "exporter", *arguments, cwd=cwd, env=env) as running:
         yield running
+
+
+@contextlib.contextmanager
+def hanging(path: Path) -> Iterator[Callable[[], bool]]:
+    """A file that nobody can open meanwhile, as on a network disk that hangs: they wait.
+
+    Gives what says whether somebody waits. It is a lease: the kernel lets who opens the file wait for its
+    holder, for 45 seconds at most (fcntl(2), ``/proc/sys/fs/lease-break-time``).
+    """
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # what it tells the holder
+    lease = os.open(path, os.O_RDWR)
+    try:
+        fcntl.fcntl(lease, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        yield lambda: fcntl.fcntl(lease, fcntl.F_GETLEASE) != fcntl.F_WRLCK
+    finally:
+        os.close(lease)
+        signal.signal(signal.SIGIO, before)
 
 
 def until(ready: Callable[[], Any], what: str, patience: float = PATIENCE, pause: float = 0.05) -> Any:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from exporter.app import Exporter, Workers
+from exporter.app import Exporter
 from exporter.client import open_session
 from exporter.clock import SystemClock
 from exporter.errors import ConfigError
+from exporter.threads import Threads, stuck
 
 if TYPE_CHECKING:
     from exporter.config import Config
@@ -70,9 +71,11 @@ def test_reloads_run_one_after_the_other() -> None:
 
 
 def test_the_end_does_not_wait_for_a_thread_that_is_stuck() -> None:
-    workers, release = Workers(), threading.Event()
-    workers.submit(release.wait)
-    workers.shutdown(wait=True)
-    assert workers.stuck(patience=0.01)
+    threads, release = Threads(1, "page"), threading.Event()
+    threads.submit(release.wait)
+    waiting = threads.submit(release.wait)
+    threads.shutdown(wait=True)
+    assert waiting.cancelled()
+    assert stuck(patience=0.01)
     release.set()
-    assert not workers.stuck(patience=60)
+    assert not stuck(patience=60)

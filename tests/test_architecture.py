@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "exporter"
 FLOORS = [
-    {"blocks", "errors", "clock", "logs", "listen", "rules", "garbage"},
+    {"blocks", "errors", "clock", "logs", "listen", "rules", "garbage", "threads"},
     {"model"},
     {"config", "parsing", "pacing", "exposition", "telemetry", "store"},
     {"client", "poller", "webconfig"},
@@ -68,6 +68,13 @@ def test_imports_only_point_to_a_lower_floor(level: int) -> None:
 
 def test_the_simulator_imports_nothing_of_the_package() -> None:
     assert _imported_rooms(ANNEX) == set()
+
+
+def test_the_end_waits_for_no_thread_but_the_storages() -> None:
+    """Threads are those of ``exporter.threads``; the storage's alone has something to lose."""
+    pool = "concurrent.futures.ThreadPoolExecutor"
+    with_threads = {path.name for paths in _rooms().values() for path in paths if pool in _imported(path)}
+    assert with_threads == {"threads.py", "sqlite.py"}
 
 
 @pytest.mark.parametrize("room", sorted(PURE))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter import __version__, cli
-from tests.processes import exporter, get, get_json, post, until
+from tests.processes import exporter, get, get_json, hanging, post, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,25 +164,18 @@ def test_simulate_misbehaves_as_told(tmp_path: Path) -> None:
 
 
 def test_a_reload_that_waits_for_a_slow_file_does_not_delay_the_end(tmp_path: Path, simulator: str) -> None:
-    """A secret's file may lie on a network disk that hangs; here it is a pipe that nobody writes to."""
+    """A secret's file may lie on a network disk that hangs."""
     path = tmp_path / "config.yaml"
     path.write_text(config(simulator, "first"))
     with exporter(ANY_PORT, cwd=tmp_path) as running:
         running.expect(LISTENING)
-        os.mkfifo(tmp_path / "password")
+        (tmp_path / "password").write_text("demo")
         path.write_text(config(simulator, "first").replace("password: demo", "password_file: password"))
-        running.send(signal.SIGHUP)
-        writer = until(lambda: _opened_for_writing(tmp_path / "password"), "the exporter reads the pipe")
-        running.send(signal.SIGHUP)
-        assert running.stop() == 0
-        os.close(writer)
-
-
-def _opened_for_writing(pipe: Path) -> int | None:
-    """A descriptor, once somebody reads the pipe."""
-    with contextlib.suppress(OSError):
-        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-    return None
+        with hanging(tmp_path / "password") as asked:
+            running.send(signal.SIGHUP)
+            until(asked, "the exporter reads the file")
+            running.send(signal.SIGHUP)
+            assert running.stop() == 0
 
 
 def test_check_accepts_the_example_once_its_variables_are_set(tmp_path: Path) -> None:

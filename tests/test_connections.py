@@ -10,6 +10,7 @@ import resource
 import socket
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,14 +19,13 @@ from aiohttp import ClientSession, web
 from exporter.server import Site
 from exporter.simulator import Settings, numbered_links
 from exporter.web import Connections, Slots
-from exporter.web.connections import LEAST, MOST, most_connections
+from exporter.web.connections import LEAST, MOST, MOST_SENT, most_connections
 from exporter.web.slots import RETRY_AFTER
-from tests.processes import get, program, until
+from tests.processes import exporter, get, program, until
 from tests.providers import provider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-    from pathlib import Path
 
     from exporter.simulator import Provider
     from tests.processes import Program
@@ -134,13 +134,13 @@ def test_whoever_sends_no_whole_request_is_left(said: bytes) -> None:
 def test_whoever_drips_headers_is_left() -> None:
     async def talk(house: House, port: int) -> None:
         async with visitor(port, b"GET / HTTP/1.1\r\n") as (reader, writer):
-            while not reader.at_eof():
-                with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError):
+                while not reader.at_eof():
                     writer.write(b"X-Drip: 1\r\n")
                     await writer.drain()
-                with contextlib.suppress(TimeoutError, ConnectionError):
-                    async with asyncio.timeout(0.1):
-                        await reader.read(1)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(0.1):
+                            await reader.read(1)
 
     stay(talk, idle=SHORT)
 
@@ -178,6 +178,74 @@ def test_what_is_no_request_gets_400_and_no_line_in_the_log(
     with caplog.at_level(logging.INFO):
         stay(talk)
     assert caplog.records == []
+
+
+HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n"
+
+
+def test_a_head_has_room_for_so_much_in_all_for_each_request_anew() -> None:
+    async def talk(house: House, port: int) -> None:
+        longest = HEAD + b"".join(b"X: %b\r\n" % (b"x" * 5000) for _ in range(3))
+        longest += b"Y: %b\r\n\r\n" % (b"y" * (MOST_SENT - len(longest) - 7))
+        assert len(longest) == MOST_SENT
+        async with visitor(port) as (reader, writer):
+            for _ in range(3):
+                writer.write(longest)
+                assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200 ")
+            writer.write(longest.replace(b"Y: ", b"YY: "))
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert b"Content-Length: %d\r\n" % len(body) in head + b"\r\n"
+
+    stay(talk, idle=LONG)
+
+
+def test_a_head_that_comes_in_parts_has_no_more_room() -> None:
+    async def talk(house: House, port: int) -> None:
+        async with visitor(port, HEAD) as (reader, writer):
+            with contextlib.suppress(ConnectionError):
+                for number in range(40):
+                    writer.write(b"X-%d: %b\r\n" % (number, b"x" * 1000))
+                    await writer.drain()
+                    await asyncio.sleep(0)
+            with contextlib.suppress(ConnectionError):  # what was still on its way may cut off the answer
+                assert b" 431 " in await reader.read()
+        await come_about(lambda: house.connections() == 0)
+
+    stay(talk, idle=LONG)
+
+
+@pytest.mark.parametrize(
+    "more", [ask() * 1000, b"x" * 100_000, HEAD + b"X: x\r\n" * 4000], ids=["requests", "a body", "a head"]
+)
+def test_who_goes_on_sending_while_it_is_answered_is_answered_and_left(more: bytes) -> None:
+    async def talk(house: House, port: int) -> None:
+        body = "Content-Length: 1000000" if more.startswith(b"x") else ""
+        async with visitor(port, ask("/slow", *filter(None, [body]))) as (reader, writer):
+            await house.arrived.acquire()
+            for _ in range(2):
+                writer.write(more)
+                await writer.drain()
+            house.may_go.set()
+            answer = await reader.read()
+        assert answer.endswith(b"done")
+        assert answer.count(b"HTTP/1.1 200 ") == 1
+
+    stay(talk, idle=LONG)
+
+
+def test_who_comes_with_too_much_at_once_is_answered_what_was_whole() -> None:
+    async def talk(house: House, port: int) -> None:
+        async with visitor(
+            port, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n" + b"x" * 90_000
+        ) as (
+            reader,
+            _,
+        ):
+            assert (await reader.read()).endswith(b"hello")
+
+    stay(talk, idle=LONG)
 
 
 def test_a_handler_that_breaks_answers_500_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
@@ -336,6 +404,34 @@ def test_among_visitors_who_say_nothing_scrapes_and_polls_go_on(
         assert running.stop() == 0
     assert "accept_failed" not in running.output
     assert "link_failing" not in running.output
+
+
+BIG = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: %b\r\n" % (n, b"\xff" * 8000) for n in range(60))
+
+
+@pytest.mark.parametrize(
+    "sent", [len(BIG), MOST_SENT], ids=["half a megabyte", "as much as there is room for"]
+)
+def test_senders_of_big_heads_cost_little(tmp_path: Path, sent: int) -> None:
+    """Each of them could hold what it has sent for ``IDLE`` seconds: what they cost is bounded."""
+    with exporter("demo", "--web.listen-address=127.0.0.1:0", cwd=tmp_path) as running:
+        address = running.expect(r"event=listening url=(\S+)")[1]
+        assert get(f"{address}/metrics")[0] == 200
+        before = memory(running)
+        with contextlib.ExitStack() as visitors:
+            for _ in range(400):
+                sock = visitors.enter_context(connect(address))
+                with contextlib.suppress(ConnectionError):
+                    sock.sendall(BIG[:sent])
+            assert get(f"{address}/metrics")[0] == 200
+            assert memory(running) - before < 64_000_000
+        assert running.stop() == 0
+
+
+def memory(running: Program) -> int:
+    """Bytes of the process that are in memory."""
+    pages = Path(f"/proc/{running.process.pid}/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
 
 
 def test_without_descriptors_the_exporter_waits_for_some(crowded: tuple[Provider, Program, str]) -> None:

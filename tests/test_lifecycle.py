@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import urllib.error
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from exporter.simulator import Settings, numbered_links
-from tests.processes import PATIENCE, exporter, get, until
+from tests.processes import PATIENCE, exporter, get, hanging, until
 from tests.providers import provider
 
 if TYPE_CHECKING:
@@ -168,25 +167,17 @@ def test_the_end_does_not_wait_for_a_reload_that_hangs(
     write_config(tmp_path, provided[1])
     with exporter(*FLAGS, cwd=tmp_path) as running:
         url = running.expect(LISTENING)[1]
-        os.mkfifo(tmp_path / "password")
+        (tmp_path / "password").write_text("demo")
         path = write_config(tmp_path, provided[1], password_file="password")
         path.write_text(path.read_text().replace('"password": "demo", ', ""))
         clients = [HTTPConnection(urlsplit(url).netloc) for _ in range(2)]
-        for client in clients:
-            client.request("POST", "/-/reload")
-        writer = until(lambda: _opened(tmp_path / "password"), "the exporter reads the pipe")
-        assert get(f"{url}/-/healthy")[0] == 200  # so that both have been taken before
-        assert running.stop() == 0
+        with hanging(tmp_path / "password") as asked:
+            for client in clients:
+                client.request("POST", "/-/reload")
+            until(asked, "the exporter reads the file")
+            assert get(f"{url}/-/healthy")[0] == 200  # so that both have been taken before
+            assert running.stop() == 0
         for client in clients:
             answer = client.getresponse()
             assert (answer.status, answer.read()) == (503, b"stopping\n")
             client.close()
-        os.close(writer)
-
-
-def _opened(pipe: Path) -> int | None:
-    """A descriptor to write to, once somebody reads the pipe."""
-    try:
-        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError:
-        return None

@@ -6,8 +6,10 @@ Who adds a place for a secret, a page, a flag or a file, adds it to the lists be
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import traceback
@@ -15,7 +17,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, urlsplit
 
 import bcrypt
 import pytest
@@ -62,6 +64,27 @@ LOGINS = [
     f"Bearer {quote(SCRAPER.text)}",
 ]
 """How scrapes name themselves: of these, one is let in."""
+
+MANGLED = {
+    "a character that no header may hold": "GET /metrics HTTP/1.1\r\nHost: x\r\nA: {}\x01\r\n\r\n",
+    "a zero byte": "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: {}\0\r\n\r\n",
+    "a space before the colon": "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization : {}\r\n\r\n",
+    "no colon": "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization {}\r\n\r\n",
+    "no space": "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization:{}\rX: y\r\n\r\n",
+    "very long": "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: {}" + 9000 * "x" + "\r\n\r\n",
+    "very long in all": "GET /metrics HTTP/1.1\r\nHost: x\r\n" + 7 * ("A: {}" + 7000 * "x" + "\r\n") + "\r\n",
+    "twice": "GET /metrics HTTP/1.1\r\nHost: x\r\nHost: {}\r\n\r\n",
+    "no host": "GET /metrics HTTP/1.1\r\nAuthorization: {}\r\n\r\n",
+    "as the whole of a request": "{}\r\n\r\n",
+    "as a method": "{} /metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+    "as an address": "GET {} HTTP/1.1\r\nHost: x\r\n\r\n",
+    "in an address": "GET http://alice:{}@[x/metrics HTTP/1.1\r\nHost: x\r\n\r\n",
+    "as a version": "GET /metrics HTTP/{}\r\nHost: x\r\n\r\n",
+    "as a length": "POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+    "as a coding": "POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {}\r\n\r\n",
+    "as a chunk": "POST /-/reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{}\r\n",
+}
+"""Requests that are none, with a place for a login in each."""
 
 DOOR = [SCRAPER, GUESS, Secret(HASH[-31:])]
 """What nobody is to be told of them; the salt, before the hash itself, matters to nobody."""
@@ -315,6 +338,32 @@ def spoil_web(running: Program, path: Path) -> None:
         running.expect("web_config_failed")
     path.write_text(good, "utf-8")
     running.expect("web_config_reloaded")
+
+
+def say(url: str, said: str) -> str:
+    """What is answered to bytes that may be no request."""
+    address = urlsplit(url)
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), PATIENCE) as connection:
+        connection.sendall(said.encode("utf-8"))
+        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError), connection.makefile("rb") as answer:
+            return answer.read().decode("utf-8", "replace")
+    return ""
+
+
+def test_nothing_is_told_of_what_is_no_request(tmp_path: Path) -> None:
+    plan = Plan(tmp_path, free_port())
+    with exporter(*FLAGS, cwd=tmp_path, env=plan.env) as running:
+        url = running.expect(LISTENING)[1]
+        answers = [
+            say(url, mangled.replace("{}", login))
+            for mangled in MANGLED.values()
+            for login in (RIGHT, SCRAPER.text, quote(SCRAPER.text))
+        ]
+        assert running.stop() == 0
+    assert running.output.count("event=bad_request") > 2 * len(MANGLED)
+    assert "Traceback" not in running.output
+    assert told(DOOR, running.output, *answers) == {}
 
 
 LIMITS = {"all is well": "--nofile=4096", "the disk is full": "--fsize=65536"}

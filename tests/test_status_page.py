@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -15,9 +18,12 @@ from exporter.errors import Outcome
 from exporter.exposition import FIGURES, View
 from exporter.model import Failure, Snapshot, State
 from exporter.web.listing import PER_PAGE, LinkState, Query, select
+from exporter.web.slots import RETRY_AFTER
+from exporter.web.status import MOST_WAITING
 from exporter.web.wording import address, duration
 from tests.browser import browser
 from tests.factories import make_link, make_links, make_reading
+from tests.test_connections import come_about
 from tests.test_web import Desk
 from tests.virtual import START
 
@@ -337,7 +343,9 @@ def test_a_link_that_is_too_old_without_having_failed_is_stale() -> None:
         ({"page": "x"}, "page: write a whole number from 1 on"),
         ({"page": "9" * 5000}, "page: write a whole number from 1 on"),
         ({"state": "gone"}, "state: write one of ok, failing, stale, waiting"),
+        ({"q": "x" * 201}, "q: write 200 characters or less"),
         ({"sort": "--link"}, "sort: write one of account, link, all_time, today, yesterday, month,"),
+        ({"sort": "-"}, "sort: write one of account, link, all_time, today, yesterday, month,"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(given: dict[str, str], complaint: str) -> None:
@@ -351,6 +359,48 @@ def test_parameters_that_make_no_sense_are_refused(given: dict[str, str], compla
         async with client.get("/api/v1/links", params=given) as response:
             assert response.status == 400
             assert (await response.json())["error"].startswith(complaint)
+
+    desk.run(talk)
+
+
+class Held(ThreadPoolExecutor):
+    """Keeps whatever is asked of it until it is let go, and counts it."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.asked = 0
+        self.go = threading.Event()
+
+    def submit(self, do: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.asked += 1
+        return super().submit(lambda: self.go.wait() and do(*args, **kwargs))
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/links?q=x"])
+def test_readers_wait_for_their_turn_and_nothing_is_done_for_those_who_leave(path: str) -> None:
+    desk = Desk()
+    held = desk.page_thread = Held()
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        server = cast("Any", client.server).runner.server
+        try:
+            waiting = [asyncio.create_task(client.get(path)) for _ in range(MOST_WAITING)]
+            await come_about(lambda: server.requests_count == MOST_WAITING)
+            async with client.get(path) as refused:
+                assert (refused.status, refused.headers["Retry-After"]) == (503, str(RETRY_AFTER))
+                assert "waiting already" in await refused.text()
+            for leaving in waiting[1:-1]:
+                leaving.cancel()
+            # those who stay, and who was refused
+            await come_about(lambda: sum(each.transport is not None for each in server.connections) <= 3)
+        finally:
+            held.go.set()
+        for staying in (waiting[0], waiting[-1]):
+            response = await staying
+            assert (response.status, len(await response.text()) > 100) == (200, True)
+        assert held.asked == 4  # to find links and to tell them, for two
+        async with client.get(path) as response:
+            assert response.status == 200
 
     desk.run(talk)
 

@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -30,11 +31,19 @@ from tests.virtual import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from concurrent.futures import Executor
 
     from exporter.model import Account, Link, Reading
     from exporter.pacing import Planner
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+
+
+class Served(TestServer):
+    """As the exporter serves: a handler goes on when its reader has left."""
+
+    async def _make_runner(self, **options: Any) -> web.AppRunner:
+        return web.AppRunner(self.app, **options | {"handler_cancellation": False})
 
 
 class Desk:
@@ -61,6 +70,7 @@ class Desk:
         self.lifecycle = True
         self.begin_polling: Callable[[Planner], None] | None = None
         self.asked: list[str] = []
+        self.page_thread: Executor | None = None
 
     def read(self, link: Link, age: float = 0.0, **fields: Any) -> None:
         snapshot = self.store.get(link)
@@ -86,9 +96,11 @@ class Desk:
                 self.begin_polling(self.pacing.active[0])
             health = Health(alive=lambda: self.not_alive, ready=lambda: self.not_ready)
             lifecycle = Lifecycle(self.reload, lambda: self.asked.append("quit"), enabled=self.lifecycle)
-            page = StatusPage(self.exposition, self.poller, self.telemetry, self.clock, health.ready)
+            page = StatusPage(
+                self.exposition, self.poller, self.telemetry, self.clock, health.ready, self.page_thread
+            )
             app = make_app(self.scrape, health, lifecycle, page, path)
-            async with TestClient(TestServer(app), auto_decompress=False) as client:
+            async with TestClient(Served(app), auto_decompress=False) as client:
                 await talk(client)
             await self.poller.close()
 

@@ -6,12 +6,12 @@ import asyncio
 import os
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from exporter import app, config, logs, simulator
+from exporter import app, config, logs, simulator, threads
 from exporter.cli import ask
 from exporter.demo import demo
-from exporter.errors import ConfigError
+from exporter.errors import load_both
 from exporter.webconfig import Live
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from exporter.config import Config
-    from exporter.errors import Fault
-
-T = TypeVar("T")
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -41,14 +38,13 @@ def run_demo(options: argparse.Namespace) -> int:
 
 def _run(main: Coroutine[None, None, None]) -> int:
     """Runs ``main`` to its end, and then ends, whatever a thread may still be waiting for."""
-    workers = app.Workers()
 
     async def run() -> None:
-        asyncio.get_running_loop().set_default_executor(workers)
+        asyncio.get_running_loop().set_default_executor(threads.Threads(None, "any"))
         await main
 
     asyncio.run(run())
-    if workers.stuck():
+    if threads.stuck():
         # Everything is written and closed. Python itself would wait for the threads.
         sys.stdout.flush()
         os._exit(0)
@@ -90,20 +86,7 @@ def check(options: argparse.Namespace) -> int:
 
 def _read(load: Callable[[], Config], options: argparse.Namespace) -> tuple[Config, Live | None]:
     """Both configurations. Raises ``ConfigError`` with the faults of both."""
-    faults: list[Fault] = []
-    loaded = _try(load, faults)
-    web_config = _try(partial(_web_config, options), faults)
-    if loaded is None or faults:
-        raise ConfigError(faults)
-    return loaded, web_config
-
-
-def _try(load: Callable[[], T], faults: list[Fault]) -> T | None:
-    try:
-        return load()
-    except ConfigError as error:
-        faults += error.faults
-        return None
+    return load_both(load, partial(_web_config, options))
 
 
 def simulate(options: argparse.Namespace) -> int:

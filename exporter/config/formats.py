@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from stat import S_ISDIR, S_ISREG
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from exporter.config.document import parse
@@ -48,14 +48,11 @@ def open_links(path: Path) -> Source:
 
 
 def _text(path: Path) -> str:
-    try:
-        found = path.stat()
-    except OSError:
-        return read_text(path, NAMING)  # and that says what is wrong
-    if not (S_ISREG(found.st_mode) or S_ISDIR(found.st_mode)):
-        refuse(path, 0, 0, f"is a device or a pipe, not a file: name another {NAMING.where}")
-    if found.st_size > MOST_BYTES:
-        refuse(path, 0, 0, f"is larger than {MOST_BYTES >> 20} MiB: split it, or name another {NAMING.where}")
+    # Whatever keeps it from being looked at keeps it from being read, which says more.
+    with suppress(OSError):
+        if path.stat().st_size > MOST_BYTES:
+            most = MOST_BYTES >> 20
+            refuse(path, 0, 0, f"is larger than {most} MiB: split it, or name another {NAMING.where}")
     return read_text(path, NAMING)
 
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from exporter.config import values
 from exporter.config.document import Loc, Plain, mapping, sequence
+from exporter.config.syntax import read_bytes
 from exporter.model import Credentials
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def read_file(folder: Path, name: str) -> str:
     Raises ValueError. The name is not repeated: it may be a misplaced secret.
     """
     try:
-        text = (folder / name).read_bytes().decode("utf-8-sig")
+        text = read_bytes(folder / name).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("the file is not UTF-8 text: save it as UTF-8") from None
     except (OSError, ValueError) as error:

@@ -34,6 +34,15 @@ PATIENCE = 5.0
 LEAST = 128 * 1024
 """Bytes."""
 
+MOST_SENT = 16 * 1024
+"""Bytes of a request's head, all its headers together. What is sent while it is answered has as much room."""
+
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nServer: %b\r\nConnection: close\r\n"
+    b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 37\r\n\r\n"
+    b"431: Request Header Fields Too Large\n" % SERVER.encode()
+)
+
 LIMITS: Mapping[str, Any] = {
     "max_line_size": 8190,
     "max_field_size": 8190,
@@ -46,7 +55,7 @@ LIMITS: Mapping[str, Any] = {
 """What else aiohttp is to hold each connection to (``aiohttp.web.RequestHandler``): seconds, and bytes."""
 
 MOST = 512
-"""Connections at once. Each costs some 20 kB while it waits."""
+"""Connections at once. Each costs some 20 kB while it waits, and up to 60 kB with a head that never ends."""
 
 
 def most_connections(descriptors: int) -> int:
@@ -82,7 +91,7 @@ class Connections:
 class Connection(web.RequestHandler):
     """One connection; a reader who takes too little of an answer in ``patience`` seconds is cut off."""
 
-    __slots__ = ("_patience", "_reader", "_unread", "_watch")
+    __slots__ = ("_patience", "_reader", "_room", "_taken", "_unread", "_watch")
 
     def __init__(self, server: web.Server, patience: float, **limits: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **limits)
@@ -90,6 +99,8 @@ class Connection(web.RequestHandler):
         self._reader: asyncio.Transport
         self._watch: asyncio.TimerHandle | None = None
         self._unread = 0
+        self._taken = 0
+        self._room = MOST_SENT
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Asks to be told as soon as anything waits to be taken."""
@@ -101,6 +112,30 @@ class Connection(web.RequestHandler):
         """There is nobody left to be patient with."""
         self._stop_watching()
         super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        """Takes no more than there is room for; each request that is begun on makes room anew.
+
+        aiohttp bounds a header and how many there are, but not what a head, a body that nobody reads or
+        requests that wait for their turn may come to in all.
+        """
+        taken = self._request_count - len(self._messages)
+        if taken != self._taken:
+            self._taken, self._room = taken, MOST_SENT
+        room = self._room
+        self._room = max(0, room - len(data))
+        super().data_received(data[:room])
+        if len(data) > room and not self._force_close:
+            self._refuse_more()
+
+    def _refuse_more(self) -> None:
+        """The end of this connection; a request that has come is answered first."""
+        between = self._waiter is not None and not self._waiter.done()
+        if self._request_count and not between:
+            super().close()
+        else:
+            self._reader.write(_TOO_LARGE)
+            self.force_close()
 
     def pause_writing(self) -> None:
         """Something waits to be taken."""
@@ -142,7 +177,8 @@ class Connection(web.RequestHandler):
         """Answers what is no HTTP without a traceback in the log: anybody may send anything."""
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return super().handle_error(request, status, exc, message)
-        log.debug("bad_request", peer=str(self.peername), reason=repr(exc))
+        # The kind alone: what aiohttp says of it repeats what was sent, which may hold a password.
+        log.debug("bad_request", peer=str(self.peername), reason=type(exc).__name__)
         phrase = HTTPStatus(status).phrase
         response = web.Response(text=f"{status}: {phrase}\n", status=status, headers={hdrs.SERVER: SERVER})
         response.force_close()

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 PER_PAGE = 100
 
+LONGEST = 200
+"""Characters to search for."""
+
 
 class LinkState(StrEnum):
     """How a link stands: the values of ``?state=``."""
@@ -72,11 +75,13 @@ class Query:
         Raises ``ValueError`` that says what to write.
         """
         told = {field.name: given.get(field.name, "").strip() for field in fields(cls)}
+        if len(told["q"]) > LONGEST:
+            raise ValueError(f"q: write {LONGEST} characters or less")
         page = told.pop("page") or "1"
         if not re.fullmatch("[1-9][0-9]{0,8}", page):
             raise ValueError("page: write a whole number from 1 on")
         _one_of("state", told["state"], tuple(LinkState))
-        _one_of("sort", told["sort"].removeprefix("-"), tuple(SORTS))
+        _one_of("sort", told["sort"].removeprefix("-") or told["sort"], tuple(SORTS))
         return cls(**told, page=int(page))
 
     def url(self, **changes: str | int) -> str:

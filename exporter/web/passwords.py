@@ -7,10 +7,11 @@ import base64
 import hashlib
 import secrets
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import bcrypt
+
+from exporter.threads import Threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,12 +43,11 @@ class Passwords:
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
         self._waiting = 0
         self._turn = asyncio.Lock()
-        # The name marks it as one that the end does not wait for: see app.Workers.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="worker-password")
+        self._thread = Threads(1, "password")
 
     def close(self) -> None:
         """Ends the thread; a check that is under way is not waited for."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown()
 
     async def accept(self, users: Mapping[str, bytes], authorization: str) -> bool:
         """Whether the header ``authorization`` names one of ``users`` and the password to its hash.
@@ -58,15 +58,18 @@ class Passwords:
         if login is None:
             return False
         user, password = login
-        hashed = users.get(user) or self._stand_in(users, user)
-        digest = self._digest(user.encode(), hashed, password)
+        # Whether there is such a user is part of it: one who comes or goes is checked again.
+        there = b"user" if user in users else b"nobody"
+        digest = self._digest(there, user.encode(), self._hash_of(users, user), password)
         right = self._known(user, digest)
         if right is None:
-            right = await self._wait_and_check(user, digest, hashed, password)
-        return right and user in users
+            right = await self._wait_and_check(users, user, digest, password)
+        return right
 
-    def _stand_in(self, users: Mapping[str, bytes], user: str) -> bytes:
+    def _hash_of(self, users: Mapping[str, bytes], user: str) -> bytes:
         """For an unknown user, another user's hash: the check takes as long as if there were such a user."""
+        if user in users:
+            return users[user]
         hashes = sorted(users.values())
         return hashes[int.from_bytes(self._digest(user.encode())) % len(hashes)]
 
@@ -80,22 +83,26 @@ class Passwords:
             return True
         return False if digest in self._wrong else None
 
-    async def _wait_and_check(self, user: str, digest: bytes, hashed: bytes, password: bytes) -> bool:
+    async def _wait_and_check(
+        self, users: Mapping[str, bytes], user: str, digest: bytes, password: bytes
+    ) -> bool:
         if self._waiting >= MOST_WAITING:
             raise BusyError
         self._waiting += 1
         try:
             async with self._turn:
                 known = self._known(user, digest)  # the same login may have waited before this one
-                return await self._check(user, digest, hashed, password) if known is None else known
+                return await self._check(users, user, digest, password) if known is None else known
         finally:
             self._waiting -= 1
 
-    async def _check(self, user: str, digest: bytes, hashed: bytes, password: bytes) -> bool:
+    async def _check(self, users: Mapping[str, bytes], user: str, digest: bytes, password: bytes) -> bool:
         loop = asyncio.get_running_loop()
+        hashed = self._hash_of(users, user)
         matches = await loop.run_in_executor(self._thread, self._matches, password[:_LONGEST], hashed)
-        right = matches and len(password) <= _LONGEST
+        right = matches and len(password) <= _LONGEST and user in users
         if right:
+            self._right = {known: found for known, found in self._right.items() if known in users}
             self._right[user] = digest
         else:
             self._wrong[digest] = None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 from isal import isal_zlib
 from prometheus_client.exposition import choose_encoder
 
+from exporter.threads import Threads
 from exporter.web.ageing import Ageing
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ class Scrape:
         self._exposition = exposition
         self._registry = registry
         self._ageing = Ageing(exposition)
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="gzip")
+        self._threads = Threads(2, "gzip")
 
-    def close(self) -> None:
-        """Ends the threads that compress."""
-        self._threads.shutdown(wait=False)
+    async def close(self, app: web.Application) -> None:
+        """Ends the threads that compress, when ``app`` has answered its last request."""
+        self._threads.shutdown()
 
     def render(self, accept: str, names: Collection[str]) -> tuple[list[bytes], str]:
         """The body in pieces, and its type by the Accept header; only the series in ``names``, if any."""

@@ -44,6 +44,7 @@ def make_app(
     lifecycle.add_to(app)
     page.add_to(app, telemetry_path, Slots(max_requests))
     app.on_response_prepare.append(_add_headers)
+    app.on_cleanup.extend((scrape.close, page.close))
     return app
 
 

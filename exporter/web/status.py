@@ -10,35 +10,39 @@ from __future__ import annotations
 import asyncio
 import json
 from base64 import b64encode
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from exporter import __version__
 from exporter.exposition import View
 from exporter.model import State
 from exporter.rules import FAILED_LOGINS
+from exporter.threads import Threads
 from exporter.web import wording
 from exporter.web.ageing import Ageing
-from exporter.web.listing import PER_PAGE, LinkState, Listing, Query, select
+from exporter.web.listing import LONGEST, PER_PAGE, LinkState, Listing, Query, select
 from exporter.web.report import Report, account_row, document, link_row
+from exporter.web.slots import RETRY_AFTER, Slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from concurrent.futures import Executor
 
     from exporter.clock import Clock
     from exporter.exposition import Exposition
     from exporter.model import Snapshot
     from exporter.poller import Poller
     from exporter.telemetry import Telemetry
-    from exporter.web.slots import Slots
 
 T = TypeVar("T")
+
+MOST_WAITING = 16
+"""Readers whose page is made or waits to be made; more are turned away. With 10,000 links: half a second."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLE = (_TEMPLATES / "status.css").read_text(encoding="utf-8")
@@ -61,6 +65,7 @@ class StatusPage:
         telemetry: Telemetry,
         clock: Clock,
         not_ready: Callable[[], str | None],
+        thread: Executor | None = None,
     ) -> None:
         self._exposition = exposition
         self._ageing = Ageing(exposition)
@@ -68,11 +73,13 @@ class StatusPage:
         self._telemetry = telemetry
         self._clock = clock
         self._not_ready = not_ready
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="page")
+        self._thread = thread or Threads(1, "page")
+        self._turn = asyncio.Lock()
+        self._waiting = 0
 
-    def close(self) -> None:
-        """Ends the thread that renders."""
-        self._thread.shutdown(wait=False)
+    async def close(self, app: web.Application) -> None:
+        """Ends the thread that renders, when ``app`` has answered its last request."""
+        self._thread.shutdown()
 
     def add_to(self, app: web.Application, telemetry_path: str, slots: Slots) -> None:
         """Adds both paths to ``app``; the page leaves its own to the metrics, should they want it."""
@@ -86,15 +93,30 @@ class StatusPage:
             query = Query.parse(request.query)
         except ValueError as error:
             return web.Response(text=f"{error}\n", status=400)
-        text = await self._told(query, render)
-        return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": POLICY})
+        headers = {"Content-Security-Policy": POLICY}
+        return await self._answer(request, query, render, content_type="text/html", headers=headers)
 
     async def _handle_api(self, request: web.Request) -> web.Response:
         try:
             query = Query.parse(request.query)
         except ValueError as error:
             return web.json_response({"error": str(error)}, status=400)
-        return web.Response(text=await self._told(query, _as_json), content_type="application/json")
+        return await self._answer(request, query, _as_json, content_type="application/json")
+
+    async def _answer(
+        self, request: web.Request, query: Query, render: Callable[[Report], str], **kind: Any
+    ) -> web.Response:
+        """The answer when its turn has come; nothing is done for who has left until then."""
+        if self._waiting >= MOST_WAITING:
+            text = f"{MOST_WAITING} readers of the status page are waiting already\n"
+            return web.Response(text=text, status=503, headers={hdrs.RETRY_AFTER: str(RETRY_AFTER)})
+        self._waiting += 1
+        try:
+            async with self._turn:
+                text = await self._told(query, render) if request.transport else ""
+        finally:
+            self._waiting -= 1
+        return web.Response(text=text, **kind)
 
     async def _told(self, query: Query, render: Callable[[Report], str]) -> str:
         await self._ageing.caught_up()
@@ -147,6 +169,7 @@ def _template(telemetry_path: str) -> Callable[[Report], str]:
         states=tuple(LinkState),
         well=(State.POLLING, LinkState.OK),
         per_page=PER_PAGE,
+        longest=LONGEST,
         allowed_failed_logins=FAILED_LOGINS,
     )
     return lambda report: environment.get_template("status.html").render(r=report)

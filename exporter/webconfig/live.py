@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from exporter.errors import ConfigError, Fault
+from exporter.errors import ConfigError, Fault, load_both
 from exporter.webconfig.load import load
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ INTERVAL = 1.0
 class Live:
     """Holds the latest web configuration without faults in ``config``; reads it when made.
 
-    Raises ConfigError then; later a fault leaves what there was and is logged once.
+    Raises ConfigError then; later a fault leaves what there was and is logged once, until it is mended.
     """
 
     def __init__(self, path: str, load: Callable[[str], WebConfig] = load) -> None:
@@ -37,6 +37,11 @@ class Live:
         self._reading = threading.Lock()
         self._said: str | None = None
         self.config = load(path)
+
+    @property
+    def successful(self) -> bool:
+        """Whether the files had no fault when they were last looked at."""
+        return self._said is None
 
     async def watch(self, interval: float = INTERVAL) -> None:
         """Looks every ``interval`` seconds, on a thread: a disk that hangs delays nothing else."""
@@ -47,30 +52,41 @@ class Live:
             except Exception:
                 log.exception("web_config_crashed")
 
-    def before(self, load: Callable[[], T]) -> Callable[[], T]:
-        """A ``load`` that reads the web configuration first: for a reload that was asked for."""
+    def along(self, load: Callable[[], T]) -> Callable[[], T]:
+        """A ``load`` that reads the web configuration as well: for a reload that was asked for.
+
+        It raises ConfigError with the faults of both, and then takes neither.
+        """
 
         def both() -> T:
-            self.read()
-            return load()
+            loaded, found = load_both(load, self._read)
+            self._take(found)
+            return loaded
 
         return both
 
     def read(self) -> None:
         """Reads the files now. Raises ConfigError with their faults, and keeps what there was."""
+        self._take(self._read())
+
+    def _read(self) -> WebConfig:
         with self._reading:
             found = self._load(self._path)
-            if (found.tls is None) is not (self.config.tls is None):
-                verb = "added" if found.tls else "removed"
-                message = f"cannot be {verb} while the exporter runs: restart it"
-                raise ConfigError([Fault(self._path, 0, 0, "tls_server_config", message)])
-            self.config = found
-            self._said = None
+        if (found.tls is None) is not (self.config.tls is None):
+            verb = "added" if found.tls else "removed"
+            message = f"cannot be {verb} while the exporter runs: restart it"
+            raise ConfigError([Fault(self._path, 0, 0, "tls_server_config", message)])
+        return found
+
+    def _take(self, found: WebConfig) -> None:
+        # Should what was read later have been taken before, its files differ from these: it is read again.
+        self.config = found
+        self._said = None
 
     def _look(self) -> None:
         # After a fault the files differ from those of the configuration that was kept, and so are read each
-        # time: what mends them may be a file that only the new ones name.
-        if not self.config.files.changed():
+        # time: what mends them may be a file that only the new ones name. Or they are the old ones again.
+        if self.successful and not self.config.files.changed():
             return
         try:
             self.read()

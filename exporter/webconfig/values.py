@@ -47,7 +47,7 @@ _NO = frozenset({"false", "no", "off", "n"})
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(_SECONDS)})")
 _LONGEST = 86_400.0
-_HASH = re.compile(r"\$2[abxy]?\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+_HASH = re.compile(r"\$(2[abxy]?)\$([0-9]{2})\$[./A-Za-z0-9]{53}")
 
 
 def known(names: Collection[str], what: str) -> Callable[[object], str]:
@@ -130,11 +130,13 @@ def password_hash(value: object) -> str:
     match = _HASH.fullmatch(text)
     if match is None:
         raise ValueError("is not a bcrypt hash: write the output of htpasswd -nBC 10 behind its colon")
-    if not 4 <= int(match[1]) <= 31:
+    if match[1] == "2":
+        raise ValueError("is a hash of bcrypt's first version, $2$, which cannot be checked: make it again")
+    if not 4 <= int(match[2]) <= 31:
         raise ValueError("has a cost that bcrypt does not know: make the hash again, with 10")
     try:
         # The cheapest cost takes a millisecond and tells whether the rest can be read.
-        bcrypt.checkpw(b"", f"$2b$04{text[text.rindex('$') :]}".encode())
+        bcrypt.checkpw(b"", f"${match[1]}$04{text[text.rindex('$') :]}".encode())
     except ValueError:
         raise ValueError(
             "is a bcrypt hash with characters wrong in it: copy it again, or make another"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from exporter import webconfig
 from exporter.config import load, syntax
 from exporter.errors import ConfigError
 
@@ -76,6 +77,46 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
     os.symlink(path, path)
     message = "name another with --config.file, or change its permissions"
     assert faults_of(path) == f"{path}: cannot be read (Too many levels of symbolic links): {message}"
+
+
+@pytest.fixture(params=["pipe", "device", "link to a pipe"])
+def endless(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """What can be opened, or not even that, and never comes to an end."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    (tmp_path / "link to a pipe").symlink_to("pipe")
+    found: Path = tmp_path / request.param
+    return found
+
+
+def test_what_never_ends_is_not_waited_for(endless: Path) -> None:
+    message = "is a device or a pipe, not a file: name another with --"
+    assert faults_of(endless) == f"{endless}: {message}config.file"
+    assert faults_of(endless, load=webconfig.load) == f"{endless}: {message}web.config.file"
+
+
+def test_secret_that_never_ends_is_not_waited_for(endless: Path, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        'storage: {url: "memory:"}\naccounts:\n  - name: main\n    login: alex\n'
+        f'    password_file: "{endless.name}"\n    links: [{{id: 1}}]\n'
+    )
+    assert faults_of(path) == (
+        f"{path}:5:20: accounts[0].password_file: the file cannot be read (it is a device or a pipe): "
+        "write its path, absolute or from the folder of this file"
+    )
+
+
+def test_certificate_that_never_ends_is_not_waited_for(endless: Path, tmp_path: Path) -> None:
+    path = tmp_path / "web.yaml"
+    path.write_text(f'tls_server_config:\n  cert_file: "{endless.name}"\n  key_file: "{endless.name}"\n')
+    assert faults_of(path, load=webconfig.load).count("it is a device or a pipe") == 2
+
+
+def test_link_to_a_file_is_the_file(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("accounts: {}\n")
+    (tmp_path / "link").symlink_to("there")
+    assert "link:1:11: accounts: " in faults_of(tmp_path / "link")
 
 
 def test_name_that_is_none() -> None:

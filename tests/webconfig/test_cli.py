@@ -37,6 +37,12 @@ accounts:
 """
 
 
+def read(url: str, client: ssl.SSLContext, user: str) -> str:
+    request = urllib.request.Request(url, headers={"Authorization": basic(user, "wonderland")})  # noqa: S310 - local
+    with urllib.request.urlopen(request, timeout=PATIENCE, context=client) as response:  # noqa: S310 - local
+        return str(response.read().decode())
+
+
 def status(url: str, client: ssl.SSLContext | None = None, user: str = "alice") -> int:
     request = urllib.request.Request(url, headers={"Authorization": basic(user, "wonderland")})  # noqa: S310 - local
     try:
@@ -78,6 +84,10 @@ def test_serve_asks_for_a_password_but_not_for_its_health(tmp_path: Path) -> Non
         failed = running.expect("event=reload_failed.*")[0]
         assert "web.yaml:4:1: rate_limits: unknown key" in failed
         assert status(f"{url}/metrics", client, "bob") == 200
+        running.expect("event=web_config_failed")
+        assert "\nsmsc_exporter_web_config_last_load_successful 0.0\n" in read(
+            f"{url}/metrics", client, "bob"
+        )
         assert running.stop() == 0
     assert "wonderland" not in running.output
     assert "$2b$" not in running.output

@@ -62,6 +62,17 @@ def test_who_is_let_in(write: Callable[[str], Path]) -> None:
     run(write(USERS), talk)
 
 
+@pytest.mark.parametrize("version", ["2a", "2b", "2x", "2y"])
+def test_every_version_of_a_hash_that_is_taken_lets_its_user_in(
+    write: Callable[[str], Path], version: str
+) -> None:
+    async def talk(door: Door) -> None:
+        assert (await door.knock(login=("alice", "wonderland")))[0] == 200
+        assert (await door.knock(login=("alice", "Wonderland")))[0] == 401
+
+    run(write(USERS.replace("$2b$", f"${version}$")), talk)
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -253,6 +264,28 @@ def test_wrong_logins_are_forgotten_before_right_ones() -> None:
         assert checks.hashes == []
         assert not await passwords.accept(THREE, basic("a", "guess 0"))
         assert checks.hashes == [b"secret 1"]
+
+    with_passwords(talk)
+
+
+def test_what_is_remembered_is_bounded_whoever_comes_and_goes() -> None:
+    async def talk(passwords: Passwords, checks: Checks) -> None:
+        for n in range(MOST_FAILURES + 100):
+            for secret in THREE.values():
+                assert not await passwords.accept(THREE, basic(f"unknown {n}", secret))
+            users = {f"user {n}": b"secret 4"}
+            assert await passwords.accept(users, basic(f"user {n}", "secret 4"))
+        kept = [each for each in vars(passwords).values() if isinstance(each, dict)]
+        assert sum(map(len, kept)) <= MOST_FAILURES + 1
+
+    with_passwords(talk)
+
+
+def test_who_comes_is_let_in_and_who_goes_is_not_whatever_was_found_before() -> None:
+    async def talk(passwords: Passwords, checks: Checks) -> None:
+        alone, both = {"a": b"secret 1"}, {"a": b"secret 1", "b": b"secret 1"}
+        for users, let_in in ((alone, False), (both, True), (alone, False), (both, True)):
+            assert await passwords.accept(users, basic("b", "secret 1")) is let_in
 
     with_passwords(talk)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.errors import ConfigError
+from exporter.errors import ConfigError, Fault
 from exporter.webconfig import Live, WebConfig, load
 from tests.webconfig import pems
 from tests.webconfig.door import ALICE, Door, Keys, run, until
@@ -73,6 +73,31 @@ def test_a_fault_keeps_what_there_was_and_is_said_once(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_the_old_file_put_back_mends_a_fault_and_the_same_fault_again_is_said_again(tmp_path: Path) -> None:
+    path, good, bad = (tmp_path / name for name in ("web.yaml", "good.yaml", "bad.yaml"))
+    path.write_text(users("alice"))
+
+    async def main() -> None:
+        live = Live(str(path))
+        assert live.successful
+        with capture_logs() as logs:
+            watching = asyncio.ensure_future(live.watch(0.01))
+            for count in (1, 2):
+                os.link(path, good)
+                bad.write_text("basic_auth_user: {}\n")
+                bad.rename(path)
+                await watched(live, logs, "web_config_failed", count)
+                assert not live.successful
+                good.rename(path)
+                await watched(live, logs, "web_config_reloaded", count)
+                assert live.successful
+            watching.cancel()
+        failed = {entry["fault"] for entry in logs if entry["event"] == "web_config_failed"}
+        assert len(failed) == 1
+
+    asyncio.run(main())
+
+
 def test_a_fault_that_another_file_mends_is_found_mended(tmp_path: Path) -> None:
     keys = Keys(tmp_path)
     path = keys.config()
@@ -122,6 +147,32 @@ def test_tls_comes_and_goes_at_the_next_start_alone(tmp_path: Path, begin: bool)
         f"{path}: tls_server_config: cannot be {verb} while the exporter runs: restart it"
     )
     assert live.config is before
+
+
+@pytest.mark.parametrize("wrong", [(), ("config",), ("web",), ("config", "web")], ids=repr)
+def test_a_reload_takes_both_files_or_neither_and_tells_the_faults_of_both(
+    tmp_path: Path, wrong: tuple[str, ...]
+) -> None:
+    path = tmp_path / "web.yaml"
+    path.write_text(users("alice"))
+    live = Live(str(path))
+
+    def load_config() -> str:
+        if "config" in wrong:
+            raise ConfigError([Fault("config.yaml", 1, 1, "acounts", "unknown key")])
+        return "loaded"
+
+    path.write_text(users("bob") + ("rate_limits: {}\n" if "web" in wrong else ""))
+    if not wrong:
+        assert live.along(load_config)() == "loaded"
+        assert live.config.users.keys() == {"bob"}
+        return
+    with pytest.raises(ConfigError) as caught:
+        live.along(load_config)()
+    assert {fault.path for fault in caught.value.faults} == {
+        {"config": "acounts", "web": "rate_limits"}[name] for name in wrong
+    }
+    assert live.config.users.keys() == {"alice"}
 
 
 def test_a_crash_does_not_end_the_watch(tmp_path: Path) -> None:
