@@ -22,7 +22,7 @@ from exporter.pacing import Pacing
 from exporter.poller import Poller
 from exporter.server import Server
 from exporter.store import Store, backend_for
-from exporter.telemetry import Telemetry
+from exporter.telemetry import LoadedFile, Telemetry
 from exporter.watch import Watcher
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ class Exporter:
         snapshots = self.store.configure(link for account in config.accounts for link in account.links)
         self.exposition.configure(config.accounts, snapshots)
         self.telemetry.configure(config.accounts)
-        self.telemetry.link_files({(file.account, file.name): not file.faults for file in config.link_files})
+        self.telemetry.link_files(
+            LoadedFile(file.account, file.name, not file.faults) for file in config.link_files
+        )
         self.poller.configure(config.accounts)
         settle()
 

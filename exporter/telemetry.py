@@ -24,7 +24,7 @@ from exporter.errors import Outcome
 from exporter.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from prometheus_client.core import Metric
 
@@ -110,6 +110,15 @@ class Reload:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class LoadedFile:
+    """A link file of an account, and whether it was taken as it stands."""
+
+    account: str
+    name: str
+    successful: bool
+
+
 class Telemetry:
     """Counts requests and reloads; ``registry`` holds all of it for a scrape."""
 
@@ -142,7 +151,8 @@ class Telemetry:
             ["account", "file"],
             registry=self.registry,
         )
-        self.web_config_successful: Callable[[], bool] | None = None
+        self.loaded_link_files: tuple[LoadedFile, ...] = ()
+        self.web_config_successful: Callable[[], bool | None] = lambda: None
         self._accounts: set[str] = set()
         self._usual: dict[str, float] = {}
 
@@ -182,11 +192,12 @@ class Telemetry:
                 self._requests.remove(name, outcome)
         self._accounts = names
 
-    def link_files(self, loaded: Mapping[tuple[str, str], bool]) -> None:
-        """The link files there are, by account and name, and whether each was taken as it stands."""
+    def link_files(self, loaded: Iterable[LoadedFile]) -> None:
+        """The link files there are."""
+        self.loaded_link_files = tuple(loaded)
         self._link_files.clear()
-        for names, successful in loaded.items():
-            self._link_files.labels(*names).set(successful)
+        for file in self.loaded_link_files:
+            self._link_files.labels(file.account, file.name).set(file.successful)
 
     def watch_web_config(self, successful: Callable[[], bool]) -> None:
         """There is a web configuration; ``successful`` says whether it could be loaded when last tried."""

@@ -17,9 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.errors import Outcome
 from exporter.exposition import FIGURES, View
 from exporter.model import Failure, Snapshot, State
+from exporter.telemetry import LoadedFile
 from exporter.web.listing import PER_PAGE, LinkState, Query, select
 from exporter.web.slots import RETRY_AFTER
-from exporter.web.status import MOST_WAITING
+from exporter.web.status import MOST_FILES, MOST_WAITING
 from exporter.web.wording import address, duration
 from tests.browser import browser
 from tests.factories import make_link, make_links, make_reading
@@ -152,6 +153,8 @@ def test_the_api_tells_every_key_with_moments_in_utc() -> None:
         "version": answer["version"],
         "ready": True,
         "config": {"last_reload_successful": True, "last_reload_success": "2025-06-15T15:06:40Z"},
+        "web_config": None,
+        "link_files": [],
         "storage": {"up": True},
         "accounts": [],
         "page": 1,
@@ -265,6 +268,26 @@ def test_a_reload_that_failed_and_what_else_is_wrong_is_told() -> None:
     text = page_of(desk)
     for words in ("the last reload failed", "<dd>stopping</dd>", ">down<"):
         assert words in text
+
+
+def test_files_that_were_refused_are_told() -> None:
+    desk = Desk()
+    assert ask(desk)["link_files"] == []
+    assert ask(desk)["web_config"] is None
+    assert not [words for words in ("Link files", "Web configuration") if words in page_of(desk)]
+    desk.telemetry.link_files([LoadedFile("main", f"{n}.csv", successful=False) for n in range(12)])
+    desk.telemetry.web_config_successful = lambda: False
+    answer = ask(desk)
+    assert answer["web_config"] == {"last_load_successful": False}
+    assert answer["link_files"][0] == {"account": "main", "file": "0.csv", "last_load_successful": False}
+    text = page_of(desk)
+    assert text.count(">refused<") == MOST_FILES + 1
+    assert "<bdi>9.csv</bdi>, and 2 more</dd>" in text
+    desk.telemetry.link_files([LoadedFile("main", "<b>.csv", successful=ok) for ok in (True, False)])
+    desk.telemetry.web_config_successful = lambda: True
+    text = page_of(desk)
+    assert '<dd>1 in force, <span class="badge bad">refused</span> <bdi>main</bdi>: <bdi>&lt;b&gt;' in text
+    assert "<dt>Web configuration</dt><dd>in force</dd>" in text
 
 
 # --- searching, sorting, paging ---------------------------------------------------------------------------
@@ -504,6 +527,57 @@ def test_in_a_browser_links_are_paged_searched_sorted_and_filtered(tmp_path: Pat
         assert (await page.look(COUNT), await page.look(FIRST)) == (1, "link-7")
 
     visit(_shop(), tmp_path, look)
+
+
+@real_browser
+def test_on_a_phone_links_are_sorted_by_a_list_to_choose_from(tmp_path: Path) -> None:
+    order = "document.querySelector('[name=sort]')"
+
+    async def look(page: Page, url: str) -> None:
+        await page.show(1400, 900)
+        await page.go(url)
+        assert await page.look(f"{order}.checkVisibility()") is False  # there the columns have heads
+        await page.show(390, 844)
+        for words, first in (("Today, most first", NASTY), ("Link, Z to A", "link-99")):
+            assert await page.look(f"{order}.checkVisibility()") is True
+            await page.look(
+                f"{order}.value = [...{order}.options].find(each => each.text == '{words}').value"
+            )
+            await page.act("document.querySelector('form button').click()")
+            assert await page.look(FIRST) == first
+            assert await page.look(f"{order}.selectedOptions[0].text") == words
+
+    visit(_shop(), tmp_path, look)
+
+
+STICKING_OUT = """
+[...document.querySelectorAll('body :not(thead, thead *)')].filter(each => {
+  const right = each.getBoundingClientRect().right - 0.5
+  const card = each.closest('.cards tbody tr')
+  return right > document.documentElement.clientWidth || card && right > card.getBoundingClientRect().right
+}).map(each => each.outerHTML)
+"""
+
+
+@real_browser
+@pytest.mark.parametrize("width", [360, 390, 833, 1000, 1150])
+def test_nothing_sticks_out_at_any_width(width: int, tmp_path: Path) -> None:
+    """With an account that is paused, and names that cannot be broken anywhere."""
+    long = make_link("n" * 120, id="y", labels=(("team", "t" * 120),))
+    desk = Desk(*make_links(3), long)
+    desk.read(long, id="y", today=10**7, all_time=10**8, short_link="smsc.tips/" + "s" * 80)
+    desk.begin_polling = _refused
+    desk.telemetry.link_files([LoadedFile("main", "f" * 120, successful=False)])
+    desk.poller.failures.append(Failure(START, "main", long.name, Outcome.MALFORMED, "m" * 200))
+
+    async def look(page: Page, url: str) -> None:
+        await page.show(width, 900)
+        await page.go(url)
+        assert "until" in await page.look("document.querySelector('.pause').textContent")
+        assert await page.look(STICKING_OUT) == []
+        assert await page.look("document.documentElement.scrollWidth <= innerWidth") is True
+
+    visit(desk, tmp_path, look)
 
 
 @real_browser

@@ -48,6 +48,12 @@ def _figure(name: str) -> Key:
     return lambda view, now: view.figures(now).get(name)
 
 
+_ALPHABET = (("", "A to Z"), ("-", "Z to A"))
+_DIRECTIONS = {
+    **dict.fromkeys(("account", "link", "state"), _ALPHABET),
+    "read": (("-", "latest first"), ("", "oldest first")),
+}
+
 SORTS: Mapping[str, Key] = {
     "account": lambda view, now: view.snapshot.link.key,
     "link": lambda view, now: view.snapshot.link.name,
@@ -56,6 +62,14 @@ SORTS: Mapping[str, Key] = {
     "state": state_of,
 }
 """What links can be sorted by; where there is None, the link comes last, in either direction."""
+
+
+ORDERS = tuple(
+    (sign + name, f"{name.replace('_', ' ').capitalize()}, {order}")
+    for name in SORTS
+    for sign, order in _DIRECTIONS.get(name, (("-", "most first"), ("", "least first")))
+)
+"""All of them, in either direction, for a list to choose from: the heads of columns, where there are none."""
 
 
 @dataclass(frozen=True, slots=True)

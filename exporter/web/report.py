@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from exporter.exposition import View
     from exporter.model import AccountStatus, Failure
-    from exporter.telemetry import Reload, Telemetry
+    from exporter.telemetry import LoadedFile, Reload, Telemetry
     from exporter.web.listing import Listing, Query
 
 
@@ -54,6 +54,8 @@ class Report:
     version: str
     not_ready: str | None
     reload: Reload
+    web_config_successful: bool | None
+    link_files: Sequence[LoadedFile]
     storage_up: bool
     accounts: Sequence[AccountRow]
     links: Sequence[LinkRow]
@@ -106,6 +108,11 @@ def document(report: Report) -> dict[str, Any]:
             "last_reload_successful": report.reload.successful,
             "last_reload_success": rfc3339(report.reload.at),
         },
+        "web_config": _web_config(report.web_config_successful),
+        "link_files": [
+            {"account": file.account, "file": file.name, "last_load_successful": file.successful}
+            for file in report.link_files
+        ],
         "storage": {"up": report.storage_up},
         "accounts": [_account(row) for row in report.accounts],
         "page": report.query.page,
@@ -117,6 +124,10 @@ def document(report: Report) -> dict[str, Any]:
         "links": [_link(row, report.now) for row in report.links],
         "failures": [_failure(failure) for failure in report.failures],
     }
+
+
+def _web_config(successful: bool | None) -> dict[str, bool] | None:
+    return None if successful is None else {"last_load_successful": successful}
 
 
 def _account(row: AccountRow) -> dict[str, Any]:

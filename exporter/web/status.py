@@ -25,7 +25,7 @@ from exporter.rules import FAILED_LOGINS
 from exporter.threads import Threads
 from exporter.web import wording
 from exporter.web.ageing import Ageing
-from exporter.web.listing import LONGEST, PER_PAGE, LinkState, Listing, Query, select
+from exporter.web.listing import LONGEST, ORDERS, PER_PAGE, LinkState, Listing, Query, select
 from exporter.web.report import Report, account_row, document, link_row
 from exporter.web.slots import RETRY_AFTER, Slots
 
@@ -43,6 +43,9 @@ T = TypeVar("T")
 
 MOST_WAITING = 16
 """Readers whose page is made or waits to be made; more are turned away. With 10,000 links: half a second."""
+
+MOST_FILES = 10
+"""Link files that the page names because they are refused; how many more there are it says."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLE = (_TEMPLATES / "status.css").read_text(encoding="utf-8")
@@ -129,6 +132,8 @@ class StatusPage:
             version=__version__,
             not_ready=self._not_ready(),
             reload=self._telemetry.reload,
+            web_config_successful=self._telemetry.web_config_successful(),
+            link_files=self._telemetry.loaded_link_files,
             storage_up=self._telemetry.storage_up(),
             accounts=[account_row(status, listing, self._telemetry) for status in statuses],
             links=[link_row(*pair, now) for pair in zip(listing.views, next_polls, strict=True)],
@@ -170,6 +175,8 @@ def _template(telemetry_path: str) -> Callable[[Report], str]:
         well=(State.POLLING, LinkState.OK),
         per_page=PER_PAGE,
         longest=LONGEST,
+        most_files=MOST_FILES,
+        orders=ORDERS,
         allowed_failed_logins=FAILED_LOGINS,
     )
     return lambda report: environment.get_template("status.html").render(r=report)

@@ -10,6 +10,7 @@ import pytest
 from exporter.config import load
 from exporter.config.formats import MOST_BYTES
 from exporter.errors import ConfigError
+from tests.config.test_faults import refused
 
 BAD = Path(__file__).parent / "bad_links"
 NAMES = sorted(path.name for path in BAD.iterdir() if path.suffix != ".txt")
@@ -18,17 +19,24 @@ TOP = "storage: {url: 'memory:'}\nstale_after: 15m\naccounts:\n"
 
 def faults_of(folder: Path, *patterns: str, links: str = "") -> str:
     """What is wrong with the link files of an account, their folder's name left out."""
-    account = f"{{name: main, login: alex, password: hunter2, link_files: {list(patterns)}{links}}}"
-    path = folder / "config.yaml"
-    path.write_text(f"{TOP}  - {account}\n", "utf-8")
     with pytest.raises(ConfigError) as caught:
-        load(path, {})
+        load(write_config(folder, *patterns, links=links), {})
     return str(caught.value).replace(f"{folder}/", "").replace(f"{BAD}/", "")
 
 
+def write_config(folder: Path, *patterns: str, links: str = "") -> Path:
+    """A configuration of one account with these link files."""
+    account = f"{{name: main, login: alex, password: hunter2, link_files: {list(patterns)}{links}}}"
+    path = folder / "config.yaml"
+    path.write_text(f"{TOP}  - {account}\n", "utf-8")
+    return path
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_message(name: str, tmp_path: Path) -> None:
-    assert faults_of(tmp_path, str(BAD / name)) + "\n" == (BAD / f"{name}.txt").read_text("utf-8")
+def test_message(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_config(tmp_path, str(BAD / name))
+    said = refused(capsys, f"--config.file={path}")
+    assert said.replace(f"{BAD}/", "") == (BAD / f"{name}.txt").read_text("utf-8")
 
 
 def test_ages_are_measured_by_the_longest_interval(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from exporter import webconfig
+from exporter import cli, webconfig
 from exporter.config import load, syntax
 from exporter.errors import ConfigError
 
@@ -27,11 +27,21 @@ def faults_of(path: Path, load: Callable[[Path], object] = lambda path: load(pat
     return str(caught.value)
 
 
+def refused(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
+    """What the command ``check`` says of faults: on the error stream, with exit code 1."""
+    code = cli.main(["check", *flags])
+    said = capsys.readouterr()
+    assert (code, said.out) == (1, "")
+    return said.err
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_message(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(BAD)
+    for variable, value in ENVIRON.items():
+        monkeypatch.setenv(variable, value)
     expected = (BAD / f"{name}.txt").read_text("utf-8")
-    assert faults_of(Path(f"{name}.yaml"), lambda path: load(path, ENVIRON)) + "\n" == expected
+    assert refused(capsys, f"--config.file={name}.yaml") == expected
 
 
 def test_secrets_are_never_repeated() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.webconfig import load
-from tests.config.test_faults import faults_of
+from tests.config.test_faults import faults_of, refused
 from tests.webconfig import pems
 
 BAD = Path(__file__).parent / "bad"
@@ -21,14 +21,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad")
     shutil.copytree(BAD, folder, dirs_exist_ok=True)
     pems.write_all(folder)
+    (folder / "config.yaml").write_text("accounts: [{name: main, login: x, password: x, links: [{id: 1}]}]\n")
     return folder
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_message(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_message(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(folder)
     expected = (BAD / f"{name}.txt").read_text("utf-8")
-    assert faults_of(Path(f"{name}.yaml"), load=load) + "\n" == expected
+    assert refused(capsys, "--config.file=config.yaml", f"--web.config.file={name}.yaml") == expected
 
 
 def test_secrets_are_never_repeated() -> None:
