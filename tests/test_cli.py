@@ -287,6 +287,14 @@ WRONG = {
         ["serve", "--web.telemetry-path=/a?b"],
         f'argument --web.telemetry-path: "/a?b" {PATH}',
     ),
+    "path up": (
+        ["serve", "--web.telemetry-path=/.."],
+        'argument --web.telemetry-path: "/.." holds . or .., which clients resolve: write it without',
+    ),
+    "path with a dot": (
+        ["demo", "--web.telemetry-path=/a/./b"],
+        'argument --web.telemetry-path: "/a/./b" holds . or .., which clients resolve: write it without',
+    ),
     "path of ours": (
         ["serve", "--web.telemetry-path=/-/ready"],
         f'argument --web.telemetry-path: "/-/ready" {OURS}',

@@ -184,6 +184,20 @@ def test_check_online_asks_once_for_each_account(tmp_path: Path, simulated: tupl
     assert audit(simulator)["requests"] == 1
 
 
+def test_check_online_tells_which_account_has_no_links_to_ask_for(
+    tmp_path: Path, simulated: tuple[Provider, str]
+) -> None:
+    write_config(tmp_path, simulated[1])
+    path = tmp_path / "config.yaml"
+    document = json.loads(path.read_text())
+    document["accounts"].append({"name": "empty", "api_key": "x", "link_files": ["none/*.csv"]})
+    path.write_text(json.dumps(document))
+    done = run("check", "--online", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "account empty: not asked, for it has no links\n" in done.stderr
+    assert "account main: ok" in done.stdout
+
+
 def test_a_wrong_password_costs_one_login_and_holds_everybody_back(
     tmp_path: Path, simulated: tuple[Provider, str]
 ) -> None:

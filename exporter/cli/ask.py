@@ -41,8 +41,11 @@ def get(options: argparse.Namespace) -> int:
 
 
 def online(loaded: Config) -> int:
-    """Reads the first link of each account; exit code 1 if any could not be read."""
+    """Reads the first link of each account that has any; exit code 1 if one could not be read."""
     links = [account.links[0] for account in loaded.accounts if account.links]
+    for account in loaded.accounts:
+        if not account.links:
+            _warn(f"account {account.name}: not asked, for it has no links")
     answers: list[Answer] = []
     try:
         asyncio.run(_read(loaded, links, answers.append))

@@ -173,6 +173,8 @@ def _path(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f'"{text}" is not a path: write one that begins with /, such as /metrics'
         )
+    if {".", ".."} & set(text.split("/")):
+        raise argparse.ArgumentTypeError(f'"{text}" holds . or .., which clients resolve: write it without')
     if text.startswith(("/-/", "/api/")):
         raise argparse.ArgumentTypeError(f'"{text}" begins as the exporter\'s own paths do: write another')
     return text

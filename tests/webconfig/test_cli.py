@@ -11,9 +11,11 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -91,6 +93,48 @@ def test_serve_asks_for_a_password_but_not_for_its_health(tmp_path: Path) -> Non
         assert running.stop() == 0
     assert "wonderland" not in running.output
     assert "$2b$" not in running.output
+
+
+def test_a_certificate_swapped_while_it_is_scraped_fails_no_scrape(tmp_path: Path) -> None:
+    keys = Keys(tmp_path)
+    keys.config(rest=USERS)
+    client = keys.client()
+    ending = threading.Event()
+    with exporter("demo", *FLAGS, cwd=tmp_path) as running, ThreadPoolExecutor(3) as scrapers:
+        url = running.expect(LISTENING)[1]
+
+        def scrape() -> list[int]:
+            statuses = []
+            while not ending.is_set():
+                statuses.append(status(f"{url}/metrics", client))
+            return statuses
+
+        scraping = [scrapers.submit(scrape) for _ in range(3)]
+        try:
+            seen = [certificate(url, client)]
+            for _ in range(2):
+                # the two files are written one after the other: for a moment they do not fit each other
+                keys.renew()
+                seen.append(until(lambda: _another(certificate(url, client), seen), "another certificate"))
+        finally:
+            ending.set()
+        statuses = [each.result() for each in scraping]
+        assert running.stop() == 0
+    assert [set(each) for each in statuses] == [{200}] * 3
+    assert len(set(seen)) == 3
+
+
+def certificate(url: str, client: ssl.SSLContext) -> bytes:
+    """What the server shows in a new handshake."""
+    with (
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as sock,
+        client.wrap_socket(sock, server_hostname="127.0.0.1") as tls,
+    ):
+        return tls.getpeercert(binary_form=True) or b""
+
+
+def _another(shown: bytes, seen: list[bytes]) -> bytes | None:
+    return None if shown in seen else shown
 
 
 def test_a_hash_that_takes_days_does_not_delay_the_end(tmp_path: Path) -> None:
