@@ -1,4 +1,4 @@
-"""``python -m tests.bench [PART ...]`` prints a table for each part, all of them by default.
+"""``python -m tests.bench [PART ...]`` prints a table for each part, and one of the aims behind all of them.
 
 ``--sizes`` and ``--seconds`` make a part quick; ``--into FILE`` puts the tables where they stand in a
 document. ``python -m tests.bench soak [--minutes 15]`` runs for as long as it says, and exits with 1 unless
@@ -11,10 +11,12 @@ import argparse
 import dataclasses
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from tests.bench import (
+    aims,
     at_scrape,
     connections,
     http,
@@ -68,20 +70,25 @@ def _options() -> argparse.Namespace:
 def main() -> int:
     """Measures the parts asked for."""
     options = _options()
-    code = 0
+    code, rows = 0, {}
     for name in options.parts or PARTS:
         say(f"{name}:")
-        code |= _soak(options) if name == "soak" else _measure(name, options)
+        if name == "soak":
+            code = _soak(options)
+        else:
+            rows[name] = _measure(name, options)
+    _show(options, "aims", [], aims.table(rows))
     return code
 
 
-def _measure(name: str, options: argparse.Namespace) -> int:
-    part, rows = PARTS[name], []
+def _measure(name: str, options: argparse.Namespace) -> list[Any]:
+    part, rows, start = PARTS[name], [], time.monotonic()
     for row in part.measure(Asked(options.sizes, options.seconds)):
         say(f"measured {row}")
         rows.append(row)
+    say(f"{name} took {time.monotonic() - start:.0f} s")
     _show(options, name, rows, part.table(rows) if rows else "")
-    return 0
+    return rows
 
 
 def _soak(options: argparse.Namespace) -> int:

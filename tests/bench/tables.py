@@ -34,10 +34,10 @@ def head(columns: str) -> str:
 
 
 def markdown(columns: str, rows: Iterable[Sequence[str]]) -> str:
-    """A table: what begins as a number stands to the right."""
+    """A table: columns that begin with a number stand to the right."""
     cells = list(rows)
     first = cells[0] if cells else columns.split(" | ")
-    rule = "|".join("---:" if re.match(r"[-+–]?\d|–$", cell) else "---" for cell in first)
+    rule = "|".join("---:" if re.fullmatch(r"[-+]?\d[\d.]*%?|–", cell) else "---" for cell in first)
     return "\n".join([head(columns), f"|{rule}|", *(f"| {' | '.join(row)} |" for row in cells)])
 
 
