@@ -1,6 +1,8 @@
-"""``python -m tests.bench [PART ...] [--json]`` prints the tables; all by default.
+"""``python -m tests.bench [PART ...]`` prints a table for each part, and one of the aims behind all of them.
 
-``python -m tests.bench soak [--minutes 15]`` runs for as long as it says.
+``--sizes`` and ``--seconds`` make a part quick; ``--into FILE`` puts the tables where they stand in a
+document. ``python -m tests.bench soak [--minutes 15]`` runs for as long as it says, and exits with 1 unless
+all was well.
 """
 
 from __future__ import annotations
@@ -9,48 +11,105 @@ import argparse
 import dataclasses
 import json
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
-from tests.bench import at_scrape, connections, http, polling, redis_storage, scrape, soak, storage, unequal
+from tests.bench import (
+    aims,
+    at_scrape,
+    connections,
+    http,
+    loaded,
+    memory,
+    midnight,
+    polling,
+    redis_storage,
+    scrape,
+    soak,
+    storage,
+    unequal,
+)
+from tests.bench.documents import put
+from tests.bench.tables import Asked, say
 
 PARTS: dict[str, Any] = {
-    "scrape": scrape,
     "http": http,
+    "scrape": scrape,
+    "loaded": loaded,
+    "midnight": midnight,
+    "polling": polling,
+    "at-scrape": at_scrape,
+    "memory": memory,
     "storage": storage,
     "redis": redis_storage,
-    "polling": polling,
     "connections": connections,
-    "at-scrape": at_scrape,
     "unequal": unequal,
 }
-"""Each part measures rows, one at a time, and writes them as a table."""
+"""Each part measures rows, one at a time, says what it is doing meanwhile, and writes the rows as a table."""
 
 
-def main() -> None:
-    """Measures the parts asked for, telling each row on standard error as it comes."""
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in text.replace("_", "").split(","))
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join([*PARTS, "soak"]))
-    parser.add_argument("--minutes", type=float, default=15.0, help="how long soak runs")
+    parser.add_argument("--sizes", type=_sizes, metavar="N,N", help="numbers of links, instead of the part's")
+    parser.add_argument("--seconds", type=float, help="how long those parts watch that do")
+    parser.add_argument("--minutes", type=float, default=15.0, help="how long soak runs (default: 15)")
     parser.add_argument("--json", action="store_true", help="the figures as JSON, one object a row")
+    parser.add_argument("--into", type=Path, metavar="FILE", help="replace the tables in this document, too")
     options = parser.parse_args()
     if unknown := set(options.parts) - PARTS.keys() - {"soak"}:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}, soak")
-    if "soak" in options.parts:
-        options.parts.remove("soak")
-        print(soak.table(soak.measure(options.minutes)), end="\n\n", flush=True)
-        if not options.parts:
-            return
+    return options
+
+
+def main() -> int:
+    """Measures the parts asked for."""
+    options = _options()
+    code, rows = 0, {}
     for name in options.parts or PARTS:
-        rows = []
-        for row in PARTS[name].measure():
-            print("  measured", row, file=sys.stderr)
-            rows.append(row)
-        if options.json:
-            print(
-                *(json.dumps({"part": name, **dataclasses.asdict(row)}) for row in rows), sep="\n", flush=True
-            )
-        elif rows:
-            print(PARTS[name].table(rows), end="\n\n", flush=True)
+        say(f"{name}:")
+        if name == "soak":
+            code = _soak(options)
+        else:
+            rows[name] = _measure(name, options)
+    _show(options, "aims", [], aims.table(rows))
+    return code
 
 
-main()
+def _measure(name: str, options: argparse.Namespace) -> list[Any]:
+    part, rows, start = PARTS[name], [], time.monotonic()
+    for row in part.measure(Asked(options.sizes, options.seconds)):
+        say(f"measured {row}")
+        rows.append(row)
+    say(f"{name} took {time.monotonic() - start:.0f} s")
+    _show(options, name, rows, part.table(rows) if rows else "")
+    return rows
+
+
+def _soak(options: argparse.Namespace) -> int:
+    result = soak.measure(options.minutes)
+    faults = soak.faults(result)
+    verdict = {"audit": result.audit, "faults": faults}
+    _show(options, "soak", [*result.samples, verdict], soak.table(result))
+    print(*faults, sep="\n", end="\n" * bool(faults), file=sys.stderr, flush=True)
+    return int(bool(faults))
+
+
+def _show(options: argparse.Namespace, name: str, rows: list[Any], table: str) -> None:
+    if options.json:
+        for row in rows:
+            figures = row if isinstance(row, dict) else dataclasses.asdict(row)
+            print(json.dumps({"part": name, **figures}), flush=True)
+    elif table:
+        print(table, end="\n\n", flush=True)
+    if options.into and table:
+        options.into.write_text(put(options.into.read_text(), name, table))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

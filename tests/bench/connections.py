@@ -23,6 +23,7 @@ import aiohttp
 from exporter.clock import SystemClock
 from exporter.model import Snapshot
 from exporter.store.sqlite import SqliteBackend
+from tests.bench.tables import Asked, markdown, say
 from tests.factories import make_links, make_reading
 from tests.processes import exporter
 
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
-LINKS = 10_000
-SCRAPES = 20
+COLUMNS = (
+    "links | scrapes among | answered | told to come back | median, ms | slowest, ms | sockets | memory, MB"
+)
+SIZES = (10_000,)
+SECONDS = 10.0
+PAUSE = 0.5
 GZIP = {"Accept-Encoding": "gzip"}
 
 
@@ -39,6 +44,7 @@ GZIP = {"Accept-Encoding": "gzip"}
 class Row:
     """Times in milliseconds; memory is the exporter's resident set afterwards, in megabytes."""
 
+    links: int
     among: str
     answered: int
     refused: int
@@ -51,7 +57,8 @@ class Row:
 class _Target:
     """The exporter under load."""
 
-    def __init__(self, port: int, pid: int) -> None:
+    def __init__(self, links: int, port: int, pid: int) -> None:
+        self.links = links
         self.port = port
         self.pid = pid
 
@@ -77,13 +84,13 @@ class _Target:
         return response.status, (perf_counter() - start) * 1000
 
 
-async def _one_after_the_other(target: _Target) -> list[tuple[int, float]]:
+async def _one_after_the_other(target: _Target, seconds: float) -> list[tuple[int, float]]:
     """As Prometheus comes: each on a connection of its own, so that one has to be had."""
     results = []
-    for _ in range(SCRAPES):
+    for _ in range(max(1, round(seconds / PAUSE))):
         async with _session() as session:
             results.append(await target.scrape(session))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(PAUSE)
     return results
 
 
@@ -139,34 +146,43 @@ _WHOLE = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 _AMONG: dict[str, Callable[[_Target], AbstractAsyncContextManager[object]]] = {
     "nobody else": lambda target: contextlib.nullcontext(),
     "1,000 idle connections": lambda target: _visitors(target, 1000, b""),
-    "30 readers who do not read 6 MB": lambda target: _visitors(target, 30, _WHOLE),
-    "100 readers who do not read 6 MB": lambda target: _visitors(target, 100, _WHOLE),
+    "30 readers who do not read": lambda target: _visitors(target, 30, _WHOLE),
+    "100 readers who do not read": lambda target: _visitors(target, 100, _WHOLE),
     "300 senders of a byte at a time": lambda target: _drip(target, 300),
 }
 
 
-def measure() -> Iterator[Row]:
-    """A row for each kind of visitor, and one for two hundred scrapes at once."""
+def measure(asked: Asked) -> Iterator[Row]:
+    """For each number of links a row for each kind of visitor, and one for two hundred scrapes at once."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        asyncio.run(_fill(home))
-        with exporter("--web.listen-address=127.0.0.1:0", cwd=home) as running:
-            port = running.expect(r"event=listening url=http://127.0.0.1:(\d+)")[1]
-            target = _Target(int(port), running.process.pid)
-            for among, visitors in _AMONG.items():
-                yield asyncio.run(_observe(target, among, visitors))
-            results = asyncio.run(_at_once(target))
-            yield _row("each other, 200 at once", target, results)
-            running.stop()
+    for size in asked.sizes or SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            yield from _visit(Path(folder), size, asked.seconds or SECONDS)
+
+
+def _visit(home: Path, links: int, seconds: float) -> Iterator[Row]:
+    asyncio.run(_fill(home, links))
+    with exporter("--web.listen-address=127.0.0.1:0", cwd=home) as running:
+        port = running.expect(r"event=listening url=http://127.0.0.1:(\d+)")[1]
+        target = _Target(links, int(port), running.process.pid)
+        for among, visitors in _AMONG.items():
+            say(f"{links} links: scrapes among {among}, {seconds:g} s")
+            yield asyncio.run(_observe(target, among, visitors, seconds))
+        say(f"{links} links: 200 scrapes at once")
+        results = asyncio.run(_at_once(target))
+        yield _row("each other, 200 at once", target, results)
+        running.stop()
 
 
 async def _observe(
-    target: _Target, among: str, visitors: Callable[[_Target], AbstractAsyncContextManager[object]]
+    target: _Target,
+    among: str,
+    visitors: Callable[[_Target], AbstractAsyncContextManager[object]],
+    seconds: float,
 ) -> Row:
     async with visitors(target):
-        return _row(among, target, await _one_after_the_other(target))
+        return _row(among, target, await _one_after_the_other(target, seconds))
 
 
 def _row(among: str, target: _Target, results: list[tuple[int, float]]) -> Row:
@@ -174,6 +190,7 @@ def _row(among: str, target: _Target, results: list[tuple[int, float]]) -> Row:
     refused = sum(status == 503 for status, _ in results)
     assert len(results) == refused + sum(status == 200 for status, _ in results)
     return Row(
+        target.links,
         among,
         len(results) - refused,
         refused,
@@ -184,9 +201,9 @@ def _row(among: str, target: _Target, results: list[tuple[int, float]]) -> Row:
     )
 
 
-async def _fill(home: Path) -> None:
+async def _fill(home: Path, count: int) -> None:
     """A configuration, and a file with a reading for each of its links."""
-    links = make_links(LINKS)
+    links = make_links(count)
     account = {"name": "main", "login": "demo", "password": "demo", "base_url": "http://127.0.0.1:9"}
     names = [{"id": link.id, "name": link.name} for link in links]
     (home / "config.yaml").write_text(json.dumps({"accounts": [account | {"links": names}]}))
@@ -201,13 +218,17 @@ async def _fill(home: Path) -> None:
 
 def table(rows: list[Row]) -> str:
     """The rows as Markdown."""
-    head = [
-        "| scrapes among | answered | told to come back | median, ms | slowest, ms | sockets | memory, MB |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+    return markdown(COLUMNS, map(_cells, rows))
+
+
+def _cells(r: Row) -> list[str]:
+    return [
+        f"{r.links}",
+        r.among,
+        f"{r.answered}",
+        f"{r.refused}",
+        f"{r.middle:.0f}",
+        f"{r.slowest:.0f}",
+        f"{r.connections}",
+        f"{r.memory:.0f}",
     ]
-    body = [
-        f"| {r.among} | {r.answered} | {r.refused} | {r.middle:.0f} | {r.slowest:.0f}"
-        f" | {r.connections} | {r.memory:.0f} |"
-        for r in rows
-    ]
-    return "\n".join(head + body)

@@ -1,226 +1,120 @@
-"""The whole exporter at full rate: refreshing, scrapes meanwhile, the longest stall, memory and the start.
+"""How many polls a second the exporter makes of what there can be, and the CPU that each takes.
 
-The real exporter polls the real simulator, each a process of its own, with more links than it can keep up
-with. It starts from a state file in which every link has a reading, as after a restart.
+Nobody scrapes meanwhile: polls and time are read from the simulator and from Linux. Beside it a client that
+does nothing but ask, in turns with the exporter, where there are links enough for it to ask without a pause.
 """
 
 from __future__ import annotations
 
 import asyncio
-import http.client
-import json
-import re
-import tempfile
-import threading
 import time
-from dataclasses import dataclass, replace
-from itertools import count
-from pathlib import Path
-from statistics import median
+from dataclasses import dataclass
+from statistics import mean
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-import aiohttp
-
-from exporter.clock import SystemClock
-from exporter.model import Snapshot
-from exporter.store.sqlite import SqliteBackend
-from tests.factories import make_link, make_reading
-from tests.processes import exporter, get, get_json
+from tests.bench.asking import CONCURRENCY, INTERVAL, LATENCY, Asking, ceiling
+from tests.bench.tables import SIZES, Asked, figure, markdown, say
+from tests.bench.target import CLIMB, polling, simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LATENCY = 0.1
-CONCURRENCY = 14
-SECONDS = 30
+COLUMNS = (
+    "links | ceiling, polls/s | polls/s | of the ceiling | a bare client's | of the bare client's"
+    " | CPU per poll, µs | a bare client's | worst window | most in flight"
+)
+TURNS = 2
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Polls a second, and microseconds of CPU for each."""
+
+    polls: float
+    cpu: float
 
 
 @dataclass(frozen=True)
 class Row:
-    """Times in milliseconds, but ``start`` in seconds; memory in megabytes; rates in polls a second.
-
-    ``bare`` is the rate of a client that does nothing else.
-    """
+    """One size; no ``bare`` client where it would be refused."""
 
     links: int
-    start: float
-    memory: float
-    rate: float
-    bare: float
-    cpu: float
-    scrape: float
-    stall: float
+    ceiling: float
+    ours: Rate
+    bare: Rate | None
     worst_window: int
     most_in_flight: int
 
 
-def measure(sizes: tuple[int, ...] = (1, 1_000, 10_000, 100_000)) -> Iterator[Row]:
-    """A row for each number of links; the first, one link, is what the others' memory is counted from."""
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            yield _run(Path(folder), size)
+def measure(asked: Asked) -> Iterator[Row]:
+    """A row for each number of links. A link's interval passes in each turn, so that each is read in it."""
+    for size in asked.sizes or SIZES:
+        yield _compare(size, asked.seconds or INTERVAL)
 
 
-def _run(home: Path, links: int) -> Row:
-    asyncio.run(_prefill(home / "data" / "exporter.db", links))
-    arguments = ["--listen-address=127.0.0.1:0", f"--links={links}", f"--latency={LATENCY}"]
-    with exporter("simulate", *arguments, cwd=home) as simulator:
-        provider = simulator.expect(r"on (http://\S+)")[1]
-        (home / "config.yaml").write_text(json.dumps(_config(provider, links)))
-        began = time.monotonic()
-        with exporter("--web.listen-address=127.0.0.1:0", cwd=home) as running:
-            url = running.expect(r"event=listening url=(\S+)")[1]
-            assert get(f"{url}/metrics")[1].count("\nsmsc_link_clicks_total{") == links
-            start = time.monotonic() - began
-            row = _observe(url, provider, links, start)
-            running.stop()
-        simulator.stop()
-        with exporter("simulate", *arguments, cwd=home) as another:
-            bare = asyncio.run(_bare(another.expect(r"on (http://\S+)")[1], links))
-    return replace(row, bare=bare)
+def _compare(links: int, seconds: float) -> Row:
+    fair = links / INTERVAL > CONCURRENCY / LATENCY
+    ours: list[Rate] = []
+    bare: list[Rate] = []
+    worst = most = 0
+    for turn in range(TURNS if fair else 1):
+        say(f"{links} links, turn {turn + 1}: the exporter, {seconds:g} s")
+        rate, window, in_flight = _ours(links, seconds)
+        ours.append(rate)
+        worst, most = max(worst, window), max(most, in_flight)
+        if fair:
+            say(f"{links} links, turn {turn + 1}: a bare client, {seconds:g} s")
+            bare.append(_bare(links, seconds))
+    return Row(links, ceiling(links), _mean(ours), _mean(bare) if bare else None, worst, most)
 
 
-async def _bare(provider: str, links: int) -> float:
-    """Requests a second of a client that does nothing else, with the same concurrency."""
-    turns = count()
-
-    async def ask(session: aiohttp.ClientSession) -> None:
-        for turn in turns:
-            form = {"get": "1", "login": "demo", "psw": "demo", "id": str(100_001 + turn % links), "fmt": "3"}
-            async with session.post(f"{provider}/sys/tinyurls.php", data=form) as response:
-                await response.read()
-
-    async with aiohttp.ClientSession() as session:
-        asking = [asyncio.create_task(ask(session)) for _ in range(CONCURRENCY)]
-        await asyncio.sleep(1)
-        before = next(turns)
-        await asyncio.sleep(SECONDS / 3)
-        after = next(turns)
-        for task in asking:
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
-    return (after - before) / (SECONDS / 3)
+def _mean(rates: list[Rate]) -> Rate:
+    return Rate(mean(rate.polls for rate in rates), mean(rate.cpu for rate in rates))
 
 
-async def _prefill(path: Path, links: int) -> None:
-    """A state file with a reading of every link."""
-    clock = SystemClock()
-    backend = SqliteBackend(path, clock)
-    await backend.open(lambda kept: None)
-    for number in range(links):
-        link = make_link(f"link-{number}", "bench", id=str(100_001 + number))
-        backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
-    await backend.close()
+def _ours(links: int, seconds: float) -> tuple[Rate, int, int]:
+    with polling(links) as target:
+        time.sleep(min(CLIMB, seconds))
+        polls, cpu, start = target.polls(), target.cpu(), time.monotonic()
+        time.sleep(seconds)
+        polls, cpu, seconds = target.polls() - polls, target.cpu() - cpu, time.monotonic() - start
+        audit = target.audit()
+    rate = Rate(polls / seconds, cpu / max(1, polls) * 1e6)
+    return rate, audit["worst_window"], audit["most_in_flight"]
 
 
-def _config(provider: str, links: int) -> dict[str, object]:
-    account = {
-        "name": "bench",
-        "login": "demo",
-        "password": "demo",
-        "base_url": provider,
-        "max_concurrent_requests": CONCURRENCY,
-        "links": [{"id": str(100_001 + n), "name": f"link-{n}"} for n in range(links)],
-    }
-    return {"refresh_interval": "21s", "stale_after": "1h", "accounts": [account]}
+def _bare(links: int, seconds: float) -> Rate:
+    with simulator(links) as provider:
+        return asyncio.run(_ask(provider, links, seconds))
 
 
-def _observe(url: str, provider: str, links: int, start: float) -> Row:
-    """What happens in ``SECONDS``, after the concurrency has climbed, with a scrape every second."""
-
-    def counts() -> tuple[float, float, float]:
-        return (
-            time.monotonic(),
-            _value(url, "smsc_api_requests_total", 'outcome="ok"'),
-            _value(url, "process_cpu_seconds_total"),
-        )
-
-    time.sleep(15)
-    before = counts()
-    with_scrapes = [_timed(url, "/metrics") for _ in _seconds(SECONDS / 2)]
-    middle = counts()  # what the prober costs is none of the polls' business
-    prober = _Prober(url)
-    with_scrapes += [_timed(url, "/metrics") for _ in _seconds(SECONDS / 2)]
-    stall = prober.longest()
-    late = counts()
-    audit = get_json(f"{provider}/audit")
-    seconds, polls, _ = (one - other for one, other in zip(late, before, strict=True))
-    cpu = (middle[2] - before[2]) / max(1.0, middle[1] - before[1])
-    return Row(
-        links=links,
-        start=start,
-        memory=_value(url, "process_resident_memory_bytes") / 1e6,
-        rate=polls / seconds,
-        bare=0.0,
-        cpu=cpu * 1000,
-        scrape=median(with_scrapes),
-        stall=stall,
-        worst_window=audit["worst_window"],
-        most_in_flight=audit["most_in_flight"],
-    )
-
-
-def _seconds(count: float) -> Iterator[int]:
-    for second in range(int(count)):
-        yield second
-        time.sleep(1)
-
-
-def _timed(url: str, path: str) -> float:
-    start = time.perf_counter()
-    get(url + path)
-    return (time.perf_counter() - start) * 1000
-
-
-class _Prober:
-    """Asks for ``/-/healthy``, which does nothing, again and again: its longest wait is the loop's stall.
-
-    The longest hundredth is left out: the machine's other programs stall things too.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._address = urlsplit(url)
-        self._waits: list[float] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._probe)
-        self._thread.start()
-
-    def _probe(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._address.port or 0)
-        while not self._stop.wait(0.005):
-            start = time.perf_counter()
-            connection.request("GET", "/-/healthy")
-            connection.getresponse().read()
-            self._waits.append((time.perf_counter() - start) * 1000)
-
-    def longest(self) -> float:
-        self._stop.set()
-        self._thread.join()
-        return sorted(self._waits)[-1 - len(self._waits) // 100]
-
-
-def _value(url: str, name: str, label: str = "") -> float:
-    _, text = get(f"{url}/metrics?name[]={name}")
-    found = re.search(rf"^{name}(?:{{[^}}]*{label}[^}}]*}})? (\S+)$", text, re.MULTILINE)
-    return float(found[1]) if found else 0.0
+async def _ask(provider: str, links: int, seconds: float) -> Rate:
+    asking = Asking(provider, links)
+    task = asyncio.create_task(asking.forever())
+    await asyncio.sleep(1)
+    asked, cpu, start = asking.asked, time.process_time(), time.monotonic()
+    await asyncio.sleep(seconds)
+    asked, cpu, seconds = asking.asked - asked, time.process_time() - cpu, time.monotonic() - start
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return Rate(asked / seconds, cpu / max(1, asked) * 1e6)
 
 
 def table(rows: list[Row]) -> str:
     """The rows as Markdown."""
-    base, *rest = rows
-    lines = [
-        "| links | start to first scrape, s | memory, MB | per link, kB | polls/s | a bare client's"
-        " | of the ceiling | CPU per poll, ms | scrape meanwhile, ms | longest stall, ms"
-        " | worst window | most in flight |",
-        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    return markdown(COLUMNS, map(_cells, rows))
+
+
+def _cells(r: Row) -> list[str]:
+    return [
+        f"{r.links}",
+        f"{r.ceiling:.1f}",
+        f"{r.ours.polls:.1f}",
+        f"{r.ours.polls / r.ceiling:.1%}",
+        figure(r.bare.polls if r.bare else None, ".1f"),
+        figure(r.ours.polls / r.bare.polls if r.bare else None, ".1%"),
+        f"{r.ours.cpu:.0f}",
+        figure(r.bare.cpu if r.bare else None, ".0f"),
+        f"{r.worst_window}",
+        f"{r.most_in_flight}",
     ]
-    ceiling = CONCURRENCY / LATENCY
-    for r in rest:
-        per_link = (r.memory - base.memory) / r.links * 1000
-        lines.append(
-            f"| {r.links} | {r.start:.2f} | {r.memory:.0f} | {per_link:.1f} | {r.rate:.1f} | {r.bare:.1f}"
-            f" | {r.rate / ceiling:.1%} | {r.cpu:.2f} | {r.scrape:.1f} | {r.stall:.1f}"
-            f" | {r.worst_window} | {r.most_in_flight} |"
-        )
-    return "\n".join(lines)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from exporter.model import Snapshot
 from exporter.rules import SPAN
 from exporter.store import Attempt, Grant
 from exporter.store.redis import RedisBackend
-from tests.bench.storage import SIZES, restore, start
+from tests.bench.storage import restore, start
+from tests.bench.tables import SIZES, Asked, markdown, say
 from tests.factories import make_links, make_reading
 from tests.store.servers import redis_server
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from exporter.model import Link
     from tests.store.servers import Server
 
+COLUMNS = (
+    "links | polls | round trips per poll | wait for the attempt, µs | CPU per poll, µs"
+    " | of Redis, µs | restore to first page, CPU s | command to first scrape, CPU s"
+)
 POLLS = 500
 TOGETHER = 10
 ANSWER = 0.01  # seconds that the provider takes
@@ -62,12 +66,13 @@ class _LaterClock(SystemClock):
         return super().monotonic() + self.later
 
 
-def measure(sizes: tuple[int, ...] = SIZES) -> Iterator[Row]:
+def measure(asked: Asked) -> Iterator[Row]:
     """A row for each number of links; none where there is no server."""
     if shutil.which("redis-server") is None:
-        print("  redis skipped: redis-server is missing (apt-get install redis-server)", file=sys.stderr)
+        say("redis skipped: redis-server is missing (apt-get install redis-server)")
         return
-    for size in sizes:
+    for size in asked.sizes or SIZES:
+        say(f"{size} links in Redis: written, polled, restored three times, started")
         with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as server:
             single, several = asyncio.run(_poll(server, size))
             clock = SystemClock()
@@ -87,9 +92,10 @@ async def _poll(server: Server, size: int) -> tuple[Polls, Polls]:
     for link in links:
         backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
     await backend.claim(_attempt(links[-1]))
-    single = await _measured(server, backend, [(link,) for link in links[:POLLS]])
-    later = links[POLLS : 2 * POLLS]
-    groups = [later[at : at + TOGETHER] for at in range(0, POLLS, TOGETHER)]
+    polls = min(POLLS, (size - 1) // 2)  # the last link has been asked for
+    single = await _measured(server, backend, [(link,) for link in links[:polls]])
+    later = links[polls : 2 * polls]
+    groups = [later[at : at + TOGETHER] for at in range(0, polls, TOGETHER)]
     several = await _measured(server, backend, groups)
     await backend.close()
     return single, several
@@ -103,7 +109,8 @@ async def _measured(server: Server, backend: RedisBackend, groups: list[tuple[Li
         await asyncio.sleep(ANSWER)
     cpu, theirs = process_time() - cpu, _cpu(server) - theirs
     trips = _reads(server) - trips - 2  # two questions of our own
-    return Polls(trips / POLLS, median(waits), cpu / POLLS * 1e6, theirs / POLLS * 1e6)
+    polls = len(waits)
+    return Polls(trips / polls, median(waits), cpu / polls * 1e6, theirs / polls * 1e6)
 
 
 async def _one(backend: RedisBackend, link: Link) -> float:
@@ -133,17 +140,22 @@ def _cpu(server: Server) -> float:
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as Markdown."""
-    head = [
-        "| links | polls | round trips per poll | wait for the attempt, µs | CPU per poll, µs"
-        " | of Redis, µs | restore to first page, CPU s | command to first scrape, CPU s |",
-        "|---:|---|---:|---:|---:|---:|---:|---:|",
+    """The rows as Markdown, two for each."""
+    return markdown(COLUMNS, [_cells(row, *polls) for row in rows for polls in _kinds(row)])
+
+
+def _kinds(row: Row) -> list[tuple[str, Polls]]:
+    return [("one after another", row.single), (f"{TOGETHER} at once", row.several)]
+
+
+def _cells(r: Row, kind: str, p: Polls) -> list[str]:
+    return [
+        f"{r.links}",
+        kind,
+        f"{p.trips:.2f}",
+        f"{p.wait:.0f}",
+        f"{p.cpu:.0f}",
+        f"{p.server_cpu:.0f}",
+        f"{r.restore:.2f}",
+        f"{r.start:.2f}",
     ]
-    body = []
-    for r in rows:
-        for name, p in (("one after another", r.single), (f"{TOGETHER} at once", r.several)):
-            body.append(
-                f"| {r.links} | {name} | {p.trips:.2f} | {p.wait:.0f} | {p.cpu:.0f} | {p.server_cpu:.0f}"
-                f" | {r.restore:.2f} | {r.start:.1f} |"
-            )
-    return "\n".join(head + body)

@@ -22,6 +22,7 @@ from exporter.garbage import uncollected
 from exporter.model import Snapshot
 from exporter.store import Attempt, Grant, Store
 from exporter.store.sqlite import SqliteBackend
+from tests.bench.tables import SIZES, Asked, markdown, say
 from tests.factories import make_account, make_links, make_reading
 from tests.processes import exporter, get
 
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
     from exporter.store.backend import Backend
 
+COLUMNS = (
+    "links | wait for the attempt, µs | CPU per poll, µs | file, MB | restore to first page, CPU s"
+    " | command to first scrape, CPU s"
+)
 CLAIMS = 2000
-SIZES = (10_000, 100_000)
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,10 @@ class Row:
     start: float
 
 
-def measure(sizes: tuple[int, ...] = SIZES) -> Iterator[Row]:
+def measure(asked: Asked) -> Iterator[Row]:
     """A row for each number of links."""
-    for size in sizes:
+    for size in asked.sizes or SIZES:
+        say(f"{size} links in an SQLite file: written, polled, restored three times, started")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "exporter.db"
             wait, cpu = asyncio.run(_fill(path, size))
@@ -69,7 +74,8 @@ async def _fill(path: Path, size: int) -> tuple[float, float]:
         backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
     waits = []
     cpu = process_time()
-    for link in links[:CLAIMS]:
+    claims = links[:CLAIMS]
+    for link in claims:
         attempt = Attempt("h", "l", "s", link.target, apart=10.5, lasts=70.0, proven=True)
         start = perf_counter()
         grant = await backend.claim(attempt)
@@ -77,7 +83,7 @@ async def _fill(path: Path, size: int) -> tuple[float, float]:
         assert isinstance(grant, Grant)
         backend.end(grant, login_failed=False)
         backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
-    cpu = (process_time() - cpu) / CLAIMS * 1e6
+    cpu = (process_time() - cpu) / len(claims) * 1e6
     await backend.close()
     return median(waits), cpu
 
@@ -120,13 +126,15 @@ def _cpu_of_children() -> float:
 
 def table(rows: list[Row]) -> str:
     """The rows as Markdown."""
-    head = [
-        "| links | wait for the attempt, µs | CPU per poll, µs | file, MB | restore to first page, CPU s"
-        " | command to first scrape, CPU s |",
-        "|---:|---:|---:|---:|---:|---:|",
+    return markdown(COLUMNS, map(_cells, rows))
+
+
+def _cells(r: Row) -> list[str]:
+    return [
+        f"{r.links}",
+        f"{r.wait:.0f}",
+        f"{r.cpu:.0f}",
+        f"{r.file:.1f}",
+        f"{r.restore:.2f}",
+        f"{r.start:.2f}",
     ]
-    body = [
-        f"| {r.links} | {r.wait:.0f} | {r.cpu:.0f} | {r.file:.1f} | {r.restore:.2f} | {r.start:.1f} |"
-        for r in rows
-    ]
-    return "\n".join(head + body)

@@ -1,0 +1,119 @@
+"""The real exporter polling the real simulator at full rate, each a process of its own.
+
+It begins with a file in which every link has a reading, as after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from exporter.clock import SystemClock
+from exporter.model import Snapshot
+from exporter.store.sqlite import SqliteBackend
+from tests.bench.asking import CONCURRENCY, LATENCY
+from tests.factories import make_link, make_reading
+from tests.processes import exporter, get, get_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLIMB = 15.0
+"""Seconds in which the number of requests in flight, which begins with one, has climbed to its limit."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An exporter and its provider. ``start``: to the end of a first scrape, in seconds; also in CPU."""
+
+    url: str
+    pid: int
+    provider: str
+    start: float
+    start_cpu: float
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.url).port or 0
+
+    def audit(self) -> Any:
+        """What the simulator's auditor says."""
+        return get_json(f"{self.provider}/audit")
+
+    def polls(self) -> int:
+        """Questions answered so far; the provider is asked, which costs the exporter nothing."""
+        return int(self.audit()["answers"].get("ok", 0))
+
+    def cpu(self) -> float:
+        """Seconds of CPU of the exporter's process so far."""
+        return cpu_of(self.pid)
+
+    def memory(self) -> float:
+        """The resident set, in megabytes."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        return int(fields["VmRSS"].split()[0]) / 1000
+
+
+def cpu_of(pid: int) -> float:
+    """Seconds of CPU of a process so far, to the nanosecond: Linux' clock of that process."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+@contextmanager
+def simulator(links: int) -> Iterator[str]:
+    """A simulator's address."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["--listen-address=127.0.0.1:0", f"--links={links}", f"--latency={LATENCY}"]
+        with exporter("simulate", *arguments, cwd=Path(folder)) as running:
+            yield running.expect(r"on (http://\S+)")[1]
+            running.stop()
+
+
+@contextmanager
+def polling(links: int) -> Iterator[Target]:
+    """An exporter at work, from the end of its first scrape on."""
+    with ExitStack() as stack:
+        provider = stack.enter_context(simulator(links))
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        asyncio.run(_prefill(home / "data" / "exporter.db", links))
+        (home / "config.yaml").write_text(json.dumps(_config(provider, links)))
+        began = time.monotonic()
+        running = stack.enter_context(exporter("--web.listen-address=127.0.0.1:0", cwd=home))
+        url = running.expect(r"event=listening url=(\S+)")[1]
+        page = get(f"{url}/metrics")[1]
+        start = time.monotonic() - began
+        assert page.count("\nsmsc_link_clicks_total{") == links
+        del page
+        yield Target(url, running.process.pid, provider, start, cpu_of(running.process.pid))
+        running.stop()
+
+
+async def _prefill(path: Path, links: int) -> None:
+    """A state file with a reading of every link."""
+    clock = SystemClock()
+    backend = SqliteBackend(path, clock)
+    await backend.open(lambda kept: None)
+    for number in range(links):
+        link = make_link(f"link-{number}", "bench", id=str(100_001 + number))
+        backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
+    await backend.close()
+
+
+def _config(provider: str, links: int) -> dict[str, object]:
+    account = {
+        "name": "bench",
+        "login": "demo",
+        "password": "demo",
+        "base_url": provider,
+        "max_concurrent_requests": CONCURRENCY,
+        "links": [{"id": str(100_001 + n), "name": f"link-{n}"} for n in range(links)],
+    }
+    return {"refresh_interval": "21s", "stale_after": "1h", "accounts": [account]}
