@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.processes import get
+from exporter.exposition import FAMILIES
+from tests.processes import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,11 +22,20 @@ if TYPE_CHECKING:
 _LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 NO_FAKETIME = not _LIBRARIES and "CI" not in os.environ
 NEEDS_FAKETIME = "needs Debian's package: apt-get install faketime"
+NO_NAMESPACE = "CI" not in os.environ and (
+    not shutil.which("unshare") or subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0
+)
+NEEDS_NAMESPACE = "needs root: something is mounted where nobody else sees it"
+CLICKS = [family.name for family in FAMILIES if family.name.startswith("smsc_link_clicks_")]
 
 
-def hurried(speed: float) -> dict[str, str]:
-    """The environment of a process for which ``speed`` seconds pass in one, on each of its clocks."""
-    return {**os.environ, "LD_PRELOAD": str(_LIBRARIES[0]), "FAKETIME": f"+0 x{speed:g}"}
+def hurried(speed: float, since: float | None = None) -> dict[str, str]:
+    """The environment of a process for which ``speed`` seconds pass in one, on each of its clocks.
+
+    ``since`` is when this began for one that ran before (seconds since the epoch), so that its clocks go on.
+    """
+    ahead = 0.0 if since is None else (time.time() - since) * (speed - 1)
+    return {**os.environ, "LD_PRELOAD": str(_LIBRARIES[0]), "FAKETIME": f"+{ahead:.3f} x{speed:g}"}
 
 
 def stepped(file: Path) -> dict[str, str]:
@@ -37,26 +53,43 @@ def megabytes(pid: int, field: str = "VmHWM") -> float:
 
 
 class Page:
-    """One scrape, taken apart: each series with its value."""
+    """One scrape, taken apart: each series with its value, and the exporter's clock (epoch seconds)."""
 
     def __init__(self, url: str) -> None:
-        status, self.text = get(f"{url}/metrics")
-        assert status == 200, self.text
+        try:
+            with urllib.request.urlopen(f"{url}/metrics", timeout=PATIENCE) as response:  # noqa: S310 - local
+                self.date = parsedate_to_datetime(response.headers["Date"]).timestamp()
+                self.text = response.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(error.read().decode()) from None
         self.series = dict(re.findall(r"^(\w+\{[^}]*\}|\w+) (\S+)$", self.text, re.MULTILINE))
+        failing = r'^smsc_link_failing{account="([^"]+)",link="([^"]+)",outcome="(\w+)"} '
+        self._failing: dict[tuple[str, str], str] = {
+            (account, link): outcome
+            for account, link, outcome in re.findall(failing, self.text, re.MULTILINE)
+        }
+
+    def figure(self, name: str, key: tuple[str, str]) -> float | None:
+        """A link's value in a family; None where it is withheld."""
+        value = self.series.get(f'{name}{{account="{key[0]}",link="{key[1]}"}}')
+        return None if value is None else float(value)
 
     def all_time(self, account: str, link: str) -> float | None:
         """The provider's figure as it is served; None where it is withheld."""
-        value = self.series.get(f'smsc_link_clicks_all_time{{account="{account}",link="{link}"}}')
-        return None if value is None else float(value)
+        return self.figure("smsc_link_clicks_all_time", (account, link))
 
     def outcome(self, account: str, link: str) -> str:
         """How the link's latest poll ended; empty before the first."""
-        up = self.series.get(f'smsc_link_up{{account="{account}",link="{link}"}}')
-        failing = rf'^smsc_link_failing{{account="{account}",link="{link}",outcome="(\w+)"}} '
-        if found := re.search(failing, self.text, re.MULTILINE):
-            assert up == "0.0"
-            return found[1]
-        return "ok" if up == "1.0" else ""
+        up = self.figure("smsc_link_up", (account, link))
+        if found := self._failing.get((account, link)):
+            assert up == 0
+            return found
+        return "ok" if up == 1 else ""
+
+    def outcomes(self, links: Iterable[tuple[str, str]]) -> set[str]:
+        """How the latest polls of these ended."""
+        return {self.outcome(*link) for link in links}
 
     def value(self, series: str) -> float:
         """A series that has to be there."""

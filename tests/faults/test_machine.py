@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urlsplit
 
 import pytest
 
 from exporter.simulator import Provider, Settings, SimulatedLink
-from tests.faults.machine import NEEDS_FAKETIME, NO_FAKETIME, Page, hurried, megabytes, stepped
-from tests.processes import Program, exporter, until
+from tests.factories import MOSCOW
+from tests.faults.machine import (
+    NEEDS_FAKETIME,
+    NEEDS_NAMESPACE,
+    NO_FAKETIME,
+    NO_NAMESPACE,
+    Page,
+    hurried,
+    stepped,
+)
+from tests.faults.watch import MOST_GROWTH, Source, Watch, watched
+from tests.processes import Program, exporter, free_port, program, until
 from tests.providers import provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 LINKS = tuple(
     SimulatedLink(str(1001 + number), f"https://shop.example/{number}", f"smsc.tips/{number}", rate=0)
@@ -30,33 +42,63 @@ LINKS = tuple(
 KEYS = [("main", link.id) for link in LINKS]
 HURRY = 10.0
 STALE_AFTER = 120
+ANY_PORT = "--web.listen-address=127.0.0.1:0"
+LISTENING = r"event=listening url=(\S+)"
+CROWD = 5000
+READERS = 30
+PAGES_IN_MEMORY = 15.0
+"""Megabytes: less than a page for each reader, far less than the fifty that each asks for."""
+DAY = 86_400
+OF_THE_DAY = {"smsc_link_clicks_today", "smsc_link_clicks_yesterday"}
+OF_THE_MONTH = {"smsc_link_clicks_month", "smsc_link_clicks_previous_month"}
 pytestmark = [pytest.mark.minutes, pytest.mark.skipif(NO_FAKETIME, reason=NEEDS_FAKETIME)]
 
 
-@contextlib.contextmanager
-def running(folder: Path, url: str, env: dict[str, str]) -> Iterator[tuple[Program, str]]:
-    """The exporter with a reading of every link, and its URL."""
-    links = [{"id": link.id} for link in LINKS]
-    fields = {"name": "main", "login": "demo", "password": "demo", "base_url": url, "links": links}
-    document = {"refresh_interval": "21s", "stale_after": f"{STALE_AFTER}s", "accounts": [fields]}
+def write_config(folder: Path, url: str, stale_after: str = f"{STALE_AFTER}s", crowd: int = 0) -> None:
+    """Twenty links, and a ``crowd`` of others with long names that are on every page and never read."""
+    both = {"login": "demo", "password": "demo"}
+    accounts = [{"name": "main", **both, "base_url": url, "links": [{"id": link.id} for link in LINKS]}]
+    if crowd:
+        links = [{"id": str(number), "name": f"{number:01500}"} for number in range(crowd)]
+        nowhere = f"http://127.0.0.1:{free_port()}"
+        accounts.append({"name": "crowd", **both, "base_url": nowhere, "links": links})
+    document = {"refresh_interval": "21s", "stale_after": stale_after, "accounts": accounts}
     (folder / "config.yaml").write_text(json.dumps(document))
-    with exporter("--web.listen-address=127.0.0.1:0", cwd=folder, env=env) as process:
-        address = process.expect(r"event=listening url=(\S+)")[1]
-        until(lambda: Page(address).read(KEYS) == len(KEYS), "all figures")
-        yield process, address
-        assert process.stop() == 0
 
 
 @contextlib.contextmanager
-def hurrying(folder: Path) -> Iterator[tuple[Provider, Program, str]]:
-    """A provider and the exporter, for both of which an interval passes in two seconds."""
+def watching(
+    process: Program,
+    address: str,
+    simulated: Provider,
+    speed: float,
+    stale_after: float = STALE_AFTER,
+    most_growth: float = MOST_GROWTH,
+) -> Iterator[Watch]:
+    """The exporter with a reading of every link, held to its promises."""
+    sources = {key: Source(simulated, key[1], stale_after) for key in KEYS}
+    until(lambda: Page(address).read(KEYS) == len(KEYS), "all figures")
+    with watched(process, address, sources, speed, most_growth) as watch:
+        yield watch
+    assert "9" not in simulated.auditor.answers
+
+
+@contextlib.contextmanager
+def hurrying(
+    folder: Path, *before: str, crowd: int = 0, most_growth: float = MOST_GROWTH
+) -> Iterator[tuple[Provider, Watch]]:
+    """A provider and the exporter, for both of which an interval passes in two seconds.
+
+    ``before`` is what the exporter's command is an argument of.
+    """
+    command = [*before, sys.executable, "-m", "exporter", ANY_PORT]
     with provider(Settings(links=LINKS), HURRY) as (simulated, url):
-        with running(folder, url, hurried(HURRY)) as (process, address):
-            yield simulated, process, address
-        audit: dict[str, Any] = dict(simulated.audit())
-    assert audit["worst_window"] <= 3
-    assert audit["most_in_flight"] <= 14
-    assert "9" not in audit["answers"]
+        write_config(folder, url, crowd=crowd)
+        with program(*command, cwd=folder, env=hurried(HURRY)) as process:
+            address = process.expect(LISTENING)[1]
+            with watching(process, address, simulated, HURRY, most_growth=most_growth) as watch:
+                yield simulated, watch
+            assert process.stop() == 0
 
 
 def limit(process: Program, resource: str) -> None:
@@ -64,47 +106,74 @@ def limit(process: Program, resource: str) -> None:
     subprocess.run(["prlimit", f"--pid={process.process.pid}", f"--{resource}"], check=True)
 
 
-def shows(url: str, figure: float) -> bool:
-    return figures(url) == {figure}
+def assert_polls_without_a_disk(watch: Watch) -> None:
+    """New figures are served from memory, and the page says that they are not kept."""
+    watch.add_clicks(7)
+    until(watch.newest, "new figures without a disk")
+    assert watch.page().value("smsc_exporter_storage_up") == 0
 
 
-def add_clicks(simulated: Provider, clicks: int) -> None:
-    for link in LINKS:
-        simulated.add_clicks(link.id, clicks)
+def assert_writes_again(watch: Watch) -> None:
+    watch.program.expect("event=storage_works_again")
+    until(lambda: watch.page().value("smsc_exporter_storage_up") == 1, "storage up")
 
 
-def figures(url: str) -> set[float | None]:
-    page = Page(url)
-    return {page.all_time(*key) for key in KEYS}
+def test_files_that_may_grow_no_further(tmp_path: Path) -> None:
+    """Polling goes on from memory, and what came meanwhile is kept afterwards."""
+    with hurrying(tmp_path) as (_, watch):
+        limit(watch.program, "fsize=4096:")
+        watch.program.expect("event=storage_failed")
+        assert_polls_without_a_disk(watch)
+        limit(watch.program, "fsize=unlimited:")
+        assert_writes_again(watch)
+        watch.recovers()
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
-    """Files may grow no further: polling goes on from memory, and what came meanwhile is kept afterwards."""
-    with hurrying(tmp_path) as (simulated, process, address):
-        limit(process, "fsize=4096:")
-        process.expect("event=storage_failed")
-        add_clicks(simulated, 7)
-        until(lambda: figures(address) == {7.0}, "new figures without a disk")
-        assert Page(address).value("smsc_exporter_storage_up") == 0
-        limit(process, "fsize=unlimited:")
-        process.expect("event=storage_works_again")
-        until(lambda: Page(address).value("smsc_exporter_storage_up") == 1, "storage up")
+@pytest.mark.skipif(NO_NAMESPACE, reason=NEEDS_NAMESPACE)
+def test_a_disk_without_room(tmp_path: Path) -> None:
+    """A file system of its own that somebody else fills to the last byte, and clears again."""
+    disk = tmp_path / "data"
+    disk.mkdir()
+    mounted = 'mount -t tmpfs -o size=16m none "$0" && exec "$@"'
+    with hurrying(tmp_path, "unshare", "--mount", "sh", "-c", mounted, str(disk)) as (_, watch):
+        # The mount is seen by the exporter alone, and by those who look through its eyes.
+        seen = Path(f"/proc/{watch.program.process.pid}/root{disk}")
+        assert (seen / "exporter.db").exists()
+        fill(seen / "ballast")
+        watch.program.expect(r"event=storage_failed .*reason=.*full")
+        assert_polls_without_a_disk(watch)
+        (seen / "ballast").unlink()
+        assert_writes_again(watch)
+        watch.recovers()
+
+
+def fill(ballast: Path) -> None:
+    """Writes until nothing more fits, not even a byte."""
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 16, 4096, 1):
+            with pytest.raises(OSError, match="No space left"):
+                write_on(file, bytes(size))
+    assert shutil.disk_usage(ballast.parent).free == 0
+
+
+def write_on(file: BinaryIO, data: bytes) -> None:
+    while file.write(data):
+        pass
 
 
 def test_no_descriptors(tmp_path: Path) -> None:
     """Nothing can be opened: the provider cannot be reached and nobody can connect; then both can again."""
-    with hurrying(tmp_path) as (simulated, process, address):
-        before = cpu_seconds(process)
-        limit(process, "nofile=3:")
-        add_clicks(simulated, 7)
-        simulated.faults = "cut"  # which closes the connections there are
-        process.expect("event=link_failing")
+    with hurrying(tmp_path) as (simulated, watch):
+        before = cpu_seconds(watch.program)
+        limit(watch.program, "nofile=3:")
+        watch.add_clicks(7)
+        simulated.faults = "cut"  # which closes the connections there are, sooner or later all
+        watch.program.expect("outcome=unreachable reason=.Too many open files")
         simulated.faults = ""
-        process.expect("outcome=unreachable reason=.Too many open files")
         time.sleep(3)
-        spent = cpu_seconds(process) - before
-        limit(process, "nofile=1024:")
-        until(lambda: figures(address) == {7.0}, "recovery", patience=120)
+        spent = cpu_seconds(watch.program) - before
+        limit(watch.program, "nofile=1024:")
+        watch.recovers()
     assert spent < 2  # it does not spin while nothing can be accepted
 
 
@@ -116,41 +185,77 @@ def cpu_seconds(process: Program) -> float:
 
 def test_stopped_for_many_minutes(tmp_path: Path) -> None:
     """SIGSTOP, as a closed lid: what has gone stale meanwhile is withdrawn, and nothing is caught up."""
-    with hurrying(tmp_path) as (simulated, process, address):
+    with hurrying(tmp_path) as (simulated, watch):
         simulated.faults = "http_503"
-        process.send(signal.SIGSTOP)
+        watch.program.send(signal.SIGSTOP)
         time.sleep(STALE_AFTER / HURRY + 1)
-        process.send(signal.SIGCONT)
-        assert figures(address) == {None}
+        watch.program.send(signal.SIGCONT)
+        assert watch.read() == 0
         simulated.faults = ""
-        until(lambda: figures(address) == {0.0}, "recovery", patience=120)
+        watch.recovers()
+
+
+def test_killed_and_started_again(tmp_path: Path) -> None:
+    """SIGKILL: the next process serves at once what was kept, and reads on."""
+    since = time.time()
+    with provider(Settings(links=LINKS), HURRY) as (simulated, url):
+        write_config(tmp_path, url)
+        for life in range(2):
+            with exporter(ANY_PORT, cwd=tmp_path, env=hurried(HURRY, since)) as process:
+                address = process.expect(LISTENING)[1]
+                assert Page(address).read(KEYS) in ({len(KEYS)} if life else range(len(KEYS) + 1))
+                with watching(process, address, simulated, HURRY) as watch:
+                    watch.recovers()
+                time.sleep(1)  # a reading of the last moments before a kill may be lost
+                process.stop(signal.SIGKILL)
 
 
 def test_a_clock_that_is_set(tmp_path: Path) -> None:
-    """A month forward, then days back: no limit breaks, and reading goes on."""
+    """To the next day, the next month, and days back: what has ended is withheld, and reading goes on."""
+    now = datetime.now(MOSCOW)
+    noon = now.replace(day=15, hour=12)
     offset = tmp_path / "offset"
-    offset.write_text("+0")
+
+    def set_to(moment: datetime) -> None:
+        offset.write_text(f"{(moment - now).total_seconds():+.0f}")
+
+    set_to(noon)
     with provider(Settings(links=LINKS)) as (simulated, url):
-        with running(tmp_path, url, stepped(offset)) as (_, address):
-            for clicks, step in enumerate(("+40d", "-2d")):
-                offset.write_text(step)
-                assert figures(address) <= {float(clicks), None}
-                add_clicks(simulated, 1)
-                until(partial(shows, address, clicks + 1.0), f"figures after {step}")
-        audit: dict[str, Any] = dict(simulated.audit())
-    assert audit["worst_window"] <= 3
-    assert "9" not in audit["answers"]
+        write_config(tmp_path, url, stale_after="60d")
+        with exporter(ANY_PORT, cwd=tmp_path, env=stepped(offset)) as process:
+            address = process.expect(LISTENING)[1]
+            with watching(process, address, simulated, 1.0, stale_after=60 * DAY) as watch:
+                assert_withheld(watch, set())
+                set_to(noon + timedelta(days=1))
+                assert_withheld(watch, OF_THE_DAY)
+                set_to(noon + timedelta(days=31))
+                assert_withheld(watch, OF_THE_DAY | OF_THE_MONTH)
+                watch.add_clicks(1)
+                until(watch.newest, "figures after the clock was set forward")
+                assert_withheld(watch, set())
+                set_to(noon - timedelta(days=2))
+                watch.recovers()
+                assert_withheld(watch, set())
+            assert process.stop() == 0
+
+
+def assert_withheld(watch: Watch, families: set[str]) -> None:
+    """Of some links these are not shown, of no link others."""
+    watch.page()
+    assert watch.withheld == families
 
 
 def test_readers_that_stop_reading(tmp_path: Path) -> None:
-    """Scrapes are asked for and never read: others get theirs, and memory stays as it is."""
-    with hurrying(tmp_path) as (simulated, process, address):
-        before = megabytes(process.process.pid, "VmRSS")
+    """Scrapes are asked for and never read: others get theirs, and no page waits in memory for its reader."""
+    with hurrying(tmp_path, crowd=CROWD, most_growth=PAGES_IN_MEMORY) as (_, watch):
+        assert len(watch.page().text) * READERS > 3 * PAGES_IN_MEMORY * 1e6
         with contextlib.ExitStack() as stack:
-            for _ in range(30):
-                stalled = stack.enter_context(socket.create_connection(("127.0.0.1", urlsplit(address).port)))
+            for _ in range(READERS):
+                stalled = stack.enter_context(
+                    socket.create_connection(("127.0.0.1", urlsplit(watch.url).port))
+                )
                 stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
                 stalled.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 50)
-            add_clicks(simulated, 7)
-            until(lambda: figures(address) == {7.0}, "figures beside stalled readers")
-            assert megabytes(process.process.pid, "VmRSS") - before < 50
+            watch.add_clicks(7)
+            until(watch.newest, "figures beside stalled readers", pause=0.5)
+            watch.recovers()
