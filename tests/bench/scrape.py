@@ -77,7 +77,6 @@ def _compare(size: int, turns: int) -> Row:
         theirs = watch.time("theirs", lambda: generate_latest(objects.registry))
         watch.time("collector", lambda: generate_latest(collecting.registry))
         watch.time("theirs_gzip", lambda: gzip.compress(theirs))  # noqa: B023 - called at once
-    ours.scrape.close()
     return Row(links=size, kilobytes=len(page) / 1000, **watch.medians())
 
 

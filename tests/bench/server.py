@@ -36,13 +36,13 @@ async def served(scrape: Scrape) -> AsyncIterator[int]:
     """Scrapes over HTTP as the exporter has them; the port."""
     app = web.Application()
     app.router.add_get("/metrics", Slots(MAX_REQUESTS).limited(scrape.handle))
+    app.on_cleanup.append(scrape.close)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     sock = open_socket("127.0.0.1", 0)
     await Site(runner, sock).start()
     yield sock.getsockname()[1]
     await runner.cleanup()
-    scrape.close()
 
 
 async def _ours(links: Links) -> None:
