@@ -35,4 +35,4 @@ def backend_for(url: SecretStr, clock: Clock, *, guest: bool = False) -> Backend
         raise StorageError(
             "storage.url: redis needs another package: pip install 'smsc-exporter[redis]'"
         ) from None
-    return RedisBackend(url, clock)
+    return RedisBackend(url, clock, guest=guest)

@@ -2,7 +2,8 @@
 
 What is asked for while a round trip is under way goes out together with the next one. Without Redis each
 exporter goes on by itself, keeping to its share of the limits (``redis_local``), until Redis is back and has
-been told what was sent meanwhile.
+been told what was sent meanwhile. Redis is back when it has taken something that was
+written: one that is full, or a replica of another, is as good as none.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ from typing import TYPE_CHECKING
 import structlog
 
 from exporter.errors import StorageError
-from exporter.rules import SPAN, doubled
+from exporter.rules import doubled
 from exporter.store.backend import Denied, Grant, Scope
-from exporter.store.redis_batch import Batch, Claim, replay
+from exporter.store.redis_batch import Batch, Claim
+from exporter.store.redis_contact import Contact
 from exporter.store.redis_local import Ledger
+from exporter.store.redis_members import BEAT, Members
 from exporter.store.redis_news import News
-from exporter.store.redis_script import Script, answer
+from exporter.store.redis_readings import PAUSE, Readings
+from exporter.store.redis_script import PREFIX, LostError, Script, answer
 from exporter.store.redis_url import parse
-from exporter.store.redis_wire import LostError, Wire
+from exporter.store.redis_wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,12 +39,8 @@ if TYPE_CHECKING:
     from exporter.model import Snapshot
     from exporter.store.backend import Attempt, Kept, Pause
     from exporter.store.redis_local import Own
-    from exporter.store.redis_wire import Server
 
 log = structlog.stdlib.get_logger(__name__)
-
-PREFIX = "smsc-exporter:1:"
-"""Of all keys. The number is that of their layout: exporters of another layout don't meet."""
 
 FIRST_RETURN, LAST_RETURN = 0.5, 5.0
 """Seconds between two tries to reach Redis again: the first, and where the doubling ends."""
@@ -52,50 +52,71 @@ CLOSING = 1.5
 class RedisBackend:
     """State on the server at ``url``, shared by all exporters that name it.
 
-    ``ahead`` is how far the ledger's time runs ahead of the server's clock, for tests, which can't set that
-    clock. Raises ``StorageError`` for a URL that names no server.
+    ``guest``: for a few requests, none of which is sent without Redis. For tests, ``home`` is where process
+    ids mean the same, and ``ahead`` how far the ledger's time runs ahead of the server's clock. Raises
+    ``StorageError`` for a URL that names no server.
     """
 
     def __init__(
-        self, url: SecretStr, clock: Clock, prefix: str = PREFIX, ahead: Callable[[], float] = lambda: 0.0
+        self,
+        url: SecretStr,
+        clock: Clock,
+        *,
+        guest: bool = False,
+        home: str | None = None,
+        ahead: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self.up = False
         self._address = parse(url)
         self._clock = clock
         self._wire = Wire(self._address)
-        self._script = Script(prefix, secrets.token_hex(8), ahead)
+        self._script = Script(PREFIX, secrets.token_hex(8), ahead)
         self._ledger = Ledger()
-        self._news = News(self._wire, self._script, self._ledger, clock, self._suspect)
+        self._members = Members(self._script.writer, guest=guest, home=home)
+        self._readings = Readings()
+        known = self._ledger, self._members, self._readings
+        self._contact = Contact(self._wire, self._script, *known, clock)
+        self._news = News(self._wire, self._script, self._ledger, self._readings, clock, self._suspect)
         self._random = Random()  # noqa: S311 - jitter
         self._batch = Batch()
         self._wake = asyncio.Event()
         self._writing = asyncio.Lock()
         self._work: asyncio.Task[None] | None = None
         self._suspected = False
-        self._run: str | None = None
-        self._lost_at: float | None = None
-        self._doubt_until = -inf
-        self._careful_until = -inf
+        self._next_slice = -inf
 
     # --- what the exporter asks ---------------------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """Whether Redis can be had, and takes what we write."""
+        return self._contact.up
 
     async def open(self, changed: Callable[[Kept], None]) -> Iterable[Kept]:
         """Begins, and gives what was kept: nothing if Redis can't be reached yet.
 
-        Where it can't be known what was sent within the last minute, nothing leaves before that is over.
-        Raises ``StorageError`` if Redis refuses the URL's user, password or database.
+        Where it can't be known what was sent within the last minute, nothing leaves before that is over; and
+        nothing at all before Redis could be had once: others do not know of us, nor we of failed logins.
+        Raises ``StorageError`` if Redis refuses the URL's user, password or database, or has no permission
+        for what we do.
         """
         try:
             await self._enter()
         except LostError as lost:
-            if lost.refused:
-                await self._wire.close()
-                raise StorageError(f"storage.url: {self._address} refuses us: {lost}") from None
-            self._lose(lost)
-            # What the process before us sent by itself, Redis will not know either.
-            self._doubt_until = self._ledger.quiet_until
+            await self._refuse(lost)
+            self._contact.miss(lost)
+        kept = await self._news.follow(changed)
+        await self._refuse(self._news.refused)
+        if self.up:
+            await self._flush()  # so that others know of us
         self._work = asyncio.create_task(self._run_batches())
-        return await self._news.follow(changed)
+        return kept
+
+    async def _refuse(self, lost: LostError | None) -> None:
+        if lost is None or not lost.refused:
+            return
+        await self._news.close()
+        await self._wire.close()
+        raise StorageError(f"storage.url: {self._address} refuses us: {lost}{lost.hint}") from None
 
     async def claim(self, attempt: Attempt) -> Grant | Denied:
         """Returns once Redis has decided, or we by ourselves if Redis can't be had."""
@@ -131,24 +152,36 @@ class RedisBackend:
         """Notes a reading by its age: that is the same on the server's clock."""
         age = max(0.0, self._clock.time() - snapshot.read_at)
         taken = self._clock.monotonic() - age if snapshot.read_at else None
-        self._batch.kept[snapshot.link.key] = snapshot, taken
-        self._wake.set()
+        self._readings.hear(snapshot, taken)
+        if self.up:
+            self._batch.kept[snapshot.link.key] = snapshot, taken
+            self._wake.set()
+        else:
+            self._readings.owe([snapshot.link.key])
 
     async def close(self) -> None:
         """Writes what is left, if Redis can be had, and lets go of it."""
         await self._news.close()
-        with suppress(TimeoutError):
+        with suppress(TimeoutError, LostError):
             async with asyncio.timeout(CLOSING), self._writing:
-                if self.up:
-                    await self._flush()
-        self.up = False
+                await self._finish()
+        self._contact.up = False
         if self._work is not None:
             self._work.cancel()
             await asyncio.gather(self._work, return_exceptions=True)
         self._put_back(Batch())
-        if self._batch:
-            log.warning("storage_not_written", storage=str(self._address), readings=len(self._batch.kept))
+        if self._batch or self._readings.owed:
+            log.warning("storage_not_written", storage=str(self._address), readings=self._readings.owed)
         await self._wire.close()
+
+    async def _finish(self) -> None:
+        if self.up:
+            await self._flush()
+        if self.up:
+            await self._wire.send(self._members.leave(self._script))
+        while self.up and self._readings.owed:
+            self._next_slice = -inf
+            await self._flush()
 
     # --- one round trip after another ---------------------------------------------------------------------
 
@@ -156,15 +189,25 @@ class RedisBackend:
         while True:
             while not self.up:
                 await self._return()
-            await self._wake.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE if self._readings.owed else BEAT):
+                    await self._wake.wait()
             self._wake.clear()
             await asyncio.sleep(0)  # what is asked for in the same moment goes along
             async with self._writing:
                 await self._flush()
 
+    def _add_slice(self, batch: Batch) -> None:
+        """Readings that were to be put back wait for their turn: what is taken now goes first."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_slice:
+            self._next_slice = now + PAUSE
+            batch.kept = self._readings.slice() | batch.kept
+
     async def _flush(self) -> None:
         """Sends what there is; if that fails once more, anew: the old connection may have idled out."""
         batch, self._batch = self._batch, Batch()
+        self._add_slice(batch)
         try:
             try:
                 await self._deliver(batch)
@@ -172,7 +215,7 @@ class RedisBackend:
                 await self._enter()
                 await self._deliver(batch)
         except BaseException as error:
-            self._lose(error)
+            self._contact.lose(error)
             self._put_back(batch)
             if not isinstance(error, Exception):
                 raise
@@ -184,8 +227,12 @@ class RedisBackend:
         owns = self._begin(batch, now)
         try:
             claims = [self._script.claim(own.number, own.attempt) for own in owns]
-            answers = await self._wire.send([*batch.writes(self._script, now), *claims])
-            decisions = [answer(told) for told in answers[len(answers) - len(owns) :]]
+            said = self._members.due(self._script, now)
+            answers = await self._wire.send([*batch.writes(self._script, now), *said, *claims])
+            first = len(answers) - len(owns)
+            decisions = [answer(told) for told in answers[first:]]
+            if said:
+                self._members.heard(answers[first - 1], now)
         except BaseException:
             for own in owns:
                 self._ledger.forget(own)
@@ -198,8 +245,8 @@ class RedisBackend:
         """Leaves those claims in the batch that Redis is to decide."""
         owns, claims, batch.claims = [], batch.claims, []
         for claim in claims:
-            careful = now < max(self._careful_until, self._doubt_until)
-            denied = self._ledger.decide(claim.attempt, now) if careful else None
+            decide = self._ledger.decide if now < self._contact.careful_until else self._ledger.quiet
+            denied = decide(claim.attempt, now)
             if denied is not None:
                 claim.decide(denied)
             elif not claim.decided.cancelled():
@@ -232,6 +279,8 @@ class RedisBackend:
         for claim in (*batch.claims, *self._batch.claims):
             self._decide_alone(claim)
         self._batch.claims.clear()
+        self._readings.owe((*batch.kept, *self._batch.kept))
+        self._batch.kept.clear()
 
     # --- losing and finding Redis -------------------------------------------------------------------------
 
@@ -239,17 +288,6 @@ class RedisBackend:
         """The other connection broke: see whether this one stands."""
         self._suspected = True
         self._wake.set()
-
-    def _lose(self, error: BaseException) -> None:
-        """From now on alone, beginning with a wait: we don't know what others sent just now."""
-        self.up = False
-        self._lost_at = self._clock.monotonic()
-        self._ledger.quiet_until = max(self._doubt_until, self._lost_at + SPAN)
-        reason = str(error) or type(error).__name__
-        bug = isinstance(error, Exception) and not isinstance(error, LostError)
-        log.error(
-            "storage_failed", storage=str(self._address), reason=reason, exc_info=error if bug else None
-        )
 
     async def _return(self) -> None:
         tries = 0
@@ -266,31 +304,5 @@ class RedisBackend:
         log.warning("storage_works_again", storage=str(self._address))
 
     async def _enter(self) -> None:
-        """Connects, and tells Redis what it may not know."""
-        server = await self._wire.start()
-        now = self._clock.monotonic()
-        intact = self._intact(server)
-        if not intact:
-            self._doubt(server, now)
-        down = 0.0 if self._lost_at is None else now - self._lost_at
-        if not intact or down >= SPAN:
-            # Others may still be on their own: for a window, our share is what we would take alone.
-            self._careful_until = now + SPAN
-        if not intact or self._lost_at is not None:
-            # What ends from here on is told afterwards.
-            self._batch.ended.clear()
-            await self._wire.send(list(replay(self._script, self._ledger, now, pauses=not intact)))
-        self._run, self._lost_at, self._suspected, self.up = server.run, None, False, True
-        self._ledger.quiet_until = self._doubt_until
-
-    def _intact(self, server: Server) -> bool:
-        """Whether the server must still know all it was ever told, within the last minute."""
-        return server.uptime >= SPAN if self._run is None else server.run == self._run
-
-    def _doubt(self, server: Server, now: float) -> None:
-        """Nothing leaves before what was forgotten counts no longer."""
-        if self._run is None:
-            until = now + SPAN - server.uptime
-        else:
-            until = (now if self._lost_at is None else self._lost_at) + SPAN
-        self._doubt_until = max(self._doubt_until, until)
+        await self._contact.enter(self._batch.ended)
+        self._suspected = False

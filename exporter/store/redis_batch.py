@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator
 
-    from exporter.model import Snapshot
     from exporter.store.backend import Attempt, Pause
     from exporter.store.redis_local import Ledger, Own
+    from exporter.store.redis_members import Members
+    from exporter.store.redis_readings import Taken
     from exporter.store.redis_script import Call, Script
 
 
@@ -42,7 +43,7 @@ class Batch:
 
     held: dict[str, tuple[Pause | None, float]] = field(default_factory=dict)
     ended: list[Own] = field(default_factory=list)
-    kept: dict[tuple[str, str], tuple[Snapshot, float | None]] = field(default_factory=dict)
+    kept: dict[tuple[str, str], Taken] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -54,16 +55,16 @@ class Batch:
             yield script.hold(key, pause, now - at)
         for own in self.ended:
             yield recorded(script, own, now)
-        for snapshot, taken in self.kept.values():
-            yield script.keep(snapshot, None if taken is None else now - taken)
+        for known, taken in self.kept.values():
+            yield script.keep(known, None if taken is None else now - taken)
 
     def older(self, batch: Batch) -> None:
         """Takes back what could not be written, unless something newer is here.
 
-        Attempts that ended are not taken: the ledger tells of all of ours when Redis is back.
+        Attempts that ended are not taken: the ledger tells of all of ours when Redis is back. Nor are
+        readings, which then go in slices.
         """
         self.held = batch.held | self.held
-        self.kept = batch.kept | self.kept
 
 
 def recorded(script: Script, own: Own, now: float) -> Call:
@@ -72,9 +73,12 @@ def recorded(script: Script, own: Own, now: float) -> Call:
     return script.record(own.number, own.attempt, now - own.sent, ended, login_failed=own.login_failed)
 
 
-def replay(script: Script, ledger: Ledger, now: float, *, pauses: bool) -> Iterator[Call]:
-    """All we know of attempts and failed logins, and (if Redis has forgotten) of pauses."""
-    if pauses:
+def replay(
+    script: Script, ledger: Ledger, members: Members, now: float, *, forgotten: bool
+) -> Iterator[Call]:
+    """All we know of attempts and failed logins, and (if Redis has forgotten) of pauses and others."""
+    if forgotten:
+        yield from members.replay(script, now)
         for key, held in ledger.pauses.items():
             yield script.hold(key, held.pause, now - held.at)
     for number, failure in ledger.failures.items():

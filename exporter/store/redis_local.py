@@ -12,20 +12,14 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from exporter.model import State
-from exporter.rules import ATTEMPTS, FAILED_LOGIN_SPAN, FAILED_LOGINS, HARD_CAP, SPAN
+from exporter.rules import FAILED_LOGIN_SPAN, FAILED_LOGINS, LINGER, SPAN
 from exporter.store.backend import Denied, Pause, Scope
-from exporter.store.redis_script import AGAIN
+from exporter.store.redis_lua import AGAIN, IN_FLIGHT, REPLICAS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from exporter.store.backend import Attempt
-
-REPLICAS = ATTEMPTS
-"""Exporters that stay inside the limits together, each by itself: one request a minute for a link each."""
-
-IN_FLIGHT = HARD_CAP // REPLICAS
-"""Requests in flight under a login, in each."""
 
 RETRY = 5.0
 """How soon to ask again while waiting out a window: Redis may be back by then."""
@@ -73,11 +67,15 @@ class Held:
 class Ledger:
     """Our own attempts, and what is known of pauses and failed logins.
 
-    Nothing is granted before ``quiet_until``: attempts that we don't know of may still count.
+    Nothing is granted before ``quiet_until``, when attempts that we don't know of count no longer, nor after
+    ``alone_until``, when nobody reckons with us any more. Of failed logins all are known that others have met
+    since ``listens_since``, while we had Redis.
     """
 
     def __init__(self) -> None:
         self.quiet_until = -inf
+        self.alone_until = inf
+        self.listens_since = -inf
         self.failures: dict[int, Failure] = {}
         self.pauses: dict[str, Held] = {}
         self._recent: OrderedDict[int, Own] = OrderedDict()
@@ -86,7 +84,7 @@ class Ledger:
 
     def decide(self, attempt: Attempt, now: float) -> Denied | None:
         """What speaks against the attempt, as far as we know."""
-        for rule in (self._paused, self._quiet, self._budget, self._crowded, self._window):
+        for rule in (self._paused, self.quiet, self._budget, self._crowded, self._window):
             if (denied := rule(attempt, now)) is not None:
                 return denied
         return None
@@ -156,12 +154,15 @@ class Ledger:
         flying = (own for own in self._flying.values() if own.over > now)
         return any(key in {own.attempt.host, own.attempt.secret} for own in flying)
 
-    def _quiet(self, attempt: Attempt, now: float) -> Denied | None:
-        left = self.quiet_until - now
+    def quiet(self, attempt: Attempt, now: float) -> Denied | None:
+        """Whether nothing may be sent yet: what others had in flight when the silence began, ends first."""
+        left = self.quiet_until + attempt.lasts - LINGER - now
+        if now >= self.alone_until:
+            left = RETRY
         return Denied(Scope.HOST, min(left, RETRY)) if left > 0 else None
 
     def _budget(self, attempt: Attempt, now: float) -> Denied | None:
-        """One failed login by ourselves, where that leaves as many for the others."""
+        """One failed login by ourselves, where that leaves as many for the others, of whose we know."""
         if attempt.proven:
             return None
         flying = (own.attempt for own in self._flying.values() if not own.attempt.proven)
@@ -171,7 +172,8 @@ class Ledger:
         waits = sorted(failure.at + FAILED_LOGIN_SPAN - now for failure in known)
         others = waits[-(FAILED_LOGINS - REPLICAS + 1) :] if len(waits) > FAILED_LOGINS - REPLICAS else []
         ours = [failure.at + FAILED_LOGIN_SPAN - now for failure in known if failure.ours]
-        seconds = max([*ours, *others[:1], 0.0])
+        unknown = self.listens_since + FAILED_LOGIN_SPAN - now
+        seconds = max([*ours, *others[:1], unknown, 0.0])
         return Denied(Scope.HOST, seconds) if seconds > 0 else None
 
     def _crowded(self, attempt: Attempt, now: float) -> Denied | None:

@@ -12,7 +12,7 @@ import structlog
 from exporter.model import State
 from exporter.store.backend import Pause
 from exporter.store.redis_local import Failure
-from exporter.store.redis_wire import LostError
+from exporter.store.redis_script import LostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
     from exporter.store.backend import Kept
     from exporter.store.redis_local import Ledger
+    from exporter.store.redis_readings import Readings
     from exporter.store.redis_script import Script
     from exporter.store.redis_wire import Wire
 
@@ -32,15 +33,23 @@ RESUBSCRIBE = 1.0
 class News:
     """Listens for announcements, from before everything kept is loaded, so that nothing is missed.
 
-    ``suspect`` is told when the subscription breaks.
+    ``suspect`` is told when the subscription breaks; ``refused`` is why Redis won't have us listen, if so.
     """
 
     def __init__(
-        self, wire: Wire, script: Script, ledger: Ledger, clock: Clock, suspect: Callable[[], None]
+        self,
+        wire: Wire,
+        script: Script,
+        ledger: Ledger,
+        readings: Readings,
+        clock: Clock,
+        suspect: Callable[[], None],
     ) -> None:
+        self.refused: LostError | None = None
         self._wire = wire
         self._script = script
         self._ledger = ledger
+        self._readings = readings
         self._clock = clock
         self._suspect = suspect
         self._task: asyncio.Task[None] | None = None
@@ -66,7 +75,8 @@ class News:
         while True:
             try:
                 await self._listen(loaded)
-            except LostError:
+            except LostError as lost:
+                self.refused = lost if lost.refused else None
                 self._suspect()
             except Exception:
                 log.exception("storage_crashed")
@@ -103,11 +113,16 @@ class News:
             log.warning("storage_not_understood", what=field)
         else:
             if kept is not None:
+                now_here, wall = self._clock.monotonic(), self._clock.time()
+                self._readings.hear(kept, now_here - (wall - kept.read_at) if kept.read_at else None)
                 self._told(kept)
 
     def _hear_hold(self, name: str, state: str, left: float, count: int) -> None:
         pause = Pause(State(state), left / 1000, count) if state else None
         self._ledger.hold(name, pause, self._clock.monotonic())
+
+    def _hear_hello(self) -> None:
+        """Somebody found Redis (again)."""
 
     def _hear_failed(self, host: str, number: str, ago: float) -> None:
         failure = Failure(host, self._clock.monotonic() - ago / 1000, ours=False)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from dataclasses import dataclass
+import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from redis.asyncio import Redis
@@ -16,7 +16,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from exporter.store.redis_script import LUA
+from exporter.store.redis_lua import LUA
+from exporter.store.redis_script import LostError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Sequence
@@ -36,23 +37,13 @@ SILENCE = 5.0
 CHUNK = 500
 """Calls, or readings, in one round trip: no other client of the server waits for more."""
 
+_IN_SCRIPT = re.compile(r" script: \w+, on @user_script:\d+\.?$")
+"""What Redis adds to an error of a command inside a script: nobody who reads a log knows that script."""
+
+_FORBIDDEN = ("DB index", "The user executing the script can't")
+"""How Redis says that there is no such database, and that a command, key or channel is not permitted."""
+
 SHA = hashlib.sha1(LUA.encode(), usedforsecurity=False).hexdigest()
-
-
-class LostError(Exception):
-    """Redis did not do what it was asked; ``refused``: nor will it, asked as the configuration says."""
-
-    def __init__(self, why: str, *, refused: bool = False) -> None:
-        self.refused = refused
-        super().__init__(why)
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """One life of a server: ``run`` names it, ``uptime`` is its age in seconds."""
-
-    run: str
-    uptime: float
 
 
 @contextlib.contextmanager
@@ -60,13 +51,14 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
+        why = _IN_SCRIPT.sub("", " ".join(str(error).split())) or type(error).__name__
+        why = why.replace("The user executing the script can't", "the user has no permission to")
         raise LostError(why, refused=_refuses(error)) from None
 
 
 def _refuses(error: Exception) -> bool:
-    out_of_range = "DB index" in str(error)
-    return out_of_range or isinstance(error, (AuthenticationError, NoPermissionError))
+    said = any(words in str(error) for words in _FORBIDDEN)
+    return said or isinstance(error, (AuthenticationError, NoPermissionError))
 
 
 def _client(address: Address, **more: Any) -> Redis:
@@ -87,16 +79,17 @@ def _silent() -> NoReturn:
 
 
 class Wire:
-    """Connections to one server. Everything raises ``LostError`` where Redis cannot be had."""
+    """Connections to the server called ``name``. Everything raises ``LostError`` where it can't be had."""
 
     def __init__(self, address: Address, silence: float = SILENCE) -> None:
+        self.name = str(address)
         self._silence = silence
         self._starting = False
         self._client = _client(address, redis_connect_func=self._connected)
         self._listener = _client(address)
 
-    async def start(self) -> Server:
-        """Connects anew, and says to whom."""
+    async def start(self) -> str:
+        """Connects anew, and says to which run of the server."""
         self._starting = True
         try:
             with _told():
@@ -107,7 +100,7 @@ class Wire:
                 info, _ = await pipe.execute()
         finally:
             self._starting = False
-        return Server(str(info["run_id"]), float(info["uptime_in_seconds"]))
+        return str(info["run_id"])
 
     async def _connected(self, connection: AbstractConnection) -> None:
         """Lets no new connection pass unseen, as the pool would: the server behind it may have forgotten."""

@@ -8,9 +8,10 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from exporter.model import Snapshot, State
-from exporter.rules import SPAN
+from exporter.rules import LINGER, SPAN
 from exporter.store.backend import Attempt, Backend, Denied, Grant, Kept, MemoryBackend, Pause
 from exporter.store.redis import RedisBackend
+from exporter.store.redis_lua import GRACE
 from exporter.store.sqlite import SqliteBackend
 from tests.factories import make_link, make_reading
 from tests.virtual import VirtualClock
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 HOST = "smscentre.com"
 LASTS = 70.0
+
+UNKNOWN = SPAN + LASTS - LINGER
+"""How long what others sent counts, of which nothing is known: from its end."""
+
+SILENCE = GRACE + UNKNOWN
+"""How long an exporter keeps silent that has just lost Redis."""
 
 
 class AgedClock(VirtualClock):
@@ -94,18 +101,19 @@ class RedisPlace(Place):
     def __init__(self, server: Server) -> None:
         super().__init__()
         self._url = server.url
+        server.age()
         start = self.clock.elapsed
         self.ahead: Callable[[], float] = lambda: self.clock.elapsed - start
 
-    def make(self) -> RedisBackend:
+    def make(self, home: str = "here") -> RedisBackend:
         self.own_clock = AgedClock(self.clock)
-        return RedisBackend(self._url, self.own_clock, ahead=lambda: self.ahead())
+        return RedisBackend(self._url, self.own_clock, home=home, ahead=lambda: self.ahead())
 
-    async def open(self, changed: Callable[[Kept], None] = lambda kept: None) -> Backend:
-        """The server has just begun, so the backend waits out a window, which is not what is tested here."""
-        backend = await super().open(changed)
-        self.own_clock.age = SPAN
-        return backend
+    async def advance(self, seconds: float) -> None:
+        """Time passes, and everybody says that it is still there."""
+        self.clock.advance(seconds)
+        for backend in self.opened:
+            await settled(backend)
 
 
 def scenario(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

@@ -1,9 +1,8 @@
-"""A way to a Redis server on which answers get lost, or tell of a server that has been running for long."""
+"""A way to a Redis server that can be cut, and on which answers get lost."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -16,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Proxy:
-    """The next ``lost`` answers are not delivered: the connection breaks. ``old``: so is the server."""
+    """The next ``lost`` answers are not delivered: the connection breaks. ``cut``: nothing gets through."""
 
     def __init__(self, port: int) -> None:
         self.lost = 0
-        self.old = False
+        self.cut = False
         self._port = port
-        self._writers: list[asyncio.StreamWriter] = []
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -30,42 +29,41 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for writer in self._writers:
-            writer.close()
-        await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
 
     @property
     def url(self) -> SecretStr:
         return SecretStr(f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        to_server = await asyncio.open_connection("127.0.0.1", self._port)
-        self._writers += [writer, to_server[1]]
-        asking = asyncio.create_task(self._pump(reader, to_server[1]))
-        await self._pump(to_server[0], writer, answers=True)
-        await asking
+        serving = asyncio.create_task(self._relay(reader, writer))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers = [writer]
+        try:
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", self._port)
+            writers.append(to_server)
+            await asyncio.gather(self._pump(reader, to_server), self._pump(from_server, writer, answers=True))
+        finally:
+            for each in writers:
+                each.close()
+            await asyncio.gather(*(each.wait_closed() for each in writers), return_exceptions=True)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False
     ) -> None:
         with suppress(ConnectionError):
-            while data := await reader.read(2**16):
+            while (data := await reader.read(2**16)) and not self.cut:
                 if answers and self.lost:
                     self.lost -= 1
                     break
-                writer.write(self._aged(data) if self.old else data)
+                writer.write(data)
                 await writer.drain()
         writer.close()
-
-    def _aged(self, data: bytes) -> bytes:
-        """In as many bytes: their number comes first."""
-        return re.sub(
-            rb"uptime_in_seconds:\d+\r\nuptime_in_days:\d+", lambda found: _filled(len(found[0])), data
-        )
-
-
-def _filled(length: int) -> bytes:
-    return b"uptime_in_seconds:86400\r\ndays:".ljust(length, b"1")
 
 
 @contextmanager

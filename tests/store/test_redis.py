@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -15,19 +16,23 @@ from structlog.testing import capture_logs
 
 from exporter.errors import StorageError
 from exporter.model import State
-from exporter.rules import FAILED_LOGINS, SPAN
+from exporter.rules import FAILED_LOGIN_SPAN, FAILED_LOGINS, SPAN
 from exporter.store.backend import Grant, Kept, Pause, Scope
-from exporter.store.redis import PREFIX, RedisBackend
+from exporter.store.redis import RedisBackend
+from exporter.store.redis_contact import ALONE, NOTHING
 from exporter.store.redis_local import RETRY
-from exporter.store.redis_script import KEEP
+from exporter.store.redis_lua import KEEP
+from exporter.store.redis_script import PERMISSIONS, PREFIX, LostError
 from exporter.store.redis_url import parse
-from exporter.store.redis_wire import CHUNK, LostError, Wire
+from exporter.store.redis_wire import CHUNK, Wire
 from tests.factories import make_reading
 from tests.processes import PATIENCE, free_port
+from tests.processes import until as wait
 from tests.store.places import (
     HOST,
     LASTS,
-    AgedClock,
+    SILENCE,
+    UNKNOWN,
     RedisPlace,
     asked,
     attempt,
@@ -127,7 +132,7 @@ async def test_every_key_stands_under_the_prefix_and_expires(server: Server, pla
     found = {key.decode(): server.look.pttl(key) for key in server.look.scan_iter("*")}
     assert all(key.startswith(PREFIX) for key in found)
     kinds = {key.removeprefix(PREFIX).partition(":")[0] for key in found}
-    assert kinds == {"link", "login", "failed", "pause", "readings", "read"}
+    assert kinds == {"link", "login", "failed", "pause", "readings", "read", "members", "epoch"}
     assert all(0 < left <= (KEEP + 1800) * 1000 for left in found.values())
     assert max(left for key, left in found.items() if ":link:" in key) > 3500 * 1000
 
@@ -261,9 +266,9 @@ async def test_what_is_not_ours_is_passed_over(server: Server, place: RedisPlace
 
 @scenario
 async def test_a_claim_whose_answer_was_lost_is_asked_again(server: Server) -> None:
-    clock = AgedClock(VirtualClock())
+    clock = VirtualClock()
+    server.age()
     async with Proxy(server.port) as proxy:
-        proxy.old = True
         backend = RedisBackend(proxy.url, clock)
         await backend.open(lambda kept: None)
         proxy.lost = 1
@@ -350,25 +355,31 @@ async def test_without_redis_each_goes_on_by_itself(own_server: Server, own_plac
         assert (await denied(first, attempt())).seconds <= RETRY
         await until(lambda: not second.up)
         assert [event["event"] for event in events if event["log_level"] == "error"] == ["storage_failed"] * 2
-        own_place.clock.advance(SPAN)
+        assert {event["meanwhile"] for event in events if "meanwhile" in event} == {ALONE}
+        own_place.clock.advance(SILENCE - 1)
+        assert (await denied(first, attempt())).scope is Scope.HOST
+        own_place.clock.advance(1)
         grant = await granted(first, attempt())
         first.end(grant, login_failed=False)
-        first.hold("smsc.kz", Pause(State.BLOCKED, 1800, 1))
+        first.hold("smsc.kz", Pause(State.BLOCKED, 7200, 1))
         first.keep(snapshot(5, read_at=own_place.clock.time()))
         own_place.clock.advance(1)
         assert (await denied(first, attempt())).scope is Scope.LINK
         assert (await denied(first, attempt(host="smsc.kz"))).pause
+        await denied(second, attempt(proven=False))
+        own_place.clock.advance(FAILED_LOGIN_SPAN)
         await granted(second, attempt(proven=False))
         await until(lambda: "storage_not_back" in {event["event"] for event in events})
         own_server.start()
         await until(lambda: first.up and second.up and told)
     assert [kept.reading.all_time for kept in told] == [5]
     loud = {event["event"] for event in events if event["log_level"] != "debug"}
-    assert loud == {"storage_failed", "storage_works_again"}
+    assert loud - {"replicas_missing"} == {"storage_failed", "storage_works_again", "storage_forgot"}
+    own_place.clock.advance(UNKNOWN)
     await settled(first)
     # A third one finds what both have sent meanwhile, and what they had been told.
     third = await own_place.open()
-    assert (await denied(third, attempt(apart=59))).scope is Scope.LINK
+    assert (await denied(third, attempt(apart=200))).scope is Scope.LINK
     assert (await denied(third, attempt(host="smsc.kz"))).pause
     assert own_server.look.zcard(f"{PREFIX}failed:{HOST}") == 1
 
@@ -400,7 +411,7 @@ async def test_three_exporters_never_breach_the_limit_whatever_becomes_of_redis(
     windows = [later - first for first, later in zip(sent, sent[3:], strict=False)]
     assert min(windows) >= SPAN - 2
     assert len(sent) > 15
-    phases = [range(100), range(161, 200), range(262, 300), range(361, 480), range(541, 600)]
+    phases = [range(100), range(186, 200), range(271, 300), range(371, 480), range(591, 600)]
     start = own_place.clock.elapsed - 600
     assert all(any(at - start in phase for at in sent) for phase in phases)
 
@@ -448,18 +459,6 @@ async def test_a_subscription_that_falls_silent(own_server: Server) -> None:
 
 
 @scenario
-async def test_a_full_server_is_as_good_as_none(own_server: Server, own_place: RedisPlace) -> None:
-    backend = await own_place.open()
-    with capture_logs() as events:
-        own_server.look.config_set("maxmemory", 1)
-        backend.keep(snapshot(read_at=own_place.clock.time()))
-        await until(lambda: not backend.up)
-    assert "maxmemory" in events[0]["reason"]
-    own_server.look.config_set("maxmemory", 0)
-    await until(lambda: backend.up)
-
-
-@scenario
 async def test_failed_logins_and_pauses_outlive_the_memory_of_redis(
     own_server: Server, own_place: RedisPlace
 ) -> None:
@@ -474,13 +473,14 @@ async def test_failed_logins_and_pauses_outlive_the_memory_of_redis(
     await own_place.close(first)
     own_server.kill()
     await denied(second, attempt())
-    own_place.clock.advance(SPAN)
+    own_place.clock.advance(SILENCE)
     assert (await denied(second, attempt(proven=False))).seconds > 1000
     own_server.start()
     await until(lambda: second.up)
+    await own_place.advance(UNKNOWN)
     third = await own_place.open()
     assert (await denied(third, attempt(proven=False))).scope is Scope.HOST
-    assert held(await denied(third, attempt(host="smsc.kz")), State.BLOCKED, 1739, 2)
+    assert held(await denied(third, attempt(host="smsc.kz")), State.BLOCKED, 1800 - SILENCE - UNKNOWN, 2)
 
 
 @scenario
@@ -494,28 +494,32 @@ async def test_a_start_without_redis(own_server: Server, own_place: RedisPlace) 
     own_place.opened.append(backend)
     with capture_logs() as events:
         assert list(await backend.open(told.append)) == []
-    assert events[0]["event"] == "storage_failed"
+    assert (events[0]["event"], events[0]["meanwhile"]) == ("storage_failed", NOTHING)
     assert not backend.up
-    assert (await denied(backend, attempt())).scope is Scope.HOST
-    own_place.clock.advance(SPAN)
-    await granted(backend, attempt())
+    # Nobody knows of it, nor it of anybody: it sends nothing, however long that lasts.
+    for seconds in (0, SILENCE, FAILED_LOGIN_SPAN, 86_400):
+        own_place.clock.advance(seconds)
+        assert (await denied(backend, attempt())).scope is Scope.HOST
     own_server.thaw()
     await until(lambda: backend.up and told)
     assert told[0].reading.all_time == 4
+    own_place.clock.advance(UNKNOWN)
+    await granted(backend, attempt())
 
 
 @scenario
 async def test_a_start_without_redis_waits_even_if_redis_is_soon_back(server: Server) -> None:
     clock = VirtualClock()
+    server.age()
     async with Proxy(server.port) as proxy:
-        proxy.old, proxy.lost = True, 1
+        proxy.lost = 1
         backend = RedisBackend(proxy.url, clock)
         await backend.open(lambda kept: None)
         assert not backend.up
         await until(lambda: backend.up)
         # The process before this one may have gone on by itself, until just now.
         await denied(backend, attempt())
-        clock.advance(SPAN)
+        clock.advance(UNKNOWN)
         await granted(backend, attempt())
         await backend.close()
 
@@ -524,15 +528,15 @@ async def test_a_start_without_redis_waits_even_if_redis_is_soon_back(server: Se
 @scenario
 async def test_a_server_that_has_just_begun_may_have_forgotten(server: Server, old: bool) -> None:
     clock = VirtualClock()
-    async with Proxy(server.port) as proxy:
-        proxy.old = old
-        backend = RedisBackend(proxy.url, clock)
-        await backend.open(lambda kept: None)
-        if not old:
-            assert (await denied(backend, attempt())).seconds <= RETRY
-            clock.advance(SPAN)
-        await granted(backend, attempt())
-        await backend.close()
+    if old:
+        server.age()
+    backend = RedisBackend(server.url, clock)
+    await backend.open(lambda kept: None)
+    if not old:
+        assert (await denied(backend, attempt())).seconds <= RETRY
+        clock.advance(UNKNOWN)
+    await granted(backend, attempt())
+    await backend.close()
 
 
 @scenario
@@ -593,6 +597,89 @@ async def test_a_fault_of_our_own_is_as_bad_as_the_loss_of_redis_and_no_worse(pl
     assert isinstance(events[0]["exc_info"], Bug)
 
 
+# --- Redis that can be reached, and takes nothing ---------------------------------------------------------
+
+
+def full(server: Server) -> None:
+    server.look.config_set("maxmemory", 1)
+
+
+def replica(server: Server) -> None:
+    server.look.replicaof("127.0.0.1", free_port())
+
+
+def short(server: Server) -> None:
+    server.look.execute_command("ACL", "SETUSER", "default", "-hset")
+
+
+def mute(server: Server) -> None:
+    server.look.execute_command("ACL", "SETUSER", "default", "resetchannels")
+
+
+def unsaved(server: Server) -> None:
+    """It could not save what it has, and so takes no more."""
+    shutil.rmtree(server.folder)
+    server.look.config_set("save", "3600 1")
+    server.look.bgsave()
+    wait(lambda: server.look.info("persistence")["rdb_last_bgsave_status"] == "err", "a failure to save")
+
+
+REFUSALS = pytest.mark.parametrize(
+    ("refuse", "reason"),
+    [
+        (full, "command not allowed when used memory > 'maxmemory'."),
+        (replica, "You can't write against a read only replica."),
+        (unsaved, "MISCONF Redis is configured to save RDB snapshots, but it"),
+        (short, "the user has no permission to run this command or subcommand"),
+        (mute, "the user has no permission to publish to the channel mentioned in the command"),
+    ],
+)
+
+
+@REFUSALS
+@scenario
+async def test_redis_that_takes_nothing_is_as_good_as_none(
+    own_server: Server, own_place: RedisPlace, refuse: Callable[[Server], None], reason: str
+) -> None:
+    backend = await own_place.open()
+    with capture_logs() as events:
+        refuse(own_server)
+        backend.keep(snapshot(read_at=own_place.clock.time()))
+        await until(lambda: not backend.up)
+        own_place.clock.advance(SILENCE)
+        tries = starts(own_server)
+        await until(lambda: starts(own_server) > tries + 2)
+        assert not backend.up
+        # It goes on by itself meanwhile.
+        await granted(backend, attempt())
+    loud = [event for event in events if event["log_level"] != "debug"]
+    assert [event["event"] for event in loud] == ["storage_failed"]
+    assert loud[0]["reason"].startswith(reason)
+    assert "script" not in loud[0]["reason"]
+
+
+def starts(server: Server) -> int:
+    """How often somebody has connected anew, to see whether Redis is back."""
+    return int(server.look.info("stats")["total_connections_received"])
+
+
+@pytest.mark.parametrize("refuse", [full, replica])
+@scenario
+async def test_redis_that_takes_what_we_write_again_is_back(
+    own_server: Server, own_place: RedisPlace, refuse: Callable[[Server], None]
+) -> None:
+    backend = await own_place.open()
+    refuse(own_server)
+    backend.keep(snapshot(3, read_at=own_place.clock.time()))
+    await until(lambda: not backend.up)
+    own_server.look.config_set("maxmemory", 0)
+    own_server.look.replicaof("no", "one")
+    await until(lambda: backend.up)
+    await granted(backend, attempt())
+    await own_place.open()
+    assert own_place.kept["main", "spring-sale"].reading.all_time == 3
+
+
 # --- who we are to Redis ----------------------------------------------------------------------------------
 
 
@@ -639,6 +726,48 @@ async def test_redis_refuses_us(guarded: Server, user: str, path: str, reason: s
     assert "hunter" not in str(refused.value)
     assert refused.value.__suppress_context__
     await backend.close()
+
+
+@pytest.mark.parametrize(
+    ("permissions", "reason"),
+    [
+        ("~* &* +@all -info", "'info' command"),
+        ("~* &* +@all -evalsha", "'evalsha' command"),
+        ("~* &* +@all -zadd", "run this command"),
+        ("~other:* &* +@all", "keys"),
+        ("~* resetchannels +@all", "channel"),
+        ("~* resetchannels &other +@all", "channel"),
+        ("~* &* +@all -subscribe", "'subscribe' command"),
+        ("~* &* +@all -hscan", "'hscan' command"),
+    ],
+)
+@scenario
+async def test_a_permission_is_missing(guarded: Server, permissions: str, reason: str) -> None:
+    guarded.look.execute_command("ACL", "SETUSER", "weak", "on", ">hunter4", *permissions.split())
+    backend = RedisBackend(with_password(guarded, "weak:hunter4"), VirtualClock())
+    with pytest.raises(StorageError, match="refuses us: ") as refused:
+        await backend.open(lambda kept: None)
+    assert reason in str(refused.value)
+    assert str(refused.value).endswith(f"; the user needs {PERMISSIONS}")
+
+
+@scenario
+async def test_the_permissions_that_are_asked_for_suffice(guarded: Server) -> None:
+    guarded.look.execute_command("ACL", "SETUSER", "weak", "on", ">hunter4", *PERMISSIONS.split())
+    guarded.age()
+    told: list[Kept] = []
+    with capture_logs() as events:
+        first, second = (RedisBackend(with_password(guarded, "weak:hunter4"), VirtualClock()) for _ in "12")
+        await first.open(lambda kept: None)
+        await second.open(told.append)
+        await asked(first, times=1, proven=False, login_failed=True)
+        first.hold(HOST, Pause(State.BLOCKED, 1800, 1))
+        first.keep(snapshot(read_at=VirtualClock().time()))
+        await settled(first)
+        await until(lambda: told)
+        await first.close()
+        await second.close()
+    assert events == []
 
 
 @scenario

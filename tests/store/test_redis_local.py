@@ -7,9 +7,9 @@ import pytest
 from exporter.model import State
 from exporter.rules import FAILED_LOGIN_SPAN, FAILED_LOGINS, SPAN
 from exporter.store.backend import Denied, Pause, Scope
-from exporter.store.redis_local import IN_FLIGHT, REPLICAS, RETRY, Failure, Ledger
-from exporter.store.redis_script import AGAIN
-from tests.store.places import HOST, LASTS, attempt
+from exporter.store.redis_local import RETRY, Failure, Ledger
+from exporter.store.redis_lua import AGAIN, IN_FLIGHT, REPLICAS
+from tests.store.places import HOST, LASTS, UNKNOWN, attempt
 
 NOW = 5000.0
 
@@ -23,8 +23,24 @@ def test_nothing_leaves_in_the_quiet() -> None:
     ledger = Ledger()
     ledger.quiet_until = NOW + SPAN
     assert ledger.decide(attempt(), NOW) == Denied(Scope.HOST, RETRY)
-    assert ledger.decide(attempt(), NOW + SPAN - 1) == Denied(Scope.HOST, 1)
-    assert ledger.decide(attempt(), NOW + SPAN) is None
+    # What others had in flight when the quiet began ends ten seconds later at the latest.
+    assert ledger.decide(attempt(), NOW + UNKNOWN - 1) == Denied(Scope.HOST, 1)
+    assert ledger.decide(attempt(), NOW + UNKNOWN) is None
+    assert ledger.decide(attempt(lasts=120), NOW + UNKNOWN) == Denied(Scope.HOST, RETRY)
+
+
+def test_nothing_leaves_once_nobody_leaves_room_any_more() -> None:
+    ledger = Ledger()
+    ledger.alone_until = NOW
+    assert ledger.decide(attempt(), NOW - 1) is None
+    assert ledger.decide(attempt(), NOW) == Denied(Scope.HOST, RETRY)
+
+
+def test_who_has_not_listened_for_long_does_not_know_of_failed_logins() -> None:
+    ledger = Ledger()
+    ledger.listens_since = NOW - 1000
+    assert ledger.decide(attempt(proven=False), NOW) == Denied(Scope.HOST, FAILED_LOGIN_SPAN - 1000)
+    assert ledger.decide(attempt(), NOW) is None
 
 
 def test_a_link_is_asked_for_once_a_minute() -> None:
