@@ -123,6 +123,11 @@ def test_promtool_accepts_what_prometheus_will_see(tmp_path: Path) -> None:
     assert "2 rule files found" in done.stdout
 
 
+def test_the_exporter_listens_where_its_health_is_asked() -> None:
+    ((host, port),) = parse(_services("real")["exporter"]["command"]).health_addresses
+    assert f'"{host}:{port} ' in (DOCKER / "healthcheck.py").read_text()
+
+
 def test_the_configuration_for_an_account_is_accepted(tmp_path: Path) -> None:
     service = _services("real")["exporter"]
     secrets = {secret["target"]: "demo" for secret in service["secrets"]}

@@ -18,6 +18,7 @@ from exporter import __version__
 from exporter.app import Options
 from tests.deploy.shipped import DOCKER, PORT, ROOT, needs_hadolint, needs_root, output, parse, run
 from tests.processes import exporter, free_port, program
+from tests.webconfig.door import ALICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,12 +82,13 @@ def test_what_is_copied_is_there_and_let_through() -> None:
 # --- the health check -------------------------------------------------------------------------------------
 
 
-def _check(port: int) -> tuple[int, str]:
+def _check(*ports: int) -> tuple[int, str]:
     """What Docker would see, by the image's own command."""
+    addresses = " ".join(f"127.0.0.1:{port}" for port in ports)
     command = json.loads(_last("HEALTHCHECK").split("CMD")[1])
     script = command.pop()
     assert f"COPY {HEALTHCHECK.relative_to(ROOT)} {script}\n" in DOCKERFILE
-    env = ["env", f"HEALTH_ADDRESS=127.0.0.1:{port}", "http_proxy=http://127.0.0.1:9"]
+    env = ["env", f"HEALTH_ADDRESS={addresses}", "http_proxy=http://127.0.0.1:9"]
     done = run(*env, *command, HEALTHCHECK)
     assert done.stderr == ""
     return done.returncode, done.stdout
@@ -125,8 +127,22 @@ def test_a_503_is_not_health(unhealthy: int) -> None:
     assert words.startswith("503 ")
 
 
-def test_the_health_check_asks_the_default_port() -> None:
-    assert f'"127.0.0.1:{PORT}"' in HEALTHCHECK.read_text()
+def test_health_is_asked_where_it_is_told_to_all_whatever_else_is_asked_for(tmp_path: Path) -> None:
+    """With a password the exporter's own port answers 401, which is no health."""
+    (tmp_path / "web.yaml").write_text(f"basic_auth_users: {{alice: {ALICE}}}\n")
+    flags = ["--web.listen-address=127.0.0.1:0", "--web.health-address=127.0.0.1:0"]
+    with exporter("demo", *flags, "--web.config.file=web.yaml", cwd=tmp_path) as demo:
+        port = int(demo.expect(r"event=listening url=http://127.0.0.1:(\d+)")[1])
+        health = int(demo.expect(r"event=listening_for_health url=http://127.0.0.1:(\d+)")[1])
+        assert _check(health, port) == (0, "200 healthy\n")
+        assert _check(port) == (1, "401 unauthorized\n")
+        code, words = _check(free_port(), health)
+        assert (code, words.splitlines()[-1]) == (0, "200 healthy")
+
+
+def test_the_health_check_asks_where_the_image_listens() -> None:
+    ((host, port),) = parse(json.loads(_last("CMD"))).health_addresses
+    assert f'"{host}:{port} 127.0.0.1:{PORT}"' in HEALTHCHECK.read_text()
 
 
 # --- what runs in it --------------------------------------------------------------------------------------

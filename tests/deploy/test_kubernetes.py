@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from exporter import __version__
+from exporter.errors import ConfigError
 from tests.deploy import prometheusrule
 from tests.deploy.shipped import (
     DEPLOY,
@@ -65,7 +67,7 @@ def _container(overlay: str) -> Any:
 def test_kubernetes_schemas_accept_them(overlay: str, version: str, tmp_path: Path) -> None:
     """The kinds of Kubernetes itself; those of the Prometheus Operator have no schema here."""
     own = [each for each in yaml.safe_load_all(_rendered(overlay)) if "coreos" not in each["apiVersion"]]
-    assert {each["kind"] for each in own} >= {"Deployment", "Service", "ConfigMap", "NetworkPolicy"}
+    assert {each["kind"] for each in own} >= {"Deployment", "Service", "ConfigMap", "Secret", "NetworkPolicy"}
     (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(own))
     output("kubernetes-validate", "--strict", "-k", version, tmp_path / "all.yaml")
 
@@ -82,7 +84,7 @@ def test_it_starts_what_the_exporter_has(overlay: str) -> None:
     container = _container(overlay)
     assert parse(container["args"]).config_file == "/etc/smsc-exporter/config.yaml"
     assert container["image"].endswith(f"/smsc-exporter:{__version__}")
-    assert [port["containerPort"] for port in container["ports"]] == [PORT]
+    assert {port["name"]: port["containerPort"] for port in container["ports"]}["http"] == PORT
     assert _only(overlay, "Service")["spec"]["ports"][0]["port"] == PORT
     assert _pod(overlay)["terminationGracePeriodSeconds"] > 5
 
@@ -90,12 +92,14 @@ def test_it_starts_what_the_exporter_has(overlay: str) -> None:
 @everywhere
 def test_probes_ask_paths_that_exist(overlay: str) -> None:
     container = _container(overlay)
-    paths = {probe: container[probe]["httpGet"]["path"] for probe in container if probe.endswith("Probe")}
-    assert paths == {
-        "startupProbe": "/-/healthy",
-        "livenessProbe": "/-/healthy",
-        "readinessProbe": "/-/ready",
+    asked = {probe: container[probe]["httpGet"] for probe in container if probe.endswith("Probe")}
+    assert asked == {
+        "startupProbe": {"path": "/-/healthy", "port": "health"},
+        "livenessProbe": {"path": "/-/healthy", "port": "health"},
+        "readinessProbe": {"path": "/-/ready", "port": "health"},
     }
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert parse(container["args"]).health_addresses == [("", ports["health"])]
 
 
 @everywhere
@@ -138,9 +142,63 @@ def test_the_configuration_is_mounted_beside_the_secret(overlay: str) -> None:
     config_map, secret = volume["projected"]["sources"]
     assert config_map["configMap"]["name"] == _only(overlay, "ConfigMap")["metadata"]["name"]
     assert re.fullmatch(r"smsc-exporter-[a-z0-9]{10}", config_map["configMap"]["name"])
+    assert secret["secret"]["name"] == _only(overlay, "Secret")["metadata"]["name"]
+    assert re.fullmatch(r"smsc-exporter-[a-z0-9]{10}", secret["secret"]["name"])
     (commands,) = [block for block in README_COMMANDS if f"apply -k deploy/kubernetes/{overlay}\n" in block]
-    assert set(re.findall(r"--from-file=([\w-]+)", commands)) == set(SECRETS[overlay])
-    assert f"secret generic {secret['secret']['name']} " in commands
+    assert set(re.findall(rf"{overlay}/secret/([\w-]+)", commands)) == set(SECRETS[overlay])
+
+
+@everywhere
+def test_the_secret_as_it_comes_is_refused(overlay: str, tmp_path: Path) -> None:
+    secret = _only(overlay, "Secret")["data"]
+    assert secret == dict.fromkeys(SECRETS[overlay], "")
+    (tmp_path / "config.yaml").write_text(_only(overlay, "ConfigMap")["data"]["config.yaml"])
+    for name in secret:
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "config.yaml", tmp_path, {})
+    assert str(caught.value).count("holds nothing: write the secret into it") == len(secret)
+
+
+@everywhere
+def test_tls_and_passwords_can_be_added(overlay: str, tmp_path: Path) -> None:
+    shutil.copytree(KUBERNETES, tmp_path, dirs_exist_ok=True)
+    files = tmp_path / "web-config" / "files"
+    files.mkdir(exist_ok=True)
+    for name in ("web.yaml", "server.crt", "server.key"):
+        (files / name).write_text(name)
+    path = tmp_path / overlay / "kustomization.yaml"
+    text = path.read_text()
+    path.write_text(
+        text.replace("  - ../prometheus-operator\n", "  - ../prometheus-operator\n  - ../web-config\n")
+    )
+    rendered = list(yaml.safe_load_all(output("kubectl", "kustomize", tmp_path / overlay)))
+    found = {(each["kind"], each["metadata"]["name"]): each for each in rendered}
+    assert set(found["Secret", "smsc-exporter-web"]["data"]) == {"web.yaml", "server.crt", "server.key"}
+    pod = found["Deployment", "smsc-exporter"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    folder, _, name = (parse(container["args"]).web_config_file or "").rpartition("/")
+    assert name == "web.yaml"
+    (volume,) = [mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == folder]
+    assert {each["name"]: each.get("secret", {}).get("secretName") for each in pod["volumes"]}[volume] == (
+        "smsc-exporter-web"
+    )
+    (endpoint,) = found["ServiceMonitor", "smsc-exporter"]["spec"]["endpoints"]
+    assert endpoint["scheme"] == "https"
+    (tmp_path / "all.yaml").write_text(
+        yaml.safe_dump_all(e for e in rendered if "coreos" not in e["apiVersion"])
+    )
+    output("kubernetes-validate", "--strict", "-k", SCHEMAS[-1], tmp_path / "all.yaml")
+
+
+def test_one_exporters_series_stay_the_same_when_its_pod_is_replaced() -> None:
+    kept = {"action": "replace", "targetLabel": "instance", "replacement": "smsc-exporter"}
+    relabelings = {
+        overlay: _only(overlay, "ServiceMonitor")["spec"]["endpoints"][0]["relabelings"]
+        for overlay in OVERLAYS
+    }
+    assert kept in relabelings["single"]
+    assert kept not in relabelings["replicas"], "two targets of one name would be one"
 
 
 def test_one_exporter_has_the_file_to_itself() -> None:
