@@ -46,7 +46,7 @@ MUTANTS = {
     "usual burst": Mutant(r"\b2\.25( +# constant: how many times its usual)", r"0\1", "spike.yml", BURSTY),
     "a spike does not teach": Mutant(r"(burst\[14d\]) offset 3h", r"\1", "spike.yml", BURSTY),
     "keep_firing_for": Mutant(r"keep_firing_for: 30m", "", "spike.yml", BURSTY),
-    "count floor of a flatline": Mutant(r">= (12|10) +# constant", ">= 0 # constant", "flatline.yml", SMALL),
+    "count floor of a flatline": Mutant(r">= (12|8) +# constant", ">= 0 # constant", "flatline.yml", SMALL),
     "what is compared agrees": Mutant(
         r"\b4( +# constant: how many times the least)", r"400\1", "flatline.yml", FADES
     ),
