@@ -238,7 +238,7 @@ def test_a_spike_in_the_simulator_reaches_the_webhook(tmp_path: Path) -> None:
         said = alert["annotations"]
         assert said["summary"] == "Unusually many clicks on promo (account main)"
         figures = re.fullmatch(
-            r"(\d+) clicks in an hour, above the alarm line of (\d+); at most 60 are usual at this hour\.",
+            r"(\d+) clicks in an hour, above the alarm line of (\d+); 60 are usual at this hour\.",
             said["description"],
         )
         assert figures, said["description"]
