@@ -51,6 +51,7 @@ class Program:
             self.lines.append(line)
             if found := re.search(pattern, line):
                 return found
+        self._said.put(None)
         raise AssertionError(f"{pattern!r} was never said:\n" + "\n".join(self.lines))
 
     def send(self, number: signal.Signals) -> None:

@@ -366,7 +366,7 @@ def test_nothing_is_told_of_what_is_no_request(tmp_path: Path) -> None:
     assert told(DOOR, running.output, *answers) == {}
 
 
-LIMITS = {"all is well": "--nofile=4096", "the disk is full": "--fsize=131072"}
+LIMITS = {"all is well": "--nofile=4096", "the disk is full": "--fsize=196608"}
 ENDS = {"all is well": signal.SIGTERM, "the disk is full": signal.SIGABRT}
 
 
