@@ -28,7 +28,7 @@ from exporter.store.redis_news import News
 from exporter.store.redis_readings import PAUSE, Readings
 from exporter.store.redis_script import PREFIX, LostError, Script, answer
 from exporter.store.redis_url import parse
-from exporter.store.redis_wire import Wire
+from exporter.store.redis_wire import Wire, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -167,8 +167,7 @@ class RedisBackend:
                 await self._finish()
         self._contact.up = False
         if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
+            await stop(self._work)
         self._put_back(Batch())
         if self._batch or self._readings.owed:
             log.warning("storage_not_written", storage=str(self._address), readings=self._readings.owed)

@@ -13,6 +13,7 @@ from exporter.model import State
 from exporter.store.backend import Pause
 from exporter.store.redis_local import Failure
 from exporter.store.redis_script import LostError
+from exporter.store.redis_wire import stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,8 +69,7 @@ class News:
     async def close(self) -> None:
         """Listens no longer."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await stop(self._task)
 
     async def _run(self, loaded: asyncio.Event) -> None:
         while True:

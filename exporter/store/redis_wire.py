@@ -5,6 +5,7 @@ Nothing is repeated behind our back: the one who asks decides what a lost answer
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import re
@@ -33,6 +34,9 @@ TIMEOUT = 1.0
 
 SILENCE = 5.0
 """Seconds without an announcement after which the subscription is asked whether it still stands."""
+
+AGAIN = 0.1
+"""Seconds after which a task that was to end, and did not, is told once more."""
 
 CHUNK = 500
 """Calls, or readings, in one round trip: no other client of the server waits for more."""
@@ -72,6 +76,18 @@ def _client(address: Address, **more: Any) -> Redis:
         decode_responses=True,
         encoding_errors="replace",
     )
+
+
+async def stop(task: asyncio.Task[None]) -> None:
+    """Cancels a task that speaks to Redis, and sees its end.
+
+    Once is not enough: ``redis`` sends by ``asyncio.wait_for``, which before Python 3.12 loses a cancellation
+    that comes in the moment in which all is sent.
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=AGAIN)
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _silent() -> NoReturn:

@@ -24,7 +24,7 @@ from exporter.store.redis_local import RETRY
 from exporter.store.redis_lua import KEEP
 from exporter.store.redis_script import PERMISSIONS, PREFIX, LostError
 from exporter.store.redis_url import parse
-from exporter.store.redis_wire import CHUNK, Wire
+from exporter.store.redis_wire import CHUNK, Wire, stop
 from tests.factories import make_reading
 from tests.processes import PATIENCE, free_port
 from tests.processes import until as wait
@@ -552,6 +552,25 @@ async def test_closing_while_redis_is_lost(own_server: Server, own_place: RedisP
     assert not any(isinstance(answer, Grant) for answer in await asyncio.gather(*claims))
     assert "storage_not_written" in {event["event"] for event in events}
     own_server.thaw()
+
+
+@scenario
+async def test_the_end_is_seen_of_a_task_that_loses_a_cancellation() -> None:
+    lost = 0
+
+    async def hard_of_hearing() -> None:
+        nonlocal lost
+        while lost < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                lost += 1
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(hard_of_hearing())
+    await asyncio.sleep(0)
+    await stop(task)
+    assert (task.cancelled(), lost) == (True, 2)
 
 
 @scenario
