@@ -18,6 +18,16 @@ settings.load_profile("ci" if "CI" in os.environ else "default")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that wait for minutes begin first: the others are done meanwhile."""
     items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
+    for item in items:
+        if item.get_closest_marker("minutes"):
+            item.add_marker("no_cover")
+
+
+@pytest.fixture(autouse=True)
+def _uncovered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it noted what an exporter of a test without coverage runs through, which takes four times as long."""
+    if request.node.get_closest_marker("no_cover"):
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,9 @@ def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _metrics() -> set[str]:
-    registry = Telemetry(list, lambda: True).registry
+    telemetry = Telemetry(list, lambda: True)
+    telemetry.watch_web_config(lambda: True)
+    registry = telemetry.registry
     own = {sample.name for family in registry.collect() for sample in family.samples}
     named = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
     ours = {name for name in own | named if name.startswith("smsc_")}

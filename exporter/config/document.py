@@ -24,7 +24,7 @@ Pairs: TypeAlias = dict[str, tuple[yaml.Node, yaml.Node]]
 EMPTY = "is empty: give it a value, or remove it"
 NOT_UNICODE = "is not valid Unicode: remove the \\u escape"
 
-_MOST_NODES = 1_000_000
+_MOST_NODES, _FEW_NODES = 1_000_000, 100_000
 _SECRET_KEYS = frozenset({"login", "password", "api_key", "key"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -109,6 +109,8 @@ class Document(Source):
         self._root = root
         self._pairs: dict[int, Pairs] = {}
         self._nodes = 0
+        # Aliases may make more of a text than stands there, but not of a few lines what takes seconds to read.
+        self._most = min(_MOST_NODES, _FEW_NODES + root.end_mark.index)
         self.data = self._plain(root, ())
 
     def place(self, loc: Loc, *, key: bool = False) -> tuple[int, int]:
@@ -129,8 +131,8 @@ class Document(Source):
 
     def _plain(self, node: yaml.Node, loc: Loc) -> Plain:
         self._nodes += 1
-        if self._nodes > _MOST_NODES:
-            self._stop(node, loc, f"aliases make this document larger than {_MOST_NODES} values: write fewer")
+        if self._nodes > self._most:
+            self._stop(node, loc, f"aliases make this document larger than {self._most} values: write fewer")
         if len(loc) > DEEPEST:
             self._stop(node, loc, TOO_DEEP)
         self._check_tag(node, loc)

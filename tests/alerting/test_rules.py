@@ -44,7 +44,9 @@ EXPECTATIONS: list[dict[str, Any]] = [
 
 def _exported() -> set[str]:
     """The names of our series, and what the account's registry makes of them."""
-    families = list(Telemetry(list, lambda: True).registry.collect())
+    telemetry = Telemetry(list, lambda: True)
+    telemetry.watch_web_config(lambda: True)
+    families = list(telemetry.registry.collect())
     counters = {family.name + "_total" for family in families if family.type == "counter"}
     return {family.name for family in families} | counters | {family.name for family in FAMILIES}
 

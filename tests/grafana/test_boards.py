@@ -30,6 +30,7 @@ PROMETHEUS = {"ALERTS", "ALERTS_FOR_STATE", "up", "scrape_duration_seconds", "sc
 def _own() -> Iterator[str]:
     """Samples of a registry that has an account, so that its families have samples."""
     telemetry = Telemetry(list, lambda: True)
+    telemetry.watch_web_config(lambda: True)
     for family in telemetry.registry.collect():
         yield family.name
         yield from (sample.name for sample in family.samples)

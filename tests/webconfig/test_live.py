@@ -24,6 +24,13 @@ def users(*names: str) -> str:
     return "basic_auth_users:\n" + "".join(f"  {name}: {ALICE}\n" for name in names)
 
 
+def replace(path: Path, text: str) -> None:
+    """At once: a file that is written in place is seen empty, now and then."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.rename(path)
+
+
 async def watched(live: Live, logs: list[MutableMapping[str, Any]], event: str, count: int = 1) -> None:
     async def logged() -> bool:
         return [entry["event"] for entry in logs].count(event) >= count
@@ -57,12 +64,12 @@ def test_a_fault_keeps_what_there_was_and_is_said_once(tmp_path: Path) -> None:
         live = Live(str(path))
         with capture_logs() as logs:
             watching = asyncio.ensure_future(live.watch(0.01))
-            path.write_text("basic_auth_user: {}\n")
+            replace(path, "basic_auth_user: {}\n")
             await watched(live, logs, "web_config_failed")
-            path.write_text("basic_auth_users: {alice: }\nrate_limit: 5\n")
+            replace(path, "basic_auth_users: {alice: }\nrate_limit: 5\n")
             await watched(live, logs, "web_config_failed", 3)
             assert live.config.users.keys() == {"alice"}
-            path.write_text(users("bob"))
+            replace(path, users("bob"))
             await watched(live, logs, "web_config_reloaded")
             assert live.config.users.keys() == {"bob"}
             watching.cancel()
