@@ -109,7 +109,7 @@ class Document(Source):
         self._root = root
         self._pairs: dict[int, Pairs] = {}
         self._nodes = 0
-        # Aliases may make more of a text than stands there, but not of a few lines what takes seconds to read.
+        # Aliases may make more of a text than stands there, but of a few lines nothing that takes seconds.
         self._most = min(_MOST_NODES, _FEW_NODES + root.end_mark.index)
         self.data = self._plain(root, ())
 
