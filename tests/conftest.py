@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+from typing import TYPE_CHECKING
 
 import pytest
+from coverage import Coverage
 from hypothesis import settings
 
 from exporter import logs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # The same examples each time where a change is judged; new ones each time where it is made.
 settings.register_profile("ci", derandomize=True)
@@ -20,14 +25,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
     for item in items:
         if item.get_closest_marker("minutes"):
-            item.add_marker("no_cover")
+            item.add_marker("uncovered")
 
 
-@pytest.fixture(autouse=True)
-def _uncovered(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor is it noted what such a test's exporters run through, which would take four times as long."""
-    if request.node.get_closest_marker("no_cover"):
-        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Nothing is noted of what an uncovered test and its exporters run through.
+
+    pytest-cov's own way stops one of the two recorders that a process of xdist's has.
+    """
+    if item.get_closest_marker("uncovered") is None:
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        recorders = []
+        while (recorder := Coverage.current()) is not None:
+            recorder.stop()
+            recorders.append(recorder)
+        try:
+            return (yield)
+        finally:
+            for recorder in reversed(recorders):
+                recorder.start()
 
 
 @pytest.fixture(autouse=True)
