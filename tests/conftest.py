@@ -21,11 +21,16 @@ settings.load_profile("ci" if "CI" in os.environ else "default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that wait for minutes begin first: the others are done meanwhile."""
-    items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
+    """Tests that wait for minutes begin first, the longest before all: the others are done meanwhile."""
+    items.sort(key=_minutes, reverse=True)
     for item in items:
-        if item.get_closest_marker("minutes"):
+        if _minutes(item):
             item.add_marker("uncovered")
+
+
+def _minutes(item: pytest.Item) -> int:
+    marker = item.get_closest_marker("minutes")
+    return marker.args[0] if marker and marker.args else int(marker is not None)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -116,7 +116,7 @@ def assert_no_breach(simulated: Provider) -> None:
     assert set(audit["answers"]) == {"ok"}
 
 
-@pytest.mark.minutes
+@pytest.mark.minutes(3)
 def test_twenty_kills_within_a_minute(tmp_path: Path) -> None:
     random, links = Random(1), 40
     with (
@@ -146,7 +146,7 @@ def test_twenty_kills_within_a_minute(tmp_path: Path) -> None:
     assert oldest < 3 * INTERVAL
 
 
-@pytest.mark.minutes  # a replica keeps silent for a minute without Redis, and again with an empty one
+@pytest.mark.minutes(3)  # a replica keeps silent for a minute without Redis, and again with an empty one
 def test_redis_is_killed_and_comes_back_empty(tmp_path: Path) -> None:
     links = 20
     with (
@@ -176,7 +176,7 @@ def test_redis_is_killed_and_comes_back_empty(tmp_path: Path) -> None:
         assert_no_breach(simulated)
 
 
-@pytest.mark.minutes  # as long
+@pytest.mark.minutes(3)  # as long
 def test_one_is_cut_off_from_redis_and_the_others_are_not(tmp_path: Path) -> None:
     """With answers so slow, and so many links, that each takes as much as it may."""
     links = 80
@@ -206,6 +206,7 @@ def test_one_is_cut_off_from_redis_and_the_others_are_not(tmp_path: Path) -> Non
         assert_no_breach(simulated)
 
 
+@pytest.mark.minutes(3)
 def test_a_wrong_password_over_ten_restarts_costs_four_logins_at_most(tmp_path: Path) -> None:
     with (
         provider(Settings(links=numbered_links(1))) as (simulated, url),
@@ -221,6 +222,7 @@ def test_a_wrong_password_over_ten_restarts_costs_four_logins_at_most(tmp_path: 
     assert 1 <= audit["worst_failed_logins"] <= 4
 
 
+@pytest.mark.minutes(3)
 def test_without_redis_no_start_tries_a_password(tmp_path: Path) -> None:
     """Nothing outlives such a start that could count what it costs."""
     flags = "--web.listen-address=127.0.0.1:0", "--log.level=debug"
