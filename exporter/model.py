@@ -92,15 +92,14 @@ class Account:
 
         A leading ``www.`` or ``www2.`` is dropped: the provider's mirrors are the same provider.
         """
-        parts = urlsplit(self.base_url)
-        return re.sub(r"^www\d*\.", "", parts.netloc.lower())
+        return _host_of(self.base_url)
 
     @property
     def login_key(self) -> str:
         """Names the login at its host without telling it: what the provider counts requests by."""
         who = self.credentials.login or self.credentials.api_key
         told = who.get_secret_value() if who else ""
-        return f"{self.host}/{hashlib.blake2s(told.encode(), digest_size=12).hexdigest()}"
+        return _login_key(self.host, told)
 
     @property
     def secret_key(self) -> str:
@@ -110,6 +109,19 @@ class Account:
         """
         password = self.credentials.password
         return _fingerprint(self.login_key, password.get_secret_value() if password else "")
+
+
+# Each poll asks for these.
+
+
+@lru_cache(maxsize=1024)
+def _host_of(url: str) -> str:
+    return re.sub(r"^www\d*\.", "", urlsplit(url).netloc.lower())
+
+
+@lru_cache(maxsize=1024)
+def _login_key(host: str, login: str) -> str:
+    return f"{host}/{hashlib.blake2s(login.encode(), digest_size=12).hexdigest()}"
 
 
 @lru_cache(maxsize=1024)

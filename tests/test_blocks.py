@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.blocks import BLOCK, OPEN, Blocks
+from exporter.blocks import BLOCK, Blocks
 
 PLACES = st.integers(0, 3 * BLOCK)
 VALUES = st.sampled_from(["", "1", "22"])
@@ -47,11 +47,3 @@ def test_only_what_changed_is_joined_anew() -> None:
     blocks[0] = b"a\n"
     assert blocks.joined()[0] is first
     assert blocks.joined()[1] != second
-
-
-def test_however_many_change_none_is_lost() -> None:
-    count = BLOCK * (OPEN + 2)
-    blocks = Blocks(count)
-    for place in range(count):
-        blocks[place] = f"{place}\n".encode()
-    assert b"".join(blocks.joined()).split() == [str(place).encode() for place in range(count)]

@@ -42,6 +42,7 @@ class Line:
         self._waiting: Heap = []
         self._by_place: Heap = []
         self._by_age: Heap = []
+        self._by_due: Heap = []
         self._standing: set[Turn] = set()
         self._numbers = count(1)
         self._virtual = 0.0
@@ -92,7 +93,8 @@ class Line:
     def _join(self, turn: Turn) -> None:
         turn.entry = next(self._numbers)
         self._standing.add(turn)
-        for heap, key in ((self._by_place, turn.place), (self._by_age, turn.latest)):
+        places = ((self._by_place, turn.place), (self._by_age, turn.latest), (self._by_due, turn.due))
+        for heap, key in places:
             heappush(heap, (key, turn.entry, turn))
             if len(heap) > 2 * len(self._standing) + _SLACK:
                 _compact(heap)
@@ -104,11 +106,12 @@ class Line:
 
     def earliest_due(self) -> float:
         """When the most overdue turn was, or the next will be, due."""
-        return min((turn.due for turn in self._standing), default=self.next_due())
+        turn = _head(self._by_due)
+        return self.next_due() if turn is None else turn.due
 
     def compact(self) -> None:
         """Forgets the entries that turns left behind."""
-        for heap in (self._waiting, self._by_place, self._by_age):
+        for heap in (self._waiting, self._by_place, self._by_age, self._by_due):
             _compact(heap)
 
 
