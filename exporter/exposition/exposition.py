@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 STEP = 1.0
 """Seconds the wall clock may drift back against the monotonic one before it counts as set."""
 
-_AT_ONCE = -inf
-"""When slots are due whose readings' times have to move along with a clock that was set back."""
-
 
 class Exposition:
     """The lines of all links' series, kept ready."""
@@ -39,6 +36,7 @@ class Exposition:
         self._places: dict[tuple[str, str], int] = {}
         self._lines = [Blocks(0) for _ in FAMILIES]
         self._ends: list[tuple[float, int]] = []
+        self._set_back = iter(range(0))  # places whose readings' times have yet to move along with the clock
 
     def configure(self, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> None:
         """Takes the configured links' snapshots, in the order in which they are to stand.
@@ -122,9 +120,13 @@ class Exposition:
         now = self._clock.time()
         self._heed_clock(now)
         for _ in range(at_most):
-            if not self._ends or self._ends[0][0] > now:
+            if (place := next(self._set_back, None)) is not None:
+                self._slots[place].clock_was_set_back(now, self._clock.monotonic())
+                self._render_slot(place, now)
+            elif self._ends and self._ends[0][0] <= now:
+                self._renew(*heappop(self._ends), now)
+            else:
                 return False
-            self._renew(*heappop(self._ends), now)
         return True
 
     def _expire(self) -> None:
@@ -137,19 +139,13 @@ class Exposition:
         if slot.queued != end:
             return
         slot.queued = inf
-        if end == _AT_ONCE:
-            slot.clock_was_set_back(now, self._clock.monotonic())
-            self._render_slot(place, now)
-        else:
-            self._blank(place, now)
+        self._blank(place, now)
 
     def _heed_clock(self, now: float) -> None:
-        """If the clock was set back, queues all links, for their readings' times have to move along."""
+        """If the clock was set back, all links are to be looked at: their readings' times move along."""
         offset = now - self._clock.monotonic()
         if offset < self._offset - STEP:
-            for slot in self._slots:
-                slot.queued = _AT_ONCE
-            self._ends = [(_AT_ONCE, place) for place in range(len(self._slots))]
+            self._set_back = iter(range(len(self._slots)))
             self._offset = offset
         self._offset = max(self._offset, offset)
 
