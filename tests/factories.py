@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from pydantic import SecretStr
 
 from exporter.model import Account, Credentials, Link, Reading
+from exporter.telemetry import Telemetry
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 
@@ -31,6 +32,13 @@ def make_account(name: str = "main", links: tuple[Link, ...] = (), **fields: Any
         **fields,
     }
     return Account(name=name, links=links, **given)
+
+
+def make_telemetry() -> Telemetry:
+    """With every family there may be."""
+    telemetry = Telemetry(list, lambda: True)
+    telemetry.watch_web_config(lambda: True)
+    return telemetry
 
 
 def make_reading(all_time: int = 7, **fields: Any) -> Reading:

@@ -26,6 +26,13 @@ PATIENCE = 60.0
 """Seconds after which something that never comes is given up; nothing is measured by it."""
 
 
+def replace(path: Path, text: str) -> None:
+    """Replaces a file at once: one that is written in place is seen empty, now and then."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.rename(path)
+
+
 class Program:
     """A program running in the background; ``lines`` is what it has said so far, both streams together."""
 

@@ -15,7 +15,7 @@ from exporter.config.schema import SECTIONS
 from exporter.errors import Outcome
 from exporter.exposition import FAMILIES
 from exporter.model import State
-from exporter.telemetry import Telemetry
+from tests.factories import make_telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +34,7 @@ def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _metrics() -> set[str]:
-    telemetry = Telemetry(list, lambda: True)
-    telemetry.watch_web_config(lambda: True)
+    telemetry = make_telemetry()
     registry = telemetry.registry
     own = {sample.name for family in registry.collect() for sample in family.samples}
     named = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.simulator import Settings, numbered_links
+from tests import needs
 from tests.processes import PATIENCE, exporter, free_port, get, post, until
 from tests.providers import provider
-from tests.store.servers import NEEDED, redis_server
+from tests.store.servers import redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -320,7 +321,7 @@ def test_a_file_of_a_newer_version_is_refused(tmp_path: Path, simulated: tuple[P
     assert "was written by a newer smsc-exporter (schema 99" in done.stderr
 
 
-@NEEDED
+@needs.redis
 def test_without_redis_nothing_is_asked(tmp_path: Path, simulated: tuple[Provider, str]) -> None:
     simulator, url = simulated
     write_config(tmp_path, url, storage=f"redis://:hunter2@127.0.0.1:{free_port()}")
@@ -331,7 +332,7 @@ def test_without_redis_nothing_is_asked(tmp_path: Path, simulated: tuple[Provide
     assert audit(simulator)["requests"] == 0
 
 
-@NEEDED
+@needs.redis
 def test_with_redis_it_is_one_of_those_who_share(tmp_path: Path, simulated: tuple[Provider, str]) -> None:
     simulator, url = simulated
     with redis_server(tmp_path) as server:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import urllib.parse
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.simulator import Settings, SimulatedLink
+from tests import needs
 from tests.processes import exporter, free_port, get, get_json, program, until
 from tests.providers import provider
 
@@ -19,10 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("prometheus") and shutil.which("promtool")) and "CI" not in os.environ,
-    reason="needs Debian's package: apt-get install prometheus",
-)
+pytestmark = needs.prometheus
 
 LINKS = [
     SimulatedLink(id=str(n), url=f"https://example.com/{n}", short=f"smsc.tips/{n}", rate=0)

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.simulator import Settings, numbered_links
+from tests import needs
 from tests.processes import Program, exporter, free_port, get, until
 from tests.providers import provider
 from tests.store.proxy import relay
-from tests.store.servers import NEEDED, redis_server
+from tests.store.servers import redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from exporter.simulator import Provider
 
-pytestmark = NEEDED
+pytestmark = needs.redis
 
 INTERVAL = 21.0
 LISTENING = r"event=listening url=(\S+)"
@@ -158,13 +159,13 @@ def test_redis_is_killed_and_comes_back_empty(tmp_path: Path) -> None:
         with trio(tmp_path, url, storages, links, timeout="1s") as replicas:
             server.kill()
             for each in replicas:
-                until(lambda: each.storage(0), "a lost storage")  # noqa: B023
+                until(lambda: each.storage(0), "a lost storage")  # noqa: B023 - called at once
             sent = [each.sent() for each in replicas]
             for each, before in zip(replicas, sent, strict=True):
-                until(lambda: each.sent() > before + 3, "polls by itself", 120)  # noqa: B023
+                until(lambda: each.sent() > before + 3, "polls by itself", 120)  # noqa: B023 - called at once
             server.start()
             for each in replicas:
-                until(lambda: each.storage(1), "a storage")  # noqa: B023
+                until(lambda: each.storage(1), "a storage")  # noqa: B023 - called at once
             # One that starts now is told what the others knew before.
             until(lambda: server.look.hlen("smsc-exporter:1:readings") == links, "all readings put back")
             replicas[0].kill()

@@ -25,10 +25,11 @@ import pytest
 from exporter import webconfig
 from exporter.config import load
 from exporter.errors import ConfigError
+from tests import needs
 from tests.echoes import ANSWERS, echoing
 from tests.processes import PATIENCE, exporter, free_port, program, until
 from tests.secrecy import NASTY, Secret, told
-from tests.store.servers import NEEDED, redis_server
+from tests.store.servers import redis_server
 from tests.webconfig.door import basic
 
 if TYPE_CHECKING:
@@ -431,7 +432,7 @@ def redis_url(port: int, password: str = STORAGE.text) -> str:
     return f"redis://:{quote(password, safe='')}@127.0.0.1:{port}/0"
 
 
-@NEEDED
+@needs.redis
 @pytest.mark.parametrize("place", ["inline", "file", "env"])
 def test_nothing_of_the_storages_url_is_told(place: str, tmp_path: Path) -> None:
     """Neither where nothing answers there, nor where the password is wrong."""
@@ -457,7 +458,7 @@ def test_nothing_of_the_storages_url_is_told(place: str, tmp_path: Path) -> None
     assert told([*plan.secrets, *DOOR, STORAGE], *said, *plan.kept()) == {}
 
 
-@NEEDED
+@needs.redis
 @pytest.mark.minutes  # a Redis that has just been started is met with a minute's silence
 def test_nothing_is_told_to_redis(tmp_path: Path) -> None:
     (tmp_path / "redis").mkdir()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +20,7 @@ from exporter.web.listing import PER_PAGE, LinkState, Query, select
 from exporter.web.slots import RETRY_AFTER
 from exporter.web.status import MOST_FILES, MOST_WAITING
 from exporter.web.wording import address, duration
+from tests import needs
 from tests.browser import browser
 from tests.factories import make_link, make_links, make_reading
 from tests.test_connections import come_about
@@ -468,10 +467,6 @@ def test_durations_are_rough(seconds: float, words: str) -> None:
 
 # --- in a browser -----------------------------------------------------------------------------------------
 
-real_browser = pytest.mark.skipif(
-    not shutil.which("chromium") and "CI" not in os.environ,
-    reason="needs Debian's package: apt-get install chromium",
-)
 NASTY = "<script>document.title = 'taken'</script>"
 COUNT = "document.querySelectorAll('#links tbody tr').length"
 FIRST = "document.querySelector('#links tbody th bdi').textContent"
@@ -498,7 +493,7 @@ def _shop() -> Desk:
     return desk
 
 
-@real_browser
+@needs.chromium
 def test_in_a_browser_links_are_paged_searched_sorted_and_filtered(tmp_path: Path) -> None:
     async def look(page: Page, url: str) -> None:
         await page.go(url)
@@ -529,7 +524,7 @@ def test_in_a_browser_links_are_paged_searched_sorted_and_filtered(tmp_path: Pat
     visit(_shop(), tmp_path, look)
 
 
-@real_browser
+@needs.chromium
 def test_on_a_phone_links_are_sorted_by_a_list_to_choose_from(tmp_path: Path) -> None:
     order = "document.querySelector('[name=sort]')"
 
@@ -559,7 +554,7 @@ STICKING_OUT = """
 """
 
 
-@real_browser
+@needs.chromium
 @pytest.mark.parametrize("width", [360, 390, 833, 1000, 1150])
 def test_nothing_sticks_out_at_any_width(width: int, tmp_path: Path) -> None:
     """With an account that is paused, and names that cannot be broken anywhere."""
@@ -580,7 +575,7 @@ def test_nothing_sticks_out_at_any_width(width: int, tmp_path: Path) -> None:
     visit(desk, tmp_path, look)
 
 
-@real_browser
+@needs.chromium
 def test_in_a_browser_names_stay_text_and_the_style_applies_in_light_and_dark(tmp_path: Path) -> None:
     async def look(page: Page, url: str) -> None:
         for dark, back in ((False, "rgb(255, 255, 255)"), (True, "rgb(22, 25, 28)")):

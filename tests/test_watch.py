@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from exporter.config import Config, load
 from exporter.simulator import Settings, numbered_links
 from exporter.watch import Watcher
-from tests.processes import exporter, get, until
+from tests.processes import exporter, get, replace, until
 from tests.providers import provider
 
 if TYPE_CHECKING:
@@ -143,11 +143,6 @@ def test_closing_what_watches_nothing() -> None:
     asyncio.run(Watcher(lambda config: None).close())
 
 
-def write(path: Path, text: str) -> None:
-    path.with_suffix(".new").write_text(text)
-    path.with_suffix(".new").rename(path)
-
-
 def test_files_change_while_the_exporter_runs(tmp_path: Path) -> None:
     links = tmp_path / "links"
     links.mkdir()
@@ -156,7 +151,7 @@ def test_files_change_while_the_exporter_runs(tmp_path: Path) -> None:
         accounts = [{**account, "link_files": ["links/*.csv"]}]
         document = {"storage": {"url": "memory:"}, "refresh_interval": "21s", "accounts": accounts}
         (tmp_path / "config.yaml").write_text(json.dumps(document))
-        write(links / "a.csv", "id,name\n100001,first\n")
+        replace(links / "a.csv", "id,name\n100001,first\n")
         with exporter(ANY_PORT, cwd=tmp_path) as process:
             address = process.expect(LISTENING)[1]
 
@@ -165,8 +160,8 @@ def test_files_change_while_the_exporter_runs(tmp_path: Path) -> None:
 
             assert says(f'{SUCCESSFUL}{{account="main",file="links/a.csv"}} 1.0')
             until(lambda: says('smsc_link_up{account="main",link="first"} 1.0'), "a first figure")
-            write(links / "a.csv", "id,name\n100001,first\n,second\n")
-            write(links / "b.csv", "id,name\n100003,third\n")
+            replace(links / "a.csv", "id,name\n100001,first\n,second\n")
+            replace(links / "b.csv", "id,name\n100003,third\n")
             assert "links/a.csv:3:1: id: is missing" in process.expect("link_file_refused.*")[0]
             process.expect("event=link_file_loaded account=main file=links/b.csv links=1")
             until(lambda: says('smsc_link_up{account="main",link="third"} 1.0'), "the new file's link")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent.parent
@@ -21,18 +19,6 @@ TEST_FILES = sorted(path.name for path in (PROMETHEUS / "tests").glob("*.yml"))
 
 DAEMONS = ("prometheus-alertmanager", "alertmanager")
 """What Debian calls Alertmanager, and what its makers do."""
-
-
-def _needs(package: str, *programs: str) -> pytest.MarkDecorator:
-    missing = [program for program in programs if not shutil.which(program)]
-    return pytest.mark.skipif(
-        bool(missing) and "CI" not in os.environ,
-        reason=f"needs Debian's package: apt-get install {package}",
-    )
-
-
-needs_prometheus = _needs("prometheus", "prometheus", "promtool")
-needs_alertmanager = _needs("prometheus-alertmanager", "amtool")
 
 
 def alertmanager() -> str:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from tests.alerting.shipped import ALERTMANAGER, ALERTS, alertmanager, label, needs_alertmanager, read, run
+from tests import needs
+from tests.alerting.shipped import ALERTMANAGER, ALERTS, alertmanager, label, read, run
 from tests.processes import PATIENCE, free_port, get, get_json, program, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = needs_alertmanager
+pytestmark = needs.alertmanager
 
 RECEIVERS = {"critical": "pager", "warning": "chat", "info": "digest"}
 

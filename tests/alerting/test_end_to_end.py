@@ -21,12 +21,11 @@ import pytest
 import yaml
 
 from exporter.simulator import Settings, SimulatedLink
+from tests import needs
 from tests.alerting.shipped import (
     ALERTMANAGER,
     PROMETHEUS,
     alertmanager,
-    needs_alertmanager,
-    needs_prometheus,
     read,
     run,
 )
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = [needs_prometheus, needs_alertmanager]
+pytestmark = [needs.prometheus, needs.alertmanager]
 
 STEP = 300
 STEPS = 8 * 288 + 60

@@ -12,7 +12,7 @@ import yaml
 from exporter.errors import Outcome
 from exporter.exposition import FAMILIES
 from exporter.model import State
-from exporter.telemetry import Telemetry
+from tests import needs
 from tests.alerting.shipped import (
     ALERTS,
     NAMES,
@@ -22,11 +22,11 @@ from tests.alerting.shipped import (
     RUNBOOKS,
     TEST_FILES,
     label,
-    needs_prometheus,
     read,
     rules,
     run,
 )
+from tests.factories import make_telemetry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +44,7 @@ EXPECTATIONS: list[dict[str, Any]] = [
 
 def _exported() -> set[str]:
     """The names of our series, and what the account's registry makes of them."""
-    telemetry = Telemetry(list, lambda: True)
-    telemetry.watch_web_config(lambda: True)
+    telemetry = make_telemetry()
     families = list(telemetry.registry.collect())
     counters = {family.name + "_total" for family in families if family.type == "counter"}
     return {family.name for family in families} | counters | {family.name for family in FAMILIES}
@@ -58,14 +57,14 @@ def _texts() -> list[str]:
     )
 
 
-@needs_prometheus
+@needs.prometheus
 def test_promtool_accepts_the_rules_and_the_configuration() -> None:
     for command in (["rules", *(f"rules/{name}" for name in RULE_FILES)], ["config", "prometheus.yml"]):
         done = run("promtool", "check", *command)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@needs_prometheus
+@needs.prometheus
 @pytest.mark.parametrize("name", TEST_FILES)
 def test_promtool_finds_the_rules_to_do_what_they_should(name: str) -> None:
     done = run("promtool", "test", "rules", f"tests/{name}")
@@ -131,7 +130,7 @@ def test_runbooks_and_guide_name_only_series_that_exist() -> None:
         assert families - known == set(), path.name
 
 
-@needs_prometheus
+@needs.prometheus
 @pytest.mark.parametrize("name", NAMES)
 def test_queries_to_be_pasted_can_be_read(name: str, tmp_path: Path) -> None:
     blocks = re.findall(r"```promql\n(.*?)```", (RUNBOOKS / f"{name}.md").read_text(), re.DOTALL)

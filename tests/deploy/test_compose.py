@@ -14,14 +14,13 @@ import pytest
 import yaml
 
 from exporter import __version__
+from tests import needs
 from tests.deploy.shipped import (
     DEPLOY,
     DOCKER,
     PORT,
     ROOT,
     load,
-    needs_compose,
-    needs_prometheus,
     output,
     parse,
     read,
@@ -35,7 +34,7 @@ PROVISIONING = ROOT / "grafana" / "provisioning"
 PROVISIONED = "/etc/grafana/provisioning"
 """GF_PATHS_PROVISIONING of Grafana's image."""
 
-pytestmark = needs_compose
+pytestmark = needs.compose
 
 
 @cache
@@ -88,7 +87,7 @@ def test_everything_mounted_is_there(profile: str) -> None:
                 assert source.exists() or source.is_relative_to(ROOT / "grafana"), source
 
 
-@needs_prometheus
+@needs.prometheus
 def test_prometheus_knows_its_flags() -> None:
     known = set(re.findall(r"--[\w.-]+", output("prometheus", "--help")))
     given = {flag.split("=")[0] for flag in _services("demo")["prometheus"]["command"]}
@@ -112,7 +111,7 @@ def test_prometheus_is_configured_as_shipped_but_for_the_addresses() -> None:
     assert read(DOCKER / "prometheus.yml") == yaml.safe_load(moved)
 
 
-@needs_prometheus
+@needs.prometheus
 def test_promtool_accepts_what_prometheus_will_see(tmp_path: Path) -> None:
     """The files, laid out as they are mounted."""
     for mount in _services("demo")["prometheus"]["volumes"]:

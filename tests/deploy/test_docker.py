@@ -16,7 +16,8 @@ import yaml
 
 from exporter import __version__
 from exporter.app import Options
-from tests.deploy.shipped import DOCKER, PORT, ROOT, needs_hadolint, needs_root, output, parse, run
+from tests import needs
+from tests.deploy.shipped import DOCKER, PORT, ROOT, output, parse, run
 from tests.processes import exporter, free_port, program
 from tests.webconfig.door import ALICE
 
@@ -37,7 +38,7 @@ def _last(name: str) -> str:
     return [rest for instruction, rest in INSTRUCTIONS if instruction == name][-1]
 
 
-@needs_hadolint
+@needs.hadolint
 def test_hadolint_has_nothing_to_say() -> None:
     assert output("hadolint", DOCKER / "Dockerfile") == ""
 
@@ -156,7 +157,7 @@ exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$2" -m exporter
 """A shell's part, in a mount namespace of its own: everything is read-only but the folder $1."""
 
 
-@needs_root
+@needs.root
 def test_the_wheel_runs_where_nothing_but_its_state_can_be_written(tmp_path: Path) -> None:
     """The image's life without an image: what pip builds, no capabilities, a read-only file system."""
     wheel, state = tmp_path / "wheel", tmp_path / "state"

@@ -13,6 +13,7 @@ import yaml
 
 from exporter import __version__
 from exporter.errors import ConfigError
+from tests import needs
 from tests.deploy import prometheusrule
 from tests.deploy.shipped import (
     DEPLOY,
@@ -21,9 +22,6 @@ from tests.deploy.shipped import (
     PORT,
     README_COMMANDS,
     load,
-    needs_kubectl,
-    needs_kubernetes_schemas,
-    needs_prometheus,
     output,
     parse,
     read,
@@ -34,7 +32,7 @@ SCHEMAS = ("1.28.0", "1.37.0")
 """The oldest and the newest Kubernetes the manifests are held against."""
 SECRETS = {"single": ("login", "password"), "replicas": ("login", "password", "storage-url")}
 
-pytestmark = needs_kubectl
+pytestmark = needs.kubectl
 everywhere = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
@@ -61,7 +59,7 @@ def _container(overlay: str) -> Any:
     return container
 
 
-@needs_kubernetes_schemas
+@needs.kubernetes_schemas
 @everywhere
 @pytest.mark.parametrize("version", SCHEMAS)
 def test_kubernetes_schemas_accept_them(overlay: str, version: str, tmp_path: Path) -> None:
@@ -264,7 +262,7 @@ def test_kustomize_leaves_the_rules_as_they_are(overlay: str) -> None:
     assert rendered == {f"smsc-{path.stem}": read(path) for path in prometheusrule.RULES.glob("*.yml")}
 
 
-@needs_prometheus
+@needs.prometheus
 @everywhere
 def test_prometheus_takes_the_monitor_and_the_rules(overlay: str, tmp_path: Path) -> None:
     """As a Prometheus that the operator configures would get them."""

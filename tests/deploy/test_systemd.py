@@ -6,7 +6,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from tests.deploy.shipped import SYSTEMD, load, needs_systemd, output, parse, run
+from tests import needs
+from tests.deploy.shipped import SYSTEMD, load, output, parse, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,7 @@ def _all(key: str) -> list[str]:
     return re.findall(rf"^{key}=(.*)$", TEXT, re.MULTILINE)
 
 
-@needs_systemd
+@needs.systemd
 def test_systemd_can_read_it(tmp_path: Path) -> None:
     """With the command where it is not yet installed; what is wrong with other units is not our affair."""
     unit = tmp_path / UNIT.name
@@ -31,7 +32,7 @@ def test_systemd_can_read_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@needs_systemd
+@needs.systemd
 def test_the_sandbox_is_as_tight_as_it_was() -> None:
     told = output("systemd-analyze", "security", "--offline=true", "--no-pager", UNIT)
     exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -14,18 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.exposition import FAMILIES
+from tests.needs import FAKETIME
 from tests.processes import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-NO_FAKETIME = not _LIBRARIES and "CI" not in os.environ
-NEEDS_FAKETIME = "needs Debian's package: apt-get install faketime"
-NO_NAMESPACE = "CI" not in os.environ and (
-    not shutil.which("unshare") or subprocess.run(["unshare", "--mount", "true"], check=False).returncode != 0
-)
-NEEDS_NAMESPACE = "needs root: something is mounted where nobody else sees it"
 CLICKS = [family.name for family in FAMILIES if family.name.startswith("smsc_link_clicks_")]
 
 
@@ -35,13 +27,13 @@ def hurried(speed: float, since: float | None = None) -> dict[str, str]:
     ``since`` is when this began for one that ran before (seconds since the epoch), so that its clocks go on.
     """
     ahead = 0.0 if since is None else (time.time() - since) * (speed - 1)
-    return {**os.environ, "LD_PRELOAD": str(_LIBRARIES[0]), "FAKETIME": f"+{ahead:.3f} x{speed:g}"}
+    return {**os.environ, "LD_PRELOAD": str(FAKETIME[0]), "FAKETIME": f"+{ahead:.3f} x{speed:g}"}
 
 
 def stepped(file: Path) -> dict[str, str]:
     """The environment of a process whose wall clock, and no other, is off by what ``file`` says."""
     told = {"FAKETIME_TIMESTAMP_FILE": str(file), "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
-    return {**os.environ, "LD_PRELOAD": str(_LIBRARIES[0]), **told}
+    return {**os.environ, "LD_PRELOAD": str(FAKETIME[0]), **told}
 
 
 def megabytes(pid: int, field: str = "VmHWM") -> float:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.simulator import Settings, SimulatedLink
-from tests.faults.machine import NEEDS_FAKETIME, NO_FAKETIME, Page, hurried
+from tests import needs
+from tests.faults.machine import Page, hurried
 from tests.faults.watch import Source, Watch, watched
 from tests.processes import exporter, until
 from tests.providers import provider
@@ -20,7 +21,7 @@ from tests.providers import provider
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.minutes, pytest.mark.skipif(NO_FAKETIME, reason=NEEDS_FAKETIME)]
+pytestmark = [pytest.mark.minutes, needs.faketime]
 
 SPEED = 60.0
 STALE_AFTER = 6 * 3600

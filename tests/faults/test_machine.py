@@ -18,12 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from exporter.simulator import Provider, Settings, SimulatedLink
+from tests import needs
 from tests.factories import MOSCOW
 from tests.faults.machine import (
-    NEEDS_FAKETIME,
-    NEEDS_NAMESPACE,
-    NO_FAKETIME,
-    NO_NAMESPACE,
     Page,
     hurried,
     stepped,
@@ -51,7 +48,7 @@ PAGES_IN_MEMORY = 15.0
 DAY = 86_400
 OF_THE_DAY = {"smsc_link_clicks_today", "smsc_link_clicks_yesterday"}
 OF_THE_MONTH = {"smsc_link_clicks_month", "smsc_link_clicks_previous_month"}
-pytestmark = [pytest.mark.minutes, pytest.mark.skipif(NO_FAKETIME, reason=NEEDS_FAKETIME)]
+pytestmark = [pytest.mark.minutes, needs.faketime]
 
 
 def write_config(folder: Path, url: str, stale_after: str = f"{STALE_AFTER}s", crowd: int = 0) -> None:
@@ -129,7 +126,7 @@ def test_files_that_may_grow_no_further(tmp_path: Path) -> None:
         watch.recovers()
 
 
-@pytest.mark.skipif(NO_NAMESPACE, reason=NEEDS_NAMESPACE)
+@needs.namespace
 def test_a_disk_without_room(tmp_path: Path) -> None:
     """A file system of its own that somebody else fills to the last byte, and clears again."""
     disk = tmp_path / "data"

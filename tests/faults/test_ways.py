@@ -16,11 +16,8 @@ import trustme
 from aiohttp import web
 
 from exporter.simulator import Provider, Settings, SimulatedLink, create_app
+from tests import needs
 from tests.faults.machine import (
-    NEEDS_FAKETIME,
-    NEEDS_NAMESPACE,
-    NO_FAKETIME,
-    NO_NAMESPACE,
     Page,
     hurried,
 )
@@ -33,8 +30,8 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.minutes,
-    pytest.mark.skipif(NO_FAKETIME, reason=NEEDS_FAKETIME),
-    pytest.mark.skipif(NO_NAMESPACE, reason=NEEDS_NAMESPACE),  # names are looked up in a file of its own
+    needs.faketime,
+    needs.namespace,  # names are looked up in a file of its own
 ]
 
 SPEED = 20.0

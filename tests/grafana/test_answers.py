@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from grafana import history
-from tests.alerting.shipped import PROMETHEUS, RULE_FILES, needs_prometheus, read
+from tests.alerting.shipped import PROMETHEUS, RULE_FILES, read
 from tests.grafana.committed import BOARDS, QUERIES, Query, put_in
 from tests.processes import exporter, free_port, get, get_json, post, program, until
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tests.processes import Program
 
 pytestmark = [
-    needs_prometheus,
     pytest.mark.minutes,  # a quarter of one: a month is written, read back and worked on by the rules
 ]
 

@@ -28,7 +28,7 @@ SETTLE, MEASURE = 2 * HOUR, 3 * HOUR
 
 
 @pytest.mark.parametrize(("kind", "near"), [("zipf", 1.05), ("lognormal", 1.12), ("campaigns", 1.2)])
-@pytest.mark.uncovered
+@pytest.mark.uncovered  # much is calculated in virtual time
 def test_with_five_times_too_many_links_nearly_as_few_clicks_go_unseen_as_can_be(
     kind: Crowd, near: float
 ) -> None:
@@ -48,7 +48,7 @@ def test_with_five_times_too_many_links_nearly_as_few_clicks_go_unseen_as_can_be
 
 
 @pytest.mark.parametrize("kind", ["zipf", "lognormal"])
-@pytest.mark.uncovered
+@pytest.mark.uncovered  # much is calculated in virtual time
 def test_adaptive_intervals_ask_no_more_than_equal_ones_and_miss_few_clicks(kind: Crowd) -> None:
     bounds = (21.0, 1800.0)
     account = adaptive(LINKS, BUDGET, bounds)
@@ -352,7 +352,7 @@ def test_a_denial_places_a_link_like_a_reading() -> None:
     assert player.poll().link is denied.link
 
 
-@pytest.mark.uncovered
+@pytest.mark.uncovered  # much is calculated in virtual time
 def test_two_replicas_share_an_adaptive_account_as_one_would_read_it_alone() -> None:
     """What is claimed is claimed for both: the other is denied, and learns from the reading."""
     clicks = {f"link-{n}": 0.5 / (n + 1) for n in range(10)}

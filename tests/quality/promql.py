@@ -58,7 +58,7 @@ class Engine:
 
     # --- what is stored -------------------------------------------------------------------------------------
 
-    def _VectorSelector(self, expr: Any, begin: int, end: int) -> Vector:  # noqa: N802 - as the parser calls it
+    def _VectorSelector(self, expr: Any, begin: int, end: int) -> Vector:
         offset = _steps(expr.offset)
         return self._select(expr, begin - offset, end - offset)
 
@@ -78,7 +78,7 @@ class Engine:
 
     # --- functions ------------------------------------------------------------------------------------------
 
-    def _Call(self, expr: Any, begin: int, end: int) -> Any:  # noqa: N802
+    def _Call(self, expr: Any, begin: int, end: int) -> Any:
         name, arguments = expr.func.name, expr.args
         if name == "time":
             return np.arange(begin, end) * float(STEP)
@@ -113,13 +113,13 @@ class Engine:
 
     # --- operators ------------------------------------------------------------------------------------------
 
-    def _ParenExpr(self, expr: Any, begin: int, end: int) -> Any:  # noqa: N802
+    def _ParenExpr(self, expr: Any, begin: int, end: int) -> Any:
         return self.evaluate(expr.expr, begin, end)
 
-    def _NumberLiteral(self, expr: Any, _begin: int, _end: int) -> float:  # noqa: N802
+    def _NumberLiteral(self, expr: Any, _begin: int, _end: int) -> float:
         return float(expr.val)
 
-    def _AggregateExpr(self, expr: Any, begin: int, end: int) -> Vector:  # noqa: N802
+    def _AggregateExpr(self, expr: Any, begin: int, end: int) -> Vector:
         vector = self.evaluate(expr.expr, begin, end)
         groups = self._plan(
             ("group", str(expr.modifier)), lambda: _groups(vector.labels, expr.modifier), vector.labels
@@ -138,7 +138,7 @@ class Engine:
             return Vector(labels, _quantile(rows, starts, float(expr.param.val)))
         return Vector(labels, AGGREGATES[operator](rows, starts))
 
-    def _BinaryExpr(self, expr: Any, begin: int, end: int) -> Any:  # noqa: N802
+    def _BinaryExpr(self, expr: Any, begin: int, end: int) -> Any:
         left, right = self.evaluate(expr.lhs, begin, end), self.evaluate(expr.rhs, begin, end)
         operator = str(expr.op)
         if operator == "or":

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from tests.alerting.shipped import needs_prometheus, run
+from tests import needs
+from tests.alerting.shipped import run
 from tests.quality.rules import HOURLY, evaluate, firing, scraped, shipped
 from tests.quality.traffic import DAY, HOUR, MEDIUM, STEP, Traffic
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.quality.promql import Engine, Rows, Vector
 
-pytestmark = [needs_prometheus, pytest.mark.minutes]
+pytestmark = [needs.prometheus, pytest.mark.minutes]
 
 STEPS = 8 * DAY + 12 * HOUR
 TIMES = (7 * DAY + 3, 7 * DAY + 7 * HOUR, 8 * DAY + 2 * HOUR, 8 * DAY + 5 * HOUR, STEPS - 1)

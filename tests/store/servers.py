@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import subprocess
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import redis
 from pydantic import SecretStr
 
@@ -20,11 +17,6 @@ from tests.processes import PATIENCE, free_port, until
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-NEEDED = pytest.mark.skipif(
-    shutil.which("redis-server") is None and "CI" not in os.environ,
-    reason="redis-server is missing: apt-get install redis-server",
-)
 
 
 class Server:

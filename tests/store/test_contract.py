@@ -10,6 +10,7 @@ import pytest
 from exporter.model import State
 from exporter.rules import ATTEMPTS, FAILED_LOGIN_SPAN, FAILED_LOGINS, HARD_CAP, SPAN
 from exporter.store.backend import Grant, Kept, Pause, Scope
+from tests import needs
 from tests.factories import make_reading
 from tests.processes import PATIENCE
 from tests.store.places import (
@@ -27,14 +28,13 @@ from tests.store.places import (
     settled,
     snapshot,
 )
-from tests.store.servers import NEEDED
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MEMORY = pytest.param("memory")
 SQLITE = pytest.param("sqlite")
-REDIS = pytest.param("redis", marks=NEEDED)
+REDIS = pytest.param("redis", marks=needs.redis)
 
 EVERY = pytest.mark.parametrize("kind", [MEMORY, SQLITE, REDIS])
 # memory: remembers nothing by design. Pacing does, for as long as the process lives.

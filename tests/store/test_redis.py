@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
@@ -26,6 +27,7 @@ from exporter.store.redis_lua import KEEP
 from exporter.store.redis_script import PERMISSIONS, PREFIX, LostError
 from exporter.store.redis_url import parse
 from exporter.store.redis_wire import CHUNK, Wire, stop
+from tests import needs
 from tests.factories import make_reading
 from tests.processes import PATIENCE, free_port
 from tests.processes import until as wait
@@ -45,14 +47,14 @@ from tests.store.places import (
     snapshot,
 )
 from tests.store.proxy import Proxy
-from tests.store.servers import NEEDED, Server, redis_server
+from tests.store.servers import Server, redis_server
 from tests.virtual import VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytestmark = NEEDED
+pytestmark = needs.redis
 
 
 @pytest.fixture
@@ -794,7 +796,6 @@ async def test_the_permissions_that_are_asked_for_suffice(guarded: Server) -> No
 
 @scenario
 async def test_tls(tmp_path: Path) -> None:
-    trustme = pytest.importorskip("trustme")
     authority, stranger = trustme.CA(), trustme.CA()
     names = {name: tmp_path / f"{name}.pem" for name in ("ca", "stranger", "cert", "key")}
     authority.cert_pem.write_to_path(names["ca"])

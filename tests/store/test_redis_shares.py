@@ -16,8 +16,9 @@ from exporter.store.backend import Grant, Scope
 from exporter.store.redis import RedisBackend
 from exporter.store.redis_lua import ALONE, FORGOTTEN, GRACE, IN_FLIGHT
 from exporter.store.redis_members import OVER, Members
-from exporter.store.redis_readings import SLICE
+from exporter.store.redis_readings import SLICE, Readings
 from exporter.store.redis_script import PREFIX, Script
+from tests import needs
 from tests.store.places import (
     LASTS,
     SILENCE,
@@ -31,7 +32,7 @@ from tests.store.places import (
     snapshot,
 )
 from tests.store.proxy import Proxy
-from tests.store.servers import NEEDED, Server, redis_server
+from tests.store.servers import Server, redis_server
 from tests.store.test_redis import calls, until
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
     from exporter.store.backend import Backend
 
-pytestmark = NEEDED
+pytestmark = needs.redis
 
 
 @pytest.fixture
@@ -52,6 +53,11 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def place(server: Server) -> RedisPlace:
     return RedisPlace(server)
+
+
+def readings(backend: Backend) -> Readings:
+    assert isinstance(backend, RedisBackend)
+    return backend._readings
 
 
 async def leave_silent(place: RedisPlace, backend: Backend) -> None:
@@ -271,7 +277,7 @@ async def test_readings_and_counters_are_put_back_in_slices(
             snapshot(number, read_at=own_place.clock.time() - 60, total=number + 5, name=f"link-{number}")
         )
     await settled(first)
-    await until(lambda: len(second._readings._latest) == links)  # type: ignore[attr-defined]
+    await until(lambda: len(readings(second)._latest) == links)
     # The one that read them is gone; the other one heard of them.
     await own_place.close(first)
     if how == "restarted":
@@ -286,7 +292,7 @@ async def test_readings_and_counters_are_put_back_in_slices(
         await denied(second, attempt())
         second.keep(snapshot(77, read_at=own_place.clock.time() - 5, total=100, name="link-0"))
     await until(lambda: own_server.look.hlen(f"{PREFIX}readings") == links)
-    await until(lambda: not second._readings.owed)  # type: ignore[attr-defined]
+    await until(lambda: not readings(second).owed)
     await settled(second)
     await own_place.open()
     assert sorted(kept.total for kept in own_place.kept.values()) == sorted([*range(6, links + 5), 100])
@@ -305,7 +311,7 @@ async def test_what_others_have_put_back_is_not_told_again(server: Server, place
     for backend in backends:
         await denied(backend, attempt())
     for backend in backends:
-        await until(lambda: not backend._readings.owed)  # type: ignore[attr-defined]  # noqa: B023
+        await until(lambda: not readings(backend).owed)  # noqa: B023 - called at once
         await settled(backend)
     await asyncio.sleep(0.2)
     assert len(told) == 4

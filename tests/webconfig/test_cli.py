@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import signal
 import socket
 import ssl
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import needs
 from tests.processes import PATIENCE, exporter, free_port, get, get_json, program, until
 from tests.webconfig import pems
 from tests.webconfig.door import ALICE, Keys, basic
@@ -198,10 +197,7 @@ def test_the_faults_of_both_files_are_told_at_once(tmp_path: Path, command: str)
     assert "wonderland" not in done.stderr
 
 
-@pytest.mark.skipif(
-    not shutil.which("prometheus") and "CI" not in os.environ,
-    reason="needs Debian's package: apt-get install prometheus",
-)
+@needs.prometheus
 def test_prometheus_scrapes_with_a_certificate_and_a_password(tmp_path: Path) -> None:
     keys = Keys(tmp_path)
     keys.config(f"{MUTUAL}\nclient_allowed_sans: [prometheus.internal]", USERS)

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from exporter.errors import ConfigError, Fault
 from exporter.webconfig import Live, WebConfig, load
+from tests.processes import replace
 from tests.webconfig import pems
 from tests.webconfig.door import ALICE, Door, Keys, run, until
 
@@ -22,13 +23,6 @@ if TYPE_CHECKING:
 
 def users(*names: str) -> str:
     return "basic_auth_users:\n" + "".join(f"  {name}: {ALICE}\n" for name in names)
-
-
-def replace(path: Path, text: str) -> None:
-    """At once: a file that is written in place is seen empty, now and then."""
-    new = path.with_suffix(".new")
-    new.write_text(text)
-    new.rename(path)
 
 
 async def watched(live: Live, logs: list[MutableMapping[str, Any]], event: str, count: int = 1) -> None:
