@@ -121,8 +121,7 @@ class Exposition:
         self._heed_clock(now)
         for _ in range(at_most):
             if (place := next(self._set_back, None)) is not None:
-                self._slots[place].clock_was_set_back(now, self._clock.monotonic())
-                self._render_slot(place, now)
+                self._follow_clock(place, now)
             elif self._ends and self._ends[0][0] <= now:
                 self._renew(*heappop(self._ends), now)
             else:
@@ -141,11 +140,19 @@ class Exposition:
         slot.queued = inf
         self._blank(place, now)
 
+    def _follow_clock(self, place: int, now: float) -> None:
+        """Moves a slot's reading along with the clock that was set back, and queues the slot anew."""
+        slot = self._slots[place]
+        slot.queued = inf
+        slot.clock_was_set_back(now, self._clock.monotonic())
+        self._render_slot(place, now)
+
     def _heed_clock(self, now: float) -> None:
         """If the clock was set back, all links are to be looked at: their readings' times move along."""
         offset = now - self._clock.monotonic()
         if offset < self._offset - STEP:
             self._set_back = iter(range(len(self._slots)))
+            self._ends = []  # each is queued anew, so that however often this happens there is one for a slot
             self._offset = offset
         self._offset = max(self._offset, offset)
 

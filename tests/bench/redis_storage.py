@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from exporter.clock import SystemClock
 from exporter.model import Snapshot
 from exporter.rules import SPAN
-from exporter.store import Attempt, Grant
+from exporter.store import Grant
 from exporter.store.redis import RedisBackend
-from tests.bench.storage import restore, start
+from tests.bench.storage import LASTS, attempt_for, fill, restore, start
 from tests.bench.tables import SIZES, Asked, markdown, say
 from tests.factories import make_links, make_reading
 from tests.store.servers import redis_server
@@ -34,7 +34,6 @@ COLUMNS = (
 POLLS = 500
 TOGETHER = 10
 ANSWER = 0.01  # seconds that the provider takes
-LASTS = 70.0  # seconds after which an attempt is over at the latest
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,7 @@ async def _poll(server: Server, size: int) -> tuple[Polls, Polls]:
     await backend.open(lambda kept: None)
     clock.later = SPAN + LASTS
     links = make_links(size)
-    for link in links:
-        backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
+    await fill(backend, links, clock)
     polls = min(POLLS, size // 2)
     single = await _measured(server, backend, [(link,) for link in links[:polls]])
     later = links[polls : 2 * polls]
@@ -108,7 +106,7 @@ async def _measured(server: Server, backend: RedisBackend, groups: list[tuple[Li
         waits += await asyncio.gather(*(_one(backend, link) for link in group))
         await asyncio.sleep(ANSWER)
     cpu, theirs = process_time() - cpu, _cpu(server) - theirs
-    trips = _reads(server) - trips - 2  # two questions of our own
+    trips = _reads(server) - trips - 3  # three questions of our own
     polls = len(waits)
     return Polls(trips / polls, median(waits), cpu / polls * 1e6, theirs / polls * 1e6)
 
@@ -116,17 +114,13 @@ async def _measured(server: Server, backend: RedisBackend, groups: list[tuple[Li
 async def _one(backend: RedisBackend, link: Link) -> float:
     """A poll; how long it waited for its attempt (microseconds)."""
     began = perf_counter()
-    grant = await backend.claim(_attempt(link))
+    grant = await backend.claim(attempt_for(link))
     waited = (perf_counter() - began) * 1e6
     assert isinstance(grant, Grant), grant
     await asyncio.sleep(ANSWER)
     backend.end(grant, login_failed=False)
     backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), SystemClock().time()))
     return waited
-
-
-def _attempt(link: Link) -> Attempt:
-    return Attempt("h", "l", "s", link.target, apart=10.5, lasts=LASTS, proven=True)
 
 
 def _reads(server: Server) -> int:

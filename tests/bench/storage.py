@@ -23,19 +23,21 @@ from exporter.model import Snapshot
 from exporter.store import Attempt, Grant, Store
 from exporter.store.sqlite import SqliteBackend
 from tests.bench.tables import SIZES, Asked, markdown, say
-from tests.factories import make_account, make_links, make_reading
+from tests.factories import make_account, make_link, make_links, make_reading
 from tests.processes import exporter, get
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from exporter.clock import Clock
+    from exporter.model import Link
     from exporter.store.backend import Backend
 
 COLUMNS = (
     "links | wait for the attempt, µs | CPU per poll, µs | file, MB | restore to first page, CPU s"
     " | command to first scrape, CPU s"
 )
+LASTS = 70.0  # seconds after which an attempt is over at the latest
 CLAIMS = 2000
 
 
@@ -57,28 +59,38 @@ def measure(asked: Asked) -> Iterator[Row]:
         say(f"{size} links in an SQLite file: written, polled, restored three times, started")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "exporter.db"
-            wait, cpu = asyncio.run(_fill(path, size))
+            wait, cpu = asyncio.run(_poll(path, size))
             megabytes = sum(part.stat().st_size for part in Path(folder).glob("exporter.db*")) / 1e6
             clock = SystemClock()
             restored = min(asyncio.run(restore(SqliteBackend(path, clock), clock, size)) for _ in range(3))
             yield Row(size, wait, cpu, megabytes, restored, start(Path(folder), f"sqlite:{path}", size))
 
 
-async def _fill(path: Path, size: int) -> tuple[float, float]:
+def attempt_for(link: Link) -> Attempt:
+    """To ask for ``link``, under a login that is known to be right."""
+    return Attempt("h", "l", "s", link.target, apart=10.5, lasts=LASTS, proven=True)
+
+
+async def fill(backend: Backend, links: Iterable[Link], clock: Clock) -> None:
+    """Has a reading of every link kept, and returns once they are written: a claim waits for that."""
+    for link in links:
+        backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
+    await backend.claim(attempt_for(make_link("another", id="another")))
+
+
+async def _poll(path: Path, size: int) -> tuple[float, float]:
     """Reads every link once, one poll after the other at the end; how long a poll waits, and its CPU."""
     clock = SystemClock()
     backend = SqliteBackend(path, clock)
     await backend.open(lambda kept: None)
     links = make_links(size)
-    for link in links:
-        backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
+    await fill(backend, links, clock)
     waits = []
     cpu = process_time()
     claims = links[:CLAIMS]
     for link in claims:
-        attempt = Attempt("h", "l", "s", link.target, apart=10.5, lasts=70.0, proven=True)
         start = perf_counter()
-        grant = await backend.claim(attempt)
+        grant = await backend.claim(attempt_for(link))
         waits.append((perf_counter() - start) * 1e6)
         assert isinstance(grant, Grant)
         backend.end(grant, login_failed=False)
