@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,11 +22,17 @@ settings.load_profile("ci" if "CI" in os.environ else "default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that wait for minutes begin first, the longest before all: the others are done meanwhile."""
-    items.sort(key=_minutes, reverse=True)
-    for item in items:
-        if _minutes(item):
-            item.add_marker("uncovered")
+    """Tests that wait for minutes begin first, the longest before all: the others are done meanwhile.
+
+    Between two of them comes one that does not wait, for xdist gives each worker two tests at once.
+    """
+    waiting = sorted(filter(_minutes, items), key=_minutes, reverse=True)
+    for item in waiting:
+        item.add_marker("uncovered")
+    others = [item for item in items if not _minutes(item)]
+    between = others[: len(waiting)]
+    items[:] = [item for pair in zip_longest(waiting, between) for item in pair if item]
+    items += others[len(waiting) :]
 
 
 def _minutes(item: pytest.Item) -> int:

@@ -36,7 +36,10 @@ _bounds = st.sampled_from([None, None, (21.0, 60.0), (21.0, 3600.0), (30.0, 300.
 _accounts = st.builds(
     lambda name, links, interval, bounds, most, urls: make_account(
         f"a{name}",
-        tuple(replace(link, bounds=bounds) for link in make_links(links, f"a{name}", interval)),
+        tuple(
+            replace(link, bounds=bounds and (min(bounds[0], interval), max(bounds[1], interval)))
+            for link in make_links(links, f"a{name}", interval)
+        ),
         max_concurrent_requests=most,
         fallback_urls=tuple(f"https://www{n}.smscentre.com" for n in range(urls)),
     ),
