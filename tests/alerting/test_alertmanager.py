@@ -25,7 +25,8 @@ RECEIVERS = {"critical": "pager", "warning": "chat", "info": "digest"}
 
 DOWN = {"alertname": "SmscExporterDown", "severity": "critical"}
 REPLICA_DOWN = {"alertname": "SmscExporterDown", "severity": "warning", "instance": "b:10145"}
-MANY = {"alertname": "SmscManyLinksAnomalous", "account": "main"}
+MANY_UP = {"alertname": "SmscManyLinksAnomalous", "account": "main", "direction": "up"}
+MANY_DOWN = {**MANY_UP, "direction": "down"}
 MAIN, OTHER = {"account": "main", "link": "promo"}, {"account": "other", "link": "promo"}
 LINK_ALERTS = sorted({alert["alert"] for alert in ALERTS if alert["alert"].startswith("SmscLink")})
 
@@ -62,18 +63,24 @@ SCENES: dict[str, tuple[int, list[dict[str, str]], list[dict[str, str]]]] = {
     "blocked": (1, *_follows("Blocked")),
     "unreachable": (1, *_follows("Unreachable")),
     "throttled": (1, [], [_account("Throttled"), _alert("SmscPollingLagging", MAIN)]),
-    "many links": (
+    "many links spike": (
         2,
-        [_alert("SmscLinkClickSpike", MAIN), _alert("SmscLinkClicksFlatline", {**MAIN, "link": "2"})],
+        [_alert("SmscLinkClickSpike", MAIN)],
+        [MANY_UP, _alert("SmscLinkClickSpike", OTHER), _alert("SmscLinkClicksFlatline", MAIN)],
+    ),
+    "many links stop": (
+        3,
+        [_alert("SmscLinkClicksFlatline", MAIN)],
         [
-            MANY,
-            _alert("SmscLinkClickSpike", OTHER),
+            MANY_DOWN,
+            _alert("SmscLinkClicksFlatline", OTHER),
+            _alert("SmscLinkClickSpike", MAIN),
             _alert("SmscLinkNotFound", MAIN),
             _alert("SmscLinkDataStale", MAIN),
         ],
     ),
     "spike and shift": (
-        3,
+        4,
         [_alert("SmscLinkTrafficShift", MAIN)],
         [_alert("SmscLinkClickSpike", MAIN), _alert("SmscLinkTrafficShift", {**MAIN, "link": "2"})],
     ),
@@ -153,10 +160,12 @@ def test_severity_decides_who_is_told(alert: dict[str, Any]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_an_account_is_a_message() -> None:
+def test_an_account_is_a_message_and_so_is_a_blocked_address() -> None:
     (route,) = read(ALERTMANAGER)["route"]["routes"]
     assert route["group_by"] == ["job", "account"]
-    assert not [child for child in route["routes"] if "group_by" in child]
+    (child,) = (child for child in route["routes"] if "group_by" in child)
+    assert child["matchers"] == ['alertname="SmscAccountBlocked"']
+    assert child["group_by"] == ["job"]
 
 
 def test_receivers_are_placeholders_on_this_machine() -> None:

@@ -37,36 +37,57 @@ FADES = "a campaign fades and ends"
 ANEW = "a counter that began anew is no flatline"
 FROZEN = "a cache that stands still for five hours, and the jump after it"
 SHIFT = "two and a half times the clicks for a week, too few clicks to tell, and a campaign that fades"
+REPLICA = "of two replicas that share nothing, the one that counts from more goes and comes back"
 MANY = "five of six links stop in one account, four of four and five of twenty-five in others"
+ENDED = "five links end on five days, and five others on one"
+IDLE = "five links spike on which nothing was to be expected, while another stops"
+BLOCKED = "the address is blocked"
+UNKNOWN = "a link the provider does not know"
+STUCK = "a link is read no more, and one never was"
+TAKEN_BACK = "the provider takes three clicks back, and more than three come"
+
+ONE = r"topk by \(job, account, link\) \(1,"
 
 MUTANTS = {
     "freshness gate": Mutant(r"and abs\(smsc:clicks:age_seconds - .*<= 900", "", "gates.yml", FROZEN),
-    "no delta over a fall": Mutant(r"unless present_over_time\(smsc:clicks:fell.*", "", "gates.yml", ANEW),
+    "no delta over a break": Mutant(r"unless present_over_time\(smsc:clicks:broken.*", "", "gates.yml", ANEW),
+    "a fall is a break": Mutant(r"(below unless) last.*\)", r"\1 smsc:clicks:below)", "gates.yml", ANEW),
+    "a return is a break": Mutant(r"or \(smsc:clicks:total and last.*", "", "gates.yml", REPLICA),
     "count floor of a spike": Mutant(r"\+ 4 +# constant", "+ 0 # constant", "spike.yml", QUIET),
     "deviations of a spike": Mutant(r"\+ 3 +# constant", "+ 0 # constant", "spike.yml", LIVELY),
     "factor of a spike": Mutant(r"\b3( +# constant: .* the expected)", r"1\1", "spike.yml", LIVELY),
     "usual burst": Mutant(r"\b2\.25( +# constant: how many times its usual)", r"0\1", "spike.yml", BURSTY),
     "a spike does not teach": Mutant(r"(burst\[14d\]) offset 3h", r"\1", "spike.yml", BURSTY),
-    "keep_firing_for": Mutant(r"keep_firing_for: 30m", "", "spike.yml", BURSTY),
-    "count floor of a flatline": Mutant(r">= (12|8) +# constant", ">= 0 # constant", "flatline.yml", SMALL),
+    "count floor of a flatline": Mutant(r">= (12|9) +# constant", ">= 0 # constant", "flatline.yml", SMALL),
     "what is compared agrees": Mutant(
         r"\b4( +# constant: how many times the least)", r"400\1", "flatline.yml", FADES
     ),
     "a flatline lasts": Mutant(
         r"or smsc:clicks:expected_median > 0 and last_over.*", "", "flatline.yml", STOPS
     ),
-    "one label set for each link": Mutant(
-        r"topk by \(job, account, link\) \(1, (.*)\)", r"\1", "flatline.yml", STOPS
+    "one label set for each link": Mutant(rf"{ONE} (.*short_link.*)\) \^", r"\1 ^", "flatline.yml", STOPS),
+    "one label set for each unknown link": Mutant(rf"{ONE}(?=\n)", "(", "exporter.yml", UNKNOWN),
+    "one label set for each stale link": Mutant(
+        rf"{ONE} (.*short_link.*)\) \^", r"\1 ^", "exporter.yml", STUCK
     ),
     "count floor of a shift": Mutant(r"> 3( +# constant: not chance)", r"> 0\1", "shift.yml", SHIFT),
     "steady before a shift": Mutant(r"and smsc:clicks:delta.* offset 1w > 0\.5 .*", "", "shift.yml", SHIFT),
     "many links": Mutant(r">= 5 +# constant", ">= 1 # constant", "many.yml", MANY),
-    "share of the links": Mutant(r"> 0\.2 +# constant", "> 0 # constant", "many.yml", MANY),
+    "share of the links": Mutant(r"\b0\.2( +# constant)", r"0\1", "many.yml", MANY),
+    "idle links are no share": Mutant(r"(max by .*expected_median >) 0", r"\1= 0", "many.yml", IDLE),
+    "idle links with clicks are": Mutant(r"or max by .*\(smsc:clicks:anomalous\)", "", "many.yml", IDLE),
+    "many within a day": Mutant(
+        r"(?s)unless \(\n +smsc:clicks:anomalous offset 1d.*?\n {12}\)", "", "many.yml", ENDED
+    ),
+    "many for as long as it lasts": Mutant(
+        r"unless on \(job, account, direction\)\n.*\[30m\] offset 5m\)", "", "many.yml", ENDED
+    ),
+    "no wait of less than nothing": Mutant(r"clamp_min\((.*), 0\)", r"\1", "exporter.yml", BLOCKED),
     "not found is not stale": Mutant(
         r"unless on \(job, account, link\) smsc_link_failing.*",
         "",
         "exporter.yml",
-        "a link the provider does not know",
+        UNKNOWN,
     ),
 }
 
@@ -79,14 +100,23 @@ WAITS = {
     "SmscStorageDown-warning": ("exporter.yml", "storage fails on one of two replicas"),
     "SmscConfigReloadFailed-warning": ("exporter.yml", "a configuration is refused, and then mended"),
     "SmscAccountUnauthorized-critical": ("exporter.yml", "a login is refused"),
-    "SmscAccountBlocked-critical": ("exporter.yml", "the address is blocked"),
+    "SmscAccountBlocked-critical": ("exporter.yml", BLOCKED),
     "SmscAccountUnreachable-warning": ("exporter.yml", "the provider is out of reach, twice"),
     "SmscAccountThrottled-warning": ("exporter.yml", "throttled for long, and now and then"),
     "SmscPollingLagging-warning": ("exporter.yml", "links are read late"),
-    "SmscLinkNotFound-warning": ("exporter.yml", "a link the provider does not know"),
-    "SmscLinkDataStale-warning": ("exporter.yml", "a link is read no more, and one never was"),
+    "SmscLinkNotFound-warning": ("exporter.yml", UNKNOWN),
+    "SmscLinkDataStale-warning": ("exporter.yml", STUCK),
 }
 """For each alert that waits (``for``): which test fails once it does not."""
+
+KEPT = {
+    "SmscLinkClickSpike-warning": ("spike.yml", BURSTY),
+    "SmscLinkAllTimeClicksFell-info": ("fell.yml", TAKEN_BACK),
+    "SmscAccountUnauthorized-critical": ("exporter.yml", "a login is refused"),
+    "SmscAccountBlocked-critical": ("exporter.yml", BLOCKED),
+    "SmscAccountUnreachable-warning": ("exporter.yml", "the provider is out of reach, twice"),
+}
+"""For each alert that fires on (``keep_firing_for``): which test fails once it does not."""
 
 
 @pytest.fixture
@@ -155,21 +185,31 @@ def test_a_test_fails_without(guard: str, copy: Path) -> None:
 
 @pytest.mark.parametrize("alert", WAITS)
 def test_a_test_fails_without_the_wait_of(alert: str, copy: Path) -> None:
+    _fails_without(copy, "for", alert, *WAITS[alert])
+
+
+@pytest.mark.parametrize("alert", KEPT)
+def test_a_test_fails_if_it_does_not_fire_on(alert: str, copy: Path) -> None:
+    _fails_without(copy, "keep_firing_for", alert, *KEPT[alert])
+
+
+def _fails_without(copy: Path, key: str, alert: str, file: str, name: str) -> None:
     found = 0
     for path in (copy / "rules").glob("*.yml"):
         document = read(path)
         for rule in _rules(document):
             if "alert" in rule and label(rule) == alert:
-                del rule["for"]
+                del rule[key]
                 found += 1
         _write(path, document)
     assert found == 1
-    _fails(copy, *WAITS[alert])
+    _fails(copy, file, name)
 
 
 def _rules(document: Any) -> list[dict[str, Any]]:
     return [rule for group in document["groups"] for rule in group["rules"]]
 
 
-def test_no_wait_is_left_out() -> None:
-    assert {label(alert) for alert in ALERTS if "for" in alert} == set(WAITS)
+@pytest.mark.parametrize(("key", "known"), [("for", WAITS), ("keep_firing_for", KEPT)])
+def test_no_wait_is_left_out(key: str, known: dict[str, tuple[str, str]]) -> None:
+    assert {label(alert) for alert in ALERTS if key in alert} == set(known)

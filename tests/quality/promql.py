@@ -338,6 +338,15 @@ def _last_over_time(rows: Rows, length: int) -> Rows:
     return np.where(recent, np.take_along_axis(rows, np.maximum(latest, 0), axis=1), np.nan)[:, length:]
 
 
+def _max_over_time(rows: Rows, length: int) -> Rows:
+    """Windows twice as long each round, of which any two that overlap cover a range."""
+    longest, size = rows, 1
+    while 2 * size <= length + 1:
+        longest = np.fmax(longest[:, size:], longest[:, :-size])
+        size *= 2
+    return np.fmax(longest[:, length + 1 - size :], longest[:, : rows.shape[1] - length])
+
+
 def _quantile_over_time(rows: Rows, length: int, share: float) -> Rows:
     """Of the first step alone: long ranges are read once an hour, by the step."""
     return _sorted_quantile(rows[:, : length + 1, None], share)
@@ -346,6 +355,7 @@ def _quantile_over_time(rows: Rows, length: int, share: float) -> Rows:
 OVER_TIME: dict[str, Any] = {
     "avg_over_time": _avg_over_time,
     "last_over_time": _last_over_time,
+    "max_over_time": _max_over_time,
     "present_over_time": lambda rows, length: np.minimum(_present(rows, length), 1.0),
     "quantile_over_time": _quantile_over_time,
 }
