@@ -38,6 +38,9 @@ PROCESS = 'job=~"$job", instance=~"$instance"'
 ACCOUNTS = f'{PROCESS}, account=~"$account"'
 LINKS = f'{ACCOUNTS}, $label=~"$value"'
 
+WHO = "{{account}} ({{job}})"
+"""Two jobs may have accounts of one name."""
+
 OUTCOMES = {
     "ok": "green",
     "throttled": "orange",
@@ -123,10 +126,10 @@ def _links() -> stat.Panel:
     up = by_link(f"smsc_link_up{{{LINKS}}}")
     return number(
         "Links failing",
-        "Links whose latest poll failed, and how many are configured.",
+        "Links whose latest poll failed, and how many are chosen.",
         "none",
         latest(f"count({up} == 0) or 0 * count({up})", "failing"),
-        latest(f"sum(max by (job, account) (smsc_account_links{{{ACCOUNTS}}}))", "of", ref="B"),
+        latest(f"count({by_link(f'smsc_link_info{{{LINKS}}}')})", "of", ref="B"),
     ).override_by_name("failing", colored_by("green", (1, "red"))[:2])
 
 
@@ -233,7 +236,7 @@ def _states() -> statetimeline.Panel:
             "What each account is doing",
             "Of several exporters the worst state shows: throttled by error 9, unreachable,"
             " unauthorized by error 2, blocked by error 4.",
-            query(f"max by (account) ({states})", "{{account}}"),
+            query(f"max by (job, account) ({states})", WHO),
         )
         .mappings(words(STATES))
         .thresholds(thresholds("text"))
@@ -247,8 +250,8 @@ def _age() -> timeseries.Panel:
         "How long ago links were read, by account: the most neglected link, and the median. A link's clicks"
         " are withheld when its figures are older than its stale_after: 15 minutes, unless told otherwise.",
         "s",
-        query(f"max by (account) ({age})", "{{account}}, oldest"),
-        query(f"quantile by (account) (0.5, {age})", "{{account}}, median", ref="B"),
+        query(f"max by (job, account) ({age})", f"{WHO}, oldest"),
+        query(f"quantile by (job, account) (0.5, {age})", f"{WHO}, median", ref="B"),
     ).fill_opacity(0)
 
 
@@ -258,7 +261,7 @@ def _lag() -> timeseries.Panel:
         "How late the most overdue link of each account is. Steadily above zero: more links than can be"
         " read in their interval, or a provider that is slow.",
         "s",
-        query(f"max by (account) (smsc_account_polling_lag_seconds{{{ACCOUNTS}}})", "{{account}}"),
+        query(f"max by (job, account) (smsc_account_polling_lag_seconds{{{ACCOUNTS}}})", WHO),
     ).axis_soft_max(60)
 
 
@@ -269,9 +272,9 @@ def _concurrency() -> timeseries.Panel:
             "Requests in flight, and how many are allowed now: one at first, then one more for each"
             " round of successes, half after an error 9. By account and exporter.",
             "none",
-            query(f"smsc_account_concurrency_limit{{{ACCOUNTS}}}", "{{account}} allowed, {{instance}}"),
+            query(f"smsc_account_concurrency_limit{{{ACCOUNTS}}}", f"{WHO} allowed, {{{{instance}}}}"),
             query(
-                f"smsc_api_requests_in_flight{{{ACCOUNTS}}}", "{{account}} in flight, {{instance}}", ref="B"
+                f"smsc_api_requests_in_flight{{{ACCOUNTS}}}", f"{WHO} in flight, {{{{instance}}}}", ref="B"
             ),
         )
         .decimals(0)
@@ -280,18 +283,17 @@ def _concurrency() -> timeseries.Panel:
     )
 
 
-def _pauses() -> timeseries.Panel:
-    left = f"max by (account) (smsc_account_paused_until_timestamp_seconds{{{ACCOUNTS}}}) - time()"
+def _pauses() -> statetimeline.Panel:
+    until = f"max by (job, account) (smsc_account_paused_until_timestamp_seconds{{{ACCOUNTS}}})"
     return (
-        graph(
+        timeline(
             "Pauses",
-            "How long each account will still wait before it sends anything: after error 2 or 4,"
-            " Retry-After, or with no concurrency left to give up. Zero while it is not paused.",
-            "s",
-            query(f"clamp_min({left}, 0)", "{{account}}"),
+            "When each account sent nothing at all: after error 2 or 4, Retry-After, or with no concurrency"
+            " left to give up.",
+            query(f"{until} > bool time()", WHO),
         )
-        .axis_soft_max(60)
-        .line_interpolation(common.LineInterpolation.STEP_AFTER)
+        .mappings(words({"0": ("sends", "green"), "1": ("pauses", "orange")}))
+        .thresholds(thresholds("text"))
     )
 
 

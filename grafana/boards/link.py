@@ -10,6 +10,7 @@ from grafana_foundation_sdk.models import common
 from grafana.boards.overview import MIDNIGHT
 from grafana.boards.parts import (
     DATASOURCE,
+    KEY,
     Property,
     account,
     board,
@@ -46,7 +47,13 @@ def link_board() -> dashboard.Dashboard:
         "One short link: clicks against what was to be expected, the same day in earlier weeks, the"
         " rhythm of the week, and what the provider took back.",
         since="now-2d",
-        variables=[datasource(), job(), account(several=False), *link_filter(), link(several=False)],
+        variables=[
+            datasource(),
+            job(),
+            account(several=False),
+            *link_filter(),
+            link(several=False),
+        ],
         panels=[
             _day().span(6).height(4),
             _month().span(6).height(4),
@@ -124,14 +131,14 @@ def _age() -> stat.Panel:
 
 
 def _state() -> stat.Panel:
-    failing = f"max by (outcome) (smsc_link_failing{{{THIS}}})"
-    up = f'label_replace(max(smsc_link_up{{{THIS}}}) == 1, "outcome", "ok", "", "")'
+    failing = f"max by ({KEY}, outcome) (smsc_link_failing{{{THIS}}})"
+    up = f'label_replace({by_link(f"smsc_link_up{{{THIS}}}")} == 1, "outcome", "ok", "", "")'
     return (
         number(
             "Latest poll",
             "How the latest poll of this link ended: ok, or the outcome as docs/metrics.md lists them.",
             "none",
-            latest(f"{up} or on () {failing}", "{{outcome}}"),
+            latest(f"{up} or on ({KEY}) {failing}", "{{outcome}}"),
         )
         .text_mode(common.BigValueTextMode.NAME)
         .thresholds(thresholds("red"))
@@ -181,7 +188,7 @@ def _expected() -> timeseries.Panel:
 
 def _states() -> statetimeline.Panel:
     polls = f"min by (job, account, link) (max by (job, account, link, instance) (smsc_link_up{{{THIS}}}))"
-    alerts = f'2 * max by (alertname) (ALERTS{{alertstate="firing", {THIS}}})'
+    alerts = f'2 * max by (job, alertname) (ALERTS{{alertstate="firing", {THIS}}})'
     return (
         timeline(
             "Polls and alerts",

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import dashboard, stat, table, text, timeseries
 
 CHOSEN = 'job=~"$job", account=~"$account", link=~"$link", $label=~"$value"'
-ABOUT_CHOSEN = 'job=~"$job", account=~"$account|", link=~"$link|", $label=~"$value|"'
-"""Alerts of what is chosen, those of whole accounts and jobs among them."""
+OF_NO_LINK = 'job=~"$job", account=~"$account|", link=""'
+"""Alerts of the chosen accounts and jobs as a whole, which have no label that links are chosen by."""
 
 ANOMALIES = "SmscLinkClickSpike|SmscLinkClicksFlatline|SmscLinkTrafficShift|SmscLinkAllTimeClicksFell"
 
@@ -210,6 +210,7 @@ def _links() -> table.Panel:
             {
                 "link": "Link",
                 "account": "Account",
+                "job": "Job",
                 "Value #A": "Today",
                 "Value #B": "Yesterday",
                 "Value #C": "Change",
@@ -231,13 +232,18 @@ or on ({KEY}) max by ({KEY}, outcome) (smsc_link_failing{{{CHOSEN}}})
 or on ({KEY}) label_replace({by_link(f"smsc_link_info{{{CHOSEN}}}")}, "outcome", "not read yet", "", "")"""
 
 
+def _board_of_link() -> Property:
+    """A way to the board of a row's link."""
+    return to_link_board("Show this link", {"job": "Job", "account": "Account", "link": "Link"})
+
+
 def _dressed(panel: table.Panel) -> table.Panel:
     states = {"ok": ("ok", "green"), "not read yet": ("not read yet", "text")}
     return (
         panel.override_by_name(
             "Link",
             [
-                to_link_board("Show this link", {"account": "Account", "link": "Link"}),
+                _board_of_link(),
                 custom("minWidth", 180),
             ],
         )
@@ -269,14 +275,16 @@ def _dressed(panel: table.Panel) -> table.Panel:
 
 def _alerts() -> table.Panel:
     who = "alertname, severity, job, account, link"
-    since = f"1000 * max by ({who}) (ALERTS_FOR_STATE{{{ABOUT_CHOSEN}}})"
-    firing = f'ALERTS{{alertstate="firing", {ABOUT_CHOSEN}}}'
+    since, firing = (
+        f"max by ({who}) ({series}{{{OF_NO_LINK}{state}}} or {series}{{{CHOSEN}{state}}})"
+        for series, state in (("ALERTS_FOR_STATE", ""), ("ALERTS", ', alertstate="firing"'))
+    )
     return (
         listing(
             "Alerts that fire",
             "Of the chosen links, their accounts and exporters. Empty when all is well, or when"
             " Prometheus has not loaded the rules.",
-            rows(f"{since} and on ({who}) {firing}"),
+            rows(f"1000 * {since} and {firing}"),
         )
         .transformations(
             columns(
@@ -285,13 +293,14 @@ def _alerts() -> table.Panel:
                     "severity": "Severity",
                     "account": "Account",
                     "link": "Link",
+                    "job": "Job",
                     "Value": "Since",
                 }
             )
         )
         .no_value("No alert fires")
         .override_by_name("Since", [Property(id_val="unit", value="dateTimeFromNow")])
-        .override_by_name("Link", [to_link_board("Show this link", {"account": "Account", "link": "Link"})])
+        .override_by_name("Link", [_board_of_link()])
         .override_by_name(
             "Severity",
             [

@@ -232,7 +232,7 @@ def to_link_board(title: str, fields: dict[str, str]) -> Property:
     variables = "".join(
         f'&var-{name}=${{__data.fields["{field}"]:percentencode}}' for name, field in fields.items()
     )
-    url = f"/d/smsc-link?${{datasource:queryparam}}&${{job:queryparam}}{variables}&${{__url_time_range}}"
+    url = f"/d/smsc-link?${{datasource:queryparam}}{variables}&${{__url_time_range}}"
     return Property(id_val="links", value=[{"title": title, "url": url}])
 
 

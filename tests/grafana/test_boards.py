@@ -98,6 +98,17 @@ def test_boards_lead_to_boards_that_exist() -> None:
         assert set(link["tags"]) <= set(board["tags"])
 
 
+@pytest.mark.parametrize("title", ["Links", "Alerts that fire"])
+def test_a_row_leads_to_its_own_link(title: str) -> None:
+    """Two jobs, or two accounts, may have links of one name."""
+    (panel,) = (panel for _, panel in PANELS if panel["title"] == title)
+    shown = panel["transformations"][-1]["options"]["renameByName"]
+    assert {shown[name] for name in ("job", "account", "link")} == {"Job", "Account", "Link"}
+    (led,) = re.findall(r"/d/smsc-link\S*", json.dumps(panel).replace('\\"', "'"))
+    for name in ("job", "account", "link"):
+        assert f"var-{name}=${{__data.fields['{shown[name]}']:percentencode}}" in led
+
+
 @pytest.mark.parametrize("panel", [panel for _, panel in PANELS], ids=lambda panel: panel["title"])
 def test_columns_dressed_are_columns_shown(panel: dict[str, Any]) -> None:
     """An override of a name that no series or column has would be silently without effect."""
@@ -140,6 +151,19 @@ def test_replicas_are_not_added_up(query: Query) -> None:
         if selector.name.startswith(("smsc_link_", "smsc_account_")) and query.panel != "Requests at once":
             aggregations = [name for name in selector.around if name in AGGREGATIONS]
             assert aggregations[-1] == "max", selector
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=str)
+def test_a_chosen_label_leaves_out_what_lacks_it(query: Query) -> None:
+    assert '"$value|"' not in query.written
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=str)
+def test_jobs_are_told_apart(query: Query) -> None:
+    """What is said of each link or account is said of each job's."""
+    for labels in re.findall(r"by \(([^)]*)\)", query.written):
+        if {"account", "link"} & set(labels.split(", ")):
+            assert "job" in labels.split(", "), query.written
 
 
 def test_provisioning_says_what_grafana_reads() -> None:
