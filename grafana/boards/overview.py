@@ -222,7 +222,8 @@ def _links() -> table.Panel:
             }
         )
     )
-    return _dressed(panel).sort_by([TableSortByFieldState().display_name("Today").desc(desc=True)])
+    # Eleven columns on a screen of common width, the last not cut off.
+    return _dressed(panel.min_width(90)).sort_by([TableSortByFieldState().display_name("Today").desc(desc=True)])
 
 
 def _state() -> str:
@@ -267,6 +268,7 @@ def _dressed(panel: table.Panel) -> table.Panel:
             "State",
             [
                 Property(id_val="mappings", value=words(states)),
+                custom("minWidth", 110),
                 *colored_by("red"),
             ],
         )
