@@ -29,13 +29,21 @@ def uncollected() -> Iterator[None]:
 def settle() -> None:
     """Frees all garbage, and leaves what is in use now out of later searches, until the next call.
 
+    This takes as long as one full search: call it where everything waits anyway. See ``leave_out``.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+def leave_out() -> None:
+    """Leaves what is in use now out of later searches, in no time, and frees nothing.
+
     A full search holds up everything else for as long as it takes to look at every object: 0.1 s with 10,000
     links, whenever Python thinks that it is time for one. What a link consists of stays for as long as the
     link is configured, and is no cycle, so that searching it finds nothing; parts that are replaced are freed
     as ever; so few objects are made anew with each reading that a later search finds a quarter of what there
-    was. Cycles of the moment (a request in flight) that are left out with the rest are what makes another
-    call necessary. This takes as long as one full search: call it where everything waits anyway.
+    was. Cycles of the moment, such as an open connection of 2 kB, are left out with the rest, and stay for
+    good: so ``settle`` is to be called again some time.
     """
-    gc.unfreeze()
-    gc.collect()
     gc.freeze()

@@ -16,7 +16,7 @@ from exporter.rules import LINGER
 from exporter.store import Attempt, Denied, Grant, Pause, Scope
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from exporter.clock import Clock
     from exporter.model import Account, AccountStatus, Link, Reading, Snapshot
@@ -63,9 +63,12 @@ class Poller:
         self._states: dict[Planner, State] = {}
         self._held: dict[str, tuple[State, float, int] | None] = {}
 
-    def configure(self, accounts: Iterable[Account]) -> None:
-        """Takes accounts to poll: at the start, and at each reload. Requests in flight are left to end."""
-        self._pacing.configure(accounts, self._clock.monotonic())
+    def configure(self, accounts: Iterable[Account]) -> Iterator[None]:
+        """Takes accounts to poll: at the start, and at each reload. Requests in flight are left to end.
+
+        Accounts are taken at once; what is returned takes their links, one a step.
+        """
+        links = self._pacing.switch(accounts, self._clock.monotonic())
         for planner in self._loops.keys() - set(self._pacing.active):
             self._loops.pop(planner).cancel()
             del self._states[planner], self._wakes[planner]
@@ -74,8 +77,12 @@ class Poller:
                 self._states[planner] = planner.state(self._clock.monotonic())
                 self._wakes[planner] = asyncio.Event()
                 self._loops[planner] = asyncio.create_task(self._run(planner))
-            for link in planner.account.links:
-                self._teach(planner, link)
+        return self._take(links)
+
+    def _take(self, links: Iterable[tuple[Planner, Link]]) -> Iterator[None]:
+        for planner, link in links:
+            self._teach(planner, link)
+            yield
         self._wake_all()
 
     def _teach(self, planner: Planner, link: Link) -> None:

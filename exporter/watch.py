@@ -30,7 +30,9 @@ class Watcher:
     """Looks at the link files of the configuration it follows; ``switch`` gets the one their changes make."""
 
     def __init__(
-        self, switch: Callable[[Config], None], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        switch: Callable[[Config], Awaitable[None]],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._switch = switch
         self._sleep = sleep
@@ -61,7 +63,7 @@ class Watcher:
         config, seen = await asyncio.to_thread(look, former, before)
         if config is not former:
             _tell(former, config)
-            self._switch(config)
+            await self._switch(config)
         return config, seen
 
 

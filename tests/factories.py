@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import deque
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
 from exporter.model import Account, Credentials, Link, Reading
 from exporter.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter.exposition import Exposition
+    from exporter.model import Snapshot
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 
@@ -32,6 +39,14 @@ def make_account(name: str = "main", links: tuple[Link, ...] = (), **fields: Any
         **fields,
     }
     return Account(name=name, links=links, **given)
+
+
+def show(exposition: Exposition, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> None:
+    """Has other links shown, as a reload does."""
+    draft = exposition.draft(accounts)
+    for snapshot in snapshots:
+        draft.update(snapshot)
+    deque(exposition.become(draft), maxlen=0)
 
 
 def make_telemetry() -> Telemetry:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "exporter"
 FLOORS = [
-    {"blocks", "errors", "clock", "logs", "listen", "rules", "garbage", "threads"},
+    {"blocks", "errors", "clock", "logs", "listen", "rules", "garbage", "slices", "threads"},
     {"model"},
     {"config", "parsing", "pacing", "exposition", "telemetry", "store"},
     {"client", "poller", "webconfig"},

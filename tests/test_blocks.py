@@ -11,7 +11,7 @@ VALUES = st.sampled_from(["", "1", "22"])
 
 @given(st.lists(st.tuples(PLACES, VALUES, st.booleans())))
 def test_what_is_read_is_what_was_set_last(changes: list[tuple[int, str, bool]]) -> None:
-    blocks, plain = Blocks(3 * BLOCK + 1), [b""] * (3 * BLOCK + 1)
+    blocks, plain = Blocks(), [b""] * (3 * BLOCK + 1)
     for place, value, read in changes:
         line = f"<{place}> {value}\n".encode() if value else b""
         blocks[place] = plain[place] = line
@@ -20,27 +20,8 @@ def test_what_is_read_is_what_was_set_last(changes: list[tuple[int, str, bool]])
     assert b"".join(blocks.joined()) == b"".join(plain)
 
 
-@given(
-    st.lists(st.tuples(PLACES, VALUES)),
-    st.lists(st.none() | PLACES, max_size=4 * BLOCK),
-    st.integers(0),
-)
-def test_lines_that_moved_are_where_they_should_be(
-    changes: list[tuple[int, str]], former: list[int | None], then: int
-) -> None:
-    blocks, plain = Blocks(3 * BLOCK + 1), [b""] * (3 * BLOCK + 1)
-    for place, value in changes:
-        blocks[place] = plain[place] = f"<{place}> {value}\n".encode() if value else b""
-    moved, expected = blocks.moved(former), [b"" if place is None else plain[place] for place in former]
-    assert b"".join(moved.joined()) == b"".join(expected)
-    assert b"".join(blocks.joined()) == b"".join(plain)
-    if former:
-        moved[then % len(former)] = expected[then % len(former)] = b"<new>\n"
-    assert b"".join(moved.joined()) == b"".join(expected)
-
-
 def test_only_what_changed_is_joined_anew() -> None:
-    blocks = Blocks(2 * BLOCK)
+    blocks = Blocks()
     blocks[0] = blocks[BLOCK] = b"a\n"
     first, second = blocks.joined()
     blocks[BLOCK] = b"b\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.errors import Outcome
 from exporter.exposition import FAMILIES, Exposition
 from exporter.model import Snapshot
-from tests.factories import MOSCOW, make_account, make_link, make_links, make_reading
+from tests.factories import MOSCOW, make_account, make_link, make_links, make_reading, show
 from tests.oracle import Oracle, generate_openmetrics, parse_openmetrics
 from tests.virtual import START, VirtualClock
 
@@ -39,7 +40,7 @@ class Bench:
 
     def configure(self, *snapshots: Snapshot) -> None:
         self.snapshots = {snapshot.link.name: snapshot for snapshot in snapshots}
-        self.exposition.configure([self.account], snapshots)
+        show(self.exposition, [self.account], snapshots)
 
     def read(self, name: str = "spring-sale", age: float = 0.0, **fields: Any) -> None:
         self._put(self.snapshots[name].succeeded(make_reading(**fields), self.clock.time() - age))
@@ -259,6 +260,16 @@ def test_a_reload_does_not_forget_that_the_clock_was_set_back(labels: tuple[tupl
     assert bench.shown() == set()
 
 
+def test_a_reload_does_not_forget_how_far_the_clock_was_slewed() -> None:
+    bench = Bench(make_link(stale_after=900.0))
+    bench.read()
+    bench.clock.step(-0.6)
+    bench.configure(*bench.snapshots.values())
+    bench.clock.step(-0.6)
+    bench.clock.advance(900)
+    assert bench.shown() == set()
+
+
 def test_a_kept_reading_of_unknown_age_shows_nothing_and_its_counter_goes_on() -> None:
     bench = Bench()
     bench.configure(Snapshot(make_link(), make_reading(), 0.0, 107, None))
@@ -399,6 +410,31 @@ def test_a_reload_takes_links_in_and_out_and_keeps_the_order() -> None:
     assert "smsc_link_clicks_all_time{" not in bench.text()
 
 
+@pytest.mark.parametrize("prepared", [0, 1, 2], ids=["at first", "between two links", "in the end"])
+@pytest.mark.parametrize("told", [False, True], ids=["unnoticed", "noticed by a reading"])
+def test_a_clock_set_back_while_a_reload_is_prepared_makes_no_reading_younger(
+    prepared: int, told: bool
+) -> None:
+    links = [make_link("a", id="a"), make_link("b", id="b")]
+    bench = Bench(*links)
+    for name in "ab":
+        bench.read(name, id=name)
+    draft = bench.exposition.draft([bench.account])
+    for n, snapshot in enumerate([*bench.snapshots.values(), None]):
+        if n == prepared:
+            bench.clock.step(-3600)
+        if snapshot is not None:
+            draft.update(snapshot)
+    if told:
+        bench.read("a", id="a")
+        draft.update(bench.snapshots["a"])
+    deque(bench.exposition.become(draft), maxlen=0)
+    bench.clock.advance(899)
+    assert bench.text().count("smsc_link_clicks_all_time{") == 2
+    bench.clock.advance(1)
+    assert bench.text().count("smsc_link_clicks_all_time{") == 0
+
+
 def test_a_reload_after_something_expired_does_not_bring_it_back() -> None:
     bench = Bench(make_link(stale_after=900.0))
     bench.read()
@@ -513,7 +549,7 @@ def test_accounts_keep_their_own_time_zones() -> None:
     snapshots = [
         replace(Snapshot(account.links[0]).succeeded(make_reading(), clock.time())) for account in accounts
     ]
-    exposition.configure(accounts, snapshots)
+    show(exposition, accounts, snapshots)
     clock.advance(60)
     text = b"".join(exposition.render(openmetrics=False)).decode()
     assert 'smsc_link_clicks_today{account="utc"' in text

@@ -9,7 +9,7 @@ from weakref import ref
 
 import pytest
 
-from exporter.app import Exporter
+from exporter.app import SETTLING, Exporter
 from exporter.client import open_session
 from exporter.clock import SystemClock
 from exporter.config import load
@@ -86,13 +86,37 @@ def test_links_are_left_out_from_the_start_and_after_each_reload(tmp_path: Path)
         async with open_session() as session:
             exporter = Exporter(session, config.storage_url, SystemClock())
             await exporter.store.open()
-            exporter.apply(config)
+            await exporter.apply(config)
             assert not searched(config.accounts[0].links[0])
             file.write_text(CONFIG.format(links="{id: '1'}, {id: '2'}"))
             reloaded = load(file, {})
             assert searched(reloaded.accounts[0].links[1])
             assert await exporter.reload(lambda: reloaded) == ()
             assert not searched(reloaded.accounts[0].links[1])
+            await exporter.close()
+
+    asyncio.run(main())
+
+
+def test_what_was_left_out_and_became_garbage_is_found_after_some_reloads(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG.format(links="{id: '1'}"))
+
+    async def main() -> None:
+        config = load(file, {})
+        async with open_session() as session:
+            exporter = Exporter(session, config.storage_url, SystemClock())
+            await exporter.store.open()
+            await exporter.apply(config)
+            cycle = Cycle()
+            watched = ref(cycle)
+            await exporter.apply(config)
+            del cycle
+            gc.collect()
+            assert watched() is not None
+            for _ in range(SETTLING - 1):
+                await exporter.apply(config)
+            assert watched() is None
             await exporter.close()
 
     asyncio.run(main())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,14 @@ from exporter.model import Snapshot, State
 from exporter.pacing import Pacing, Planner, Ticket
 from exporter.pacing.host import Host
 from exporter.poller import FAILURES, Poller
+from exporter.slices import in_slices
 from exporter.store import Attempt, Denied, Grant, MemoryBackend, Pause, Scope, Store
 from tests import virtual
 from tests.factories import make_account, make_link, make_links, make_reading
 from tests.virtual import START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from exporter.model import Account, Link, Reading
 
@@ -61,7 +62,7 @@ class Desk:
 
     def configure(self, *accounts: Account) -> None:
         self.store.configure(link for account in accounts for link in account.links)
-        self.poller.configure(accounts)
+        deque(self.poller.configure(accounts), maxlen=0)
 
     def run(self, *steps: float | Callable[[], None]) -> None:
         """Starts the poller, then waits the given seconds and calls the given functions, in order."""
@@ -223,7 +224,7 @@ def test_what_was_kept_tells_of_clicks(read_at: float) -> None:
         for link in links:
             clicks = 36_000 if link.id == "0" else 0
             desk.store.put(Snapshot(link, make_reading(id=link.id, today=clicks, yesterday=0), read_at))
-        desk.poller.configure(desk.accounts)
+        await in_slices(desk.poller.configure(desk.accounts))
         await asyncio.sleep(600)
         await desk.poller.close()
 
@@ -523,8 +524,9 @@ class _BrokenPlanner(Planner):
 
 
 class _BrokenPacing(Pacing):
-    def configure(self, accounts: Iterable[Account], now: float) -> None:
+    def switch(self, accounts: Iterable[Account], now: float) -> Iterator[tuple[Planner, Link]]:
         self.active = tuple(_BrokenPlanner(account, Host(), Random(1), 0.0) for account in accounts)
+        return iter(())
 
 
 def test_polling_that_broke_is_told() -> None:
@@ -532,7 +534,7 @@ def test_polling_that_broke_is_told() -> None:
     poller = Poller(_BrokenPacing(0.0), desk.store, desk._fetch, desk, desk.clock)
 
     async def main() -> None:
-        poller.configure(desk.accounts)
+        await in_slices(poller.configure(desk.accounts))
         assert poller.broken() is None
         await asyncio.sleep(1)
         assert poller.broken() == "polling of account main has stopped: ZeroDivisionError()"

@@ -26,9 +26,10 @@ from exporter.pacing import Pacing
 from exporter.parsing import parse
 from exporter.poller import Poller
 from exporter.simulator import Provider, Settings, numbered_links
+from exporter.slices import in_slices
 from exporter.store import MemoryBackend, Store
 from tests import virtual
-from tests.factories import MOSCOW, make_account
+from tests.factories import MOSCOW, make_account, show
 from tests.oracle import sample
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ class Day:
     async def live(self) -> None:
         """The day, minute by minute; the last hour and a half are calm."""
         snapshots = self.store.configure(self.links.values())
-        self.exposition.configure(self.accounts, snapshots)
-        self.poller.configure(self.accounts)
+        show(self.exposition, self.accounts, snapshots)
+        await in_slices(self.poller.configure(self.accounts))
         weather = self._weather()
         for minute in range(24 * 60):
             await asyncio.sleep(60)

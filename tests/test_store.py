@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,38 @@ def test_of_what_others_read_of_links_we_lack_no_more_is_remembered_than_that() 
         shelf.share(replace(kept(read_at=float(n)), name=f"theirs-{n}"))
     assert SPARE <= len(store._kept) <= 2 * SPARE + 1
     assert ("main", f"theirs-{5 * SPARE - 1}") in store._kept
+
+
+def test_what_is_learnt_while_links_are_prepared_is_theirs_too() -> None:
+    store, shelf, changes = opened()
+    store.configure([LINK])
+    prepared: list[Snapshot] = []
+    other = make_link("other", id="7")
+    again = replace(LINK, labels=(("team", "growth"),))
+    draft = store.draft([again, other], prepared.append)
+    next(draft)
+    shelf.share(kept(total=110))  # of a link that is prepared,
+    shelf.share(replace(kept(total=3), name="other", target=("id", "7")))  # and of one that is not yet
+    assert store.get(LINK) == changes[-1] == replace(prepared[-1], link=LINK)
+    assert next(draft, None) is None
+    shelf.share(replace(kept(total=5), name="other", target=("id", "7")))
+    assert [snapshot.total for snapshot in prepared] == [0, 110, 3, 5]
+    assert store.get(other) is None
+    deque(draft, maxlen=0)
+    store.switch()
+    assert store.get(again) == replace(changes[-1], link=again)
+    assert store.get(other) == prepared[-1]
+
+
+def test_nothing_is_forgotten_that_is_about_to_be_asked_for() -> None:
+    links = make_links(3 * SPARE)
+    store, shelf, _ = opened(*(replace(kept(), name=link.name, target=link.target) for link in links))
+    draft = store.draft(links, lambda snapshot: None)
+    next(draft)
+    shelf.share(replace(kept(), name="theirs"))
+    deque(draft, maxlen=0)
+    store.switch()
+    assert all(store.get(link) == kept(total=107).under(link) for link in links)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,11 @@ class Looks:
     def __init__(self, switch: Callable[[Config], None]) -> None:
         self._begin = asyncio.Semaphore(0)
         self._sleeps = asyncio.Semaphore(0)
-        self.watcher = Watcher(switch, self._sleep)
+        self._switch = switch
+        self.watcher = Watcher(self._take, self._sleep)
+
+    async def _take(self, config: Config) -> None:
+        self._switch(config)
 
     async def _sleep(self, seconds: float) -> None:
         assert seconds > 0
@@ -140,7 +144,7 @@ def test_watching_goes_on_after_a_crash(folder: Path) -> None:
 
 
 def test_closing_what_watches_nothing() -> None:
-    asyncio.run(Watcher(lambda config: None).close())
+    asyncio.run(Looks(lambda config: None).watcher.close())
 
 
 def test_files_change_while_the_exporter_runs(tmp_path: Path) -> None:

@@ -20,12 +20,13 @@ from exporter.listen import open_socket, url_of
 from exporter.model import AccountStatus, Snapshot, State
 from exporter.pacing import Pacing
 from exporter.poller import Poller
+from exporter.slices import in_slices
 from exporter.store import MemoryBackend, Store
 from exporter.telemetry import Telemetry
 from exporter.web import Health, Lifecycle, Scrape, StatusPage, accepts_gzip, make_app
 from exporter.web.ageing import SLICE
 from exporter.web.scrape import PIECE
-from tests.factories import make_account, make_link, make_links, make_reading
+from tests.factories import make_account, make_link, make_links, make_reading, show
 from tests.oracle import parse_openmetrics
 from tests.virtual import VirtualClock
 
@@ -58,7 +59,7 @@ class Desk:
         account = self.account = make_account(links=links or (make_link(),))
         self.exposition = Exposition(clock)
         self.store = Store(MemoryBackend(), self.exposition.update)
-        self.exposition.configure([account], self.store.configure(account.links))
+        show(self.exposition, [account], self.store.configure(account.links))
         if not links:
             self.read(account.links[0])
         self.telemetry = Telemetry(lambda: [self.status], lambda: self.storage_up)
@@ -92,7 +93,7 @@ class Desk:
     def run(self, talk: Callable[[TestClient[Any, Any]], Awaitable[None]], path: str = "/metrics") -> None:
         async def main() -> None:
             if self.begin_polling is not None:
-                self.poller.configure([self.account])
+                await in_slices(self.poller.configure([self.account]))
                 self.begin_polling(self.pacing.active[0])
             health = Health(alive=lambda: self.not_alive, ready=lambda: self.not_ready)
             lifecycle = Lifecycle(self.reload, lambda: self.asked.append("quit"), enabled=self.lifecycle)
@@ -211,7 +212,7 @@ def test_a_name_left_blank_asks_for_everything() -> None:
 def test_a_large_page_arrives_whole_in_either_coding() -> None:
     desk = Desk()
     links = make_links(3000)
-    desk.exposition.configure([make_account(links=links)], [Snapshot(link) for link in links])
+    show(desk.exposition, [make_account(links=links)], [Snapshot(link) for link in links])
 
     async def talk(client: TestClient[Any, Any]) -> None:
         async with client.get(

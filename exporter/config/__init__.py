@@ -48,12 +48,19 @@ def load(path: str | Path, environ: Mapping[str, str]) -> Config:
     secrets' files; blocks meanwhile.
     """
     document = read(Path(path))
+    try:
+        return _configured(document, Path(path).parent, environ)
+    finally:
+        document.take_apart()
+
+
+def _configured(document: Document, folder: Path, environ: Mapping[str, str]) -> Config:
     report = Report(document)
     file = validate(document.data, SCHEMA, report)
-    secrets = Finder(Path(path).parent, environ, report).find(document.data)
+    secrets = Finder(folder, environ, report).find(document.data)
     check(document.data, secrets, report)
     report.add_empties()
-    groups = groups_of(document, Path(path).parent)
+    groups = groups_of(document, folder)
     seen = [group.find() for group in groups]
     read_files = [group.read(names, {}) for group, names in zip(groups, seen, strict=True)]
     faults = [fault for _, faulty in read_files for those in faulty.values() for fault in those]

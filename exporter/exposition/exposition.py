@@ -16,8 +16,7 @@ from exporter.exposition.families import FAMILIES, FIGURES
 from exporter.exposition.slot import Slot, lines_of, trusted
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-    from zoneinfo import ZoneInfo
+    from collections.abc import Collection, Iterable, Iterator
 
     from exporter.clock import Clock
     from exporter.model import Account, Snapshot
@@ -29,63 +28,61 @@ STEP = 1.0
 class Exposition:
     """The lines of all links' series, kept ready."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, accounts: Iterable[Account] = ()) -> None:
         self._clock = clock
+        self._zones = {account.name: account.timezone for account in accounts}
         self._offset = clock.time() - clock.monotonic()
         self._slots: list[Slot] = []
         self._places: dict[tuple[str, str], int] = {}
-        self._lines = [Blocks(0) for _ in FAMILIES]
+        self._lines = [Blocks() for _ in FAMILIES]
         self._ends: list[tuple[float, int]] = []
-        self._set_back = iter(range(0))  # places whose readings' times have yet to move along with the clock
+        # Those whose times have yet to move along with the clock.
+        self._set_back: Iterator[tuple[int, Slot]] = iter(())
+        self._former: Exposition | None = None
 
-    def configure(self, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> None:
-        """Takes the configured links' snapshots, in the order in which they are to stand.
+    def draft(self, accounts: Iterable[Account]) -> Exposition:
+        """What is to be shown of other ``accounts``, without a link yet: ``update`` it with each of theirs.
 
-        Lines of a snapshot that stays are kept: where few of many links change, it takes little time.
+        This one is shown meanwhile, and ``become`` has it show the draft in the end.
         """
         self._expire()
-        zones = {account.name: account.timezone for account in accounts}
-        before = {slot.snapshot.link.key: (slot, place) for place, slot in enumerate(self._slots)}
-        slots: list[Slot] = []
-        former: list[int | None] = []
-        for snapshot in snapshots:
-            slot, place = before.get(snapshot.link.key, (None, None))
-            zone = zones[snapshot.link.account]
-            if slot is None or slot.snapshot is not snapshot or slot.zone is not zone:
-                slot, place = self._slot(snapshot, zone, slot), None
-            slots.append(slot)
-            former.append(place)
-        self._arrange(slots, former)
+        draft = Exposition(self._clock, accounts)
+        draft._offset = self._offset
+        draft._former = self
+        return draft
 
-    def _slot(self, snapshot: Snapshot, zone: ZoneInfo, known: Slot | None) -> Slot:
-        """A new slot; ``known`` is the link's former one."""
-        slot = Slot(snapshot.link, zone)
-        slot.take(snapshot, self._clock.time(), self._clock.monotonic())
-        if known is not None:
-            slot.inherit(known)
-        return slot
+    def become(self, draft: Exposition) -> Iterator[None]:
+        """Shows what the draft does from now on, all at once.
 
-    def _arrange(self, slots: list[Slot], former: list[int | None]) -> None:
-        """Puts ``slots`` in their places: lines move along from ``former`` places, or are rendered."""
-        self._slots = slots
-        self._places = {slot.snapshot.link.key: place for place, slot in enumerate(slots)}
-        self._lines = [lines.moved(former) for lines in self._lines]
-        self._ends = []
-        now = self._clock.time()
-        for place, slot in enumerate(slots):
-            slot.queued = inf
-            if former[place] is None:
-                self._render_slot(place, now)
-            else:
-                self._queue(place, now)
+        What is returned frees what was shown before, a link a step: all at once, that would take its time.
+        """
+        former = _freed(self._slots, self._places, self._lines, self._ends)
+        self._zones, self._offset = draft._zones, draft._offset
+        self._slots, self._places, self._lines = draft._slots, draft._places, draft._lines
+        self._ends, self._set_back = draft._ends, draft._set_back
+        return former
 
     def update(self, snapshot: Snapshot) -> None:
-        """Renders one link's lines anew."""
+        """Renders one link's lines anew; a link that is not there yet will stand behind the others."""
         now = self._clock.time()
         self._heed_clock(now)
-        place = self._places[snapshot.link.key]
-        self._slots[place].take(snapshot, now, self._clock.monotonic())
+        place = self._places.get(snapshot.key)
+        if place is None:
+            place = self._add(snapshot, now)
+        else:
+            self._slots[place].take(snapshot, now, self._clock.monotonic())
         self._render_slot(place, now)
+
+    def _add(self, snapshot: Snapshot, now: float) -> int:
+        """Makes a slot, which takes over what the link's former one knows; its place."""
+        link, former = snapshot.link, self._former
+        slot = Slot(link, self._zones[link.account])
+        slot.take(snapshot, now, self._clock.monotonic())
+        if former is not None and (place := former._places.get(link.key)) is not None:
+            slot.inherit(former._slots[place])
+        place = self._places[link.key] = len(self._slots)
+        self._slots.append(slot)
+        return place
 
     def render(self, *, openmetrics: bool, names: Collection[str] | None = None) -> list[bytes]:
         """All links' series, or those in ``names`` that have any, in pieces that belong one behind the other.
@@ -120,8 +117,8 @@ class Exposition:
         now = self._clock.time()
         self._heed_clock(now)
         for _ in range(at_most):
-            if (place := next(self._set_back, None)) is not None:
-                self._follow_clock(place, now)
+            if (found := next(self._set_back, None)) is not None:
+                self._follow_clock(*found, now)
             elif self._ends and self._ends[0][0] <= now:
                 self._renew(*heappop(self._ends), now)
             else:
@@ -140,9 +137,8 @@ class Exposition:
         slot.queued = inf
         self._blank(place, now)
 
-    def _follow_clock(self, place: int, now: float) -> None:
+    def _follow_clock(self, place: int, slot: Slot, now: float) -> None:
         """Moves a slot's reading along with the clock that was set back, and queues the slot anew."""
-        slot = self._slots[place]
         slot.queued = inf
         slot.clock_was_set_back(now, self._clock.monotonic())
         self._render_slot(place, now)
@@ -151,7 +147,7 @@ class Exposition:
         """If the clock was set back, all links are to be looked at: their readings' times move along."""
         offset = now - self._clock.monotonic()
         if offset < self._offset - STEP:
-            self._set_back = iter(range(len(self._slots)))
+            self._set_back = enumerate(self._slots)  # and what a draft is still to be given
             self._ends = []  # each is queued anew, so that however often this happens there is one for a slot
             self._offset = offset
         self._offset = max(self._offset, offset)
@@ -182,3 +178,10 @@ class Exposition:
         for lines, line in zip(self._lines, lines_of(self._slots[place], now), strict=True):
             lines[place] = line
         self._queue(place, now)
+
+
+def _freed(slots: list[Slot], *others: object) -> Iterator[None]:
+    """Frees ``slots`` one by one, and then the others."""
+    while slots:
+        slots.pop()
+        yield

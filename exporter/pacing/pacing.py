@@ -10,9 +10,9 @@ from exporter.pacing.planner import Planner
 from exporter.rules import FAILED_LOGIN_SPAN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from exporter.model import Account
+    from exporter.model import Account, Link
 
 
 class Pacing:
@@ -26,13 +26,22 @@ class Pacing:
         self.active: tuple[Planner, ...] = ()
 
     def configure(self, accounts: Iterable[Account], now: float) -> None:
-        """Takes a new configuration; planners of logins that stay keep everything they know."""
+        """Takes a new configuration at once, where nobody waits."""
+        for _ in self.switch(accounts, now):
+            pass
+
+    def switch(self, accounts: Iterable[Account], now: float) -> Iterator[tuple[Planner, Link]]:
+        """Takes a new configuration; planners of logins that stay keep everything they know.
+
+        Accounts are taken at once. What is returned takes their links, one a step, and yields each; until it
+        comes to an end, links are asked for as they were before.
+        """
         wanted = {account.login_key: account for account in accounts}
         for key, account in wanted.items():
             if key not in self._planners:
                 host = self._hosts.setdefault(account.host, Host())
                 self._planners[key] = Planner(account, host, self._random, self._wall_offset)
-            self._planners[key].configure(account, now)
+            self._planners[key].switch(account)
         for key in self._planners.keys() - wanted.keys():
             self._retire(key, now)
         self.active = tuple(self._planners[key] for key in wanted)
@@ -40,6 +49,12 @@ class Pacing:
         for name in self._hosts.keys() - used:
             if self._hosts[name].idle(now):
                 del self._hosts[name]
+        return self._links_taken(now)
+
+    def _links_taken(self, now: float) -> Iterator[tuple[Planner, Link]]:
+        for planner in self.active:
+            for link in planner.take_links(now):
+                yield planner, link
 
     def _retire(self, key: str, now: float) -> None:
         planner = self._planners[key]

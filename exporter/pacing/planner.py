@@ -26,6 +26,7 @@ from exporter.rules import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from random import Random
 
     from exporter.errors import PollError
@@ -55,16 +56,24 @@ class Planner:
 
     # --- configuration ------------------------------------------------------------------------------------
 
-    def configure(self, account: Account, now: float) -> None:
-        """Takes a new configuration: budgets, pauses and due times of links that stay are kept."""
+    def switch(self, account: Account) -> None:
+        """Takes a new configuration of the account, but for its links: see ``take_links``."""
         if account.credentials != self.account.credentials:
             self.gate.new_secret()
         self.account = account
         self.gate.set_ceiling(account.max_concurrent_requests)
         self._mirror = 0
-        self._drop_links({link.target for link in account.links}, now)
-        for link in account.links:
+
+    def take_links(self, now: float) -> Iterator[Link]:
+        """Takes the account's links, one a step: budgets, pauses and due times of those that stay are kept.
+
+        Those that left are dropped at first.
+        """
+        links = self.account.links
+        self._drop_links({link.target for link in links}, now)
+        for link in links:
             self._take_link(link, now)
+            yield link
         self._line.compact()
         self._shares.balance()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from exporter.model import Link, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from exporter.store.backend import Backend, Kept
 
@@ -28,22 +28,46 @@ class Store:
         self._snapshots: dict[Key, Snapshot] = {}
         self._kept: dict[Key, Kept | Snapshot] = {}
         self._most = 0
+        self._draft: dict[Key, Snapshot] = {}
+        self._draft_changed = changed
 
     async def open(self) -> None:
         """Begins with what the backend kept. Raises ``StorageError`` where it would not be safe to."""
         self._kept = {kept.key: kept for kept in await self.backend.open(self._shared)}
 
     def configure(self, links: Iterable[Link]) -> tuple[Snapshot, ...]:
-        """Takes the configured links, with what is known or was kept of them. Returns all, in order.
+        """Takes the configured links at once, where nobody waits. Returns all their snapshots, in order."""
+        for _ in self.draft(links, lambda snapshot: None):
+            pass
+        self.switch()
+        return tuple(self._snapshots.values())
+
+    def draft(self, links: Iterable[Link], changed: Callable[[Snapshot], None]) -> Iterator[None]:
+        """Prepares to have other links, one a step, while the former ones stay until ``switch``.
+
+        ``changed`` is told what each of them begins with, and hears of what is learnt meanwhile.
+        """
+        self._draft, self._draft_changed = {}, changed
+        for link in links:
+            self._prepare(link)
+            yield
+
+    def switch(self) -> None:
+        """Has the links prepared, with what is known or was kept of them, in place of the former ones.
 
         Links that left are remembered, should they come back: all of them, if they all left at once. A name
         that now stands for another short link starts from nothing: those figures were never its own.
         """
-        self._kept |= self._snapshots
-        self._snapshots = {link.key: self._carried(link) for link in links}
+        self._kept |= {key: known for key, known in self._snapshots.items() if key not in self._draft}
+        for key in self._kept.keys() & self._draft.keys():
+            del self._kept[key]
+        self._snapshots, self._draft = self._draft, {}
         self._most = max(self._most, len(self._snapshots))
         self._forget()
-        return tuple(self._snapshots.values())
+
+    def _prepare(self, link: Link) -> None:
+        snapshot = self._draft[link.key] = self._carried(link)
+        self._draft_changed(snapshot)
 
     def _forget(self) -> None:
         """Drops what is remembered of too many links out of the configuration, the longest unread first.
@@ -51,15 +75,16 @@ class Store:
         Without a bound, names that change with each reload would fill the memory in time.
         """
         excess = len(self._kept) - self._most - SPARE
-        if excess > SPARE:  # not at each link too many: this looks at all of them
+        # Not at each link too many: this looks at all of them. What is being prepared may yet ask for them.
+        if excess > SPARE and not self._draft:
             for kept in nsmallest(excess, self._kept.values(), key=attrgetter("read_at")):
                 del self._kept[kept.key]
 
     def _carried(self, link: Link) -> Snapshot:
-        known = self._kept.pop(link.key, None)
-        if known is None or known.target != link.target:
-            return Snapshot(link)
-        return known.under(link)
+        for known in (self._snapshots.get(link.key), self._kept.get(link.key)):
+            if known is not None and known.target == link.target:
+                return known.under(link)
+        return Snapshot(link)
 
     def _shared(self, kept: Kept) -> None:
         """Another exporter read one of our links, or one that we don't have."""
@@ -67,8 +92,14 @@ class Store:
         if known is None or known.target != kept.target:
             self._kept[kept.key] = kept
             self._forget()
+            self._learnt(kept.key)
         elif kept.read_at > known.read_at:
             self._put(kept.under(known.link).read_by_another(known))
+
+    def _learnt(self, key: Key) -> None:
+        """What is being prepared knows it, too."""
+        if (prepared := self._draft.get(key)) is not None:
+            self._prepare(prepared.link)
 
     def get(self, link: Link) -> Snapshot | None:
         """What is known of ``link``; None once it has left the configuration, or changed its meaning."""
@@ -82,5 +113,6 @@ class Store:
             self.backend.keep(snapshot)
 
     def _put(self, snapshot: Snapshot) -> None:
-        self._snapshots[snapshot.link.key] = snapshot
+        self._snapshots[snapshot.key] = snapshot
         self._changed(snapshot)
+        self._learnt(snapshot.key)

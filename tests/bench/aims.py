@@ -10,11 +10,13 @@ from tests.bench.tables import markdown, times
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from tests.bench.prober import Waits
+
     Rows = dict[str, list[Any]]
 
 COLUMNS = "with 10,000 links | measured | by | reached"
 SIZE = 10_000
-PARTS = ("http", "scrape", "loaded", "midnight", "polling", "memory", "storage")
+PARTS = ("http", "scrape", "loaded", "midnight", "reload", "polling", "memory", "storage")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ def _aims(rows: Rows) -> Iterator[Aim]:
     plain, gzipped = (row for row in rows["http"] if row.links == SIZE)
     yield from _scrapes(plain, gzipped)
     yield from _stalls([row for row in rows["loaded"] if row.links == SIZE], _at(rows, "midnight"))
+    yield _reload([row.waits for row in rows["reload"] if row.links == SIZE])
     polling, memory = _at(rows, "polling"), _at(rows, "memory")
     share = polling.ours.polls / polling.ceiling
     yield Aim("99 % of the polling ceiling", f"{share:.1%}", "`polling`", share >= 0.99)
@@ -74,6 +77,12 @@ def _stalls(loaded: list[Any], midnight: Any) -> Iterator[Aim]:
     worst = max(midnight.midnight, midnight.month_end, midnight.set_back, midnight.stale)
     told = f"{worst:.1f} ms of CPU"
     yield Aim("the same when all links' figures are withdrawn", told, "`midnight`", worst < 10)
+
+
+def _reload(waits: list[Waits]) -> Aim:
+    longest, idle = max(wait.longest for wait in waits), max(wait.idle_longest for wait in waits)
+    told = f"longest {longest:.1f} ms; an idle process {idle:.1f} ms"
+    return Aim("the same when the configuration is loaded again", told, "`reload`", longest < 10)
 
 
 COSTS: dict[str, tuple[str, Callable[[Any], float]]] = {

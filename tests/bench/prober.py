@@ -1,8 +1,8 @@
 """``python -m tests.bench.prober PORT``: how long a request that costs nothing waits, 200 times a second.
 
 It asks for ``/-/healthy`` on a connection of its own until its standard input ends, and prints what it saw as
-JSON. What the machine's other programs hold up is none of the exporter's doing: so it asks, by the side of
-it, a process that does nothing but answer.
+JSON. What the machine's other programs hold up is none of the exporter's doing: so it asks, beside it and at
+the same times, a process that does nothing but answer.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import contextlib
 import http.client
 import json
 import os
-import select
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -65,20 +66,28 @@ def _idle() -> socket.socket:
 
 
 def main(port: int) -> None:
-    """Probes until standard input ends."""
-    exporter_waits: list[float] = []
-    idle_waits: list[float] = []
+    """Probes both, each from a thread of its own, until standard input ends."""
     idle = _idle()
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.connect()
-    print("probing", flush=True)
+    ended = threading.Event()
+    with ThreadPoolExecutor() as threads:
+        asks = (lambda: _healthy(connection)), (lambda: _echo(idle))
+        probes = [threads.submit(_probe, ask, ended) for ask in asks]
+        print("probing", flush=True)
+        sys.stdin.read()
+        ended.set()
+    exporter_waits, idle_waits = (_worst(probe.result()) for probe in probes)
+    print(json.dumps(Waits(*exporter_waits, *idle_waits).__dict__))
+
+
+def _probe(ask: Callable[[], None], ended: threading.Event) -> list[float]:
+    waits: list[float] = []
     due = perf_counter()
-    while not select.select([sys.stdin], [], [], max(0.0, due - perf_counter()))[0]:
-        exporter_waits += _waits(lambda: _healthy(connection))
-        idle_waits += _waits(lambda: _echo(idle))
+    while not ended.wait(max(0.0, due - perf_counter())):
+        waits += _waits(ask)
         due = max(due + PERIOD, perf_counter())
-    waits = Waits(*_worst(exporter_waits), *_worst(idle_waits))
-    print(json.dumps(waits.__dict__))
+    return waits
 
 
 def _healthy(connection: http.client.HTTPConnection) -> None:

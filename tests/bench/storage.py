@@ -23,7 +23,7 @@ from exporter.model import Snapshot
 from exporter.store import Attempt, Grant, Store
 from exporter.store.sqlite import SqliteBackend
 from tests.bench.tables import SIZES, Asked, markdown, say
-from tests.factories import make_account, make_link, make_links, make_reading
+from tests.factories import make_account, make_link, make_links, make_reading, show
 from tests.processes import exporter, get
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ async def restore(backend: Backend, clock: Clock, size: int) -> float:
     began = process_time()
     with uncollected():
         await store.open()
-        exposition.configure([account], store.configure(account.links))
+        show(exposition, [account], store.configure(account.links))
     page = b"".join(exposition.render(openmetrics=False))
     seconds = process_time() - began
     assert page.count(b"smsc_link_clicks_total{") == size

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
@@ -20,10 +21,12 @@ from exporter.model import Snapshot
 from exporter.store.sqlite import SqliteBackend
 from tests.bench.asking import CONCURRENCY, LATENCY
 from tests.factories import make_link, make_reading
-from tests.processes import exporter, get, get_json
+from tests.processes import exporter, free_port, get, get_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.processes import Program
 
 CLIMB = 15.0
 """Seconds in which the number of requests in flight, which begins with one, has climbed to its limit."""
@@ -34,10 +37,16 @@ class Target:
     """An exporter and its provider. ``start``: to the end of a first scrape, in seconds; also in CPU."""
 
     url: str
-    pid: int
+    running: Program
+    home: Path
+    links: int
     provider: str
     start: float
     start_cpu: float
+
+    @property
+    def pid(self) -> int:
+        return self.running.process.pid
 
     @property
     def port(self) -> int:
@@ -61,6 +70,14 @@ class Target:
         fields = dict(line.split(":", 1) for line in lines)
         return int(fields["VmRSS"].split()[0]) / 1000
 
+    def reload(self, label: str) -> float:
+        """Loads the configuration again, every link with this label; how long it took, in seconds."""
+        _configure(self.home, self.provider, self.links, {"of": label})
+        start = time.monotonic()
+        self.running.send(signal.SIGHUP)
+        self.running.expect("event=reloaded")
+        return time.monotonic() - start
+
 
 def cpu_of(pid: int) -> float:
     """Seconds of CPU of a process so far, to the nanosecond: Linux' clock of that process."""
@@ -80,11 +97,23 @@ def simulator(links: int) -> Iterator[str]:
 @contextmanager
 def polling(links: int) -> Iterator[Target]:
     """An exporter at work, from the end of its first scrape on."""
-    with ExitStack() as stack:
-        provider = stack.enter_context(simulator(links))
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    with simulator(links) as provider, _started(links, provider) as target:
+        yield target
+
+
+@contextmanager
+def reloading(links: int) -> Iterator[Target]:
+    """An exporter whose provider is not there."""
+    with _started(links, f"http://127.0.0.1:{free_port()}") as target:
+        yield target
+
+
+@contextmanager
+def _started(links: int, provider: str) -> Iterator[Target]:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        home = Path(folder)
         asyncio.run(_prefill(home / "data" / "exporter.db", links))
-        (home / "config.yaml").write_text(json.dumps(_config(provider, links)))
+        _configure(home, provider, links, {})
         began = time.monotonic()
         running = stack.enter_context(exporter("--web.listen-address=127.0.0.1:0", cwd=home))
         url = running.expect(r"event=listening url=(\S+)")[1]
@@ -92,7 +121,7 @@ def polling(links: int) -> Iterator[Target]:
         start = time.monotonic() - began
         assert page.count("\nsmsc_link_clicks_total{") == links
         del page
-        yield Target(url, running.process.pid, provider, start, cpu_of(running.process.pid))
+        yield Target(url, running, home, links, provider, start, cpu_of(running.process.pid))
         running.stop()
 
 
@@ -107,13 +136,15 @@ async def _prefill(path: Path, links: int) -> None:
     await backend.close()
 
 
-def _config(provider: str, links: int) -> dict[str, object]:
+def _configure(home: Path, provider: str, links: int, labels: dict[str, str]) -> None:
     account = {
         "name": "bench",
         "login": "demo",
         "password": "demo",
         "base_url": provider,
         "max_concurrent_requests": CONCURRENCY,
+        "labels": labels,
         "links": [{"id": str(100_001 + n), "name": f"link-{n}"} for n in range(links)],
     }
-    return {"refresh_interval": "21s", "stale_after": "1h", "accounts": [account]}
+    config = {"refresh_interval": "21s", "stale_after": "1h", "accounts": [account]}
+    (home / "config.yaml").write_text(json.dumps(config))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench import aims, http, loaded, memory, midnight, polling, scrape, storage
+from tests.bench import aims, http, loaded, memory, midnight, polling, reload, scrape, storage
 from tests.bench.__main__ import PARTS
 from tests.bench.documents import put, tables
 from tests.bench.prober import Waits
@@ -91,6 +91,10 @@ MEASURED: dict[str, list[Any]] = {
         loaded.Row(10_000, True, 6, 900, 0.98, Waits(12, 4, 5, 1)),
     ],
     "midnight": [midnight.Row(10_000, 2, 5, 6, 9, 8)],
+    "reload": [
+        reload.Row(10_000, "the same", 0.5, Waits(8, 2, 3, 1)),
+        reload.Row(10_000, "other labels", 0.6, Waits(9, 2, 4, 1)),
+    ],
     "polling": [polling.Row(10_000, 140, polling.Rate(138.6, 600), None, 3, 14)],
     "memory": [
         memory.Row(10_000, 1, 1, 80, 90, base=(55, 60)),
@@ -111,6 +115,7 @@ def test_aims_stand_beside_what_was_measured() -> None:
         ["+1.0 ms", "`http`", "yes"],
         ["longest 12.0 ms, 99th percentile 4.0 ms; an idle process 5.0 ms", "`loaded`", "no"],
         ["9.0 ms of CPU", "`midnight`", "yes"],
+        ["longest 9.0 ms; an idle process 4.0 ms", "`reload`", "yes"],
         ["99.0%", "`polling`", "yes"],
         ["3.0 kB", "`memory`", "yes"],
         [

@@ -19,7 +19,7 @@ from exporter.exposition import FAMILIES, Exposition
 from exporter.model import Snapshot
 from exporter.telemetry import Telemetry
 from exporter.web import Scrape
-from tests.factories import make_account, make_links, make_reading
+from tests.factories import make_account, make_links, make_reading, show
 from tests.oracle import sample
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Ours:
 
     def __init__(self, links: Links) -> None:
         self._exposition = Exposition(links.clock)
-        self._exposition.configure([links.account], links.snapshots)
+        show(self._exposition, [links.account], links.snapshots)
         self.scrape = Scrape(self._exposition, _telemetry(links).registry)
 
     def update(self, changed: Iterable[Snapshot]) -> None:
