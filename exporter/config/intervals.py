@@ -23,6 +23,9 @@ Section: TypeAlias = dict[str, Plain]
 KEYS = ("refresh", "refresh_interval", "min_interval", "max_interval", "stale_after")
 """What is looked at in each level."""
 
+LONGEST_WAIT = 1.5
+"""Intervals from a reading to the next, once, where the clicks have just made the interval another one."""
+
 _LINK = 3  # levels down to a link
 
 
@@ -88,9 +91,11 @@ def _check_freshness(loc: Loc, levels: list[Section], report: Report) -> None:
         return  # said where it was set
     stale = _seconds(levels, "stale_after", math.inf)
     name, interval = "refresh_interval", _seconds(levels, "refresh_interval", DEFAULT_INTERVAL)
+    apart = interval
     if _is_adaptive(levels):
         name, interval = "max_interval", _seconds(levels, "max_interval", LONGEST_INTERVALS * interval)
-    if stale <= interval:
+        name, apart = f"one and a half times {name}", LONGEST_WAIT * interval
+    if stale <= apart:
         report.add(
             (*loc, keys[0]),
             f"stale_after ({format_duration(stale)}) must be longer than {name} "

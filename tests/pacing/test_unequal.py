@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from exporter.config.intervals import LONGEST_WAIT
 from exporter.pacing import Pacing, Planner, Ticket
 from exporter.pacing.line import Line
 from exporter.pacing.schedule import Turn
@@ -57,7 +58,7 @@ def test_adaptive_intervals_ask_no_more_than_equal_ones_and_miss_few_clicks(kind
     outcome = Simulation(account, crowd, 0.1, learning=True).run(SETTLE, MEASURE)
     assert 0.95 * least < outcome.unseen < 1.1 * least
     assert outcome.polls == pytest.approx(BUDGET / 60 * MEASURE, rel=0.03)
-    assert outcome.worst_gap < 1.6 * bounds[1]
+    assert outcome.worst_gap < LONGEST_WAIT * bounds[1]
 
 
 # --- what the clicks say ----------------------------------------------------------------------------------
@@ -312,6 +313,20 @@ def test_intervals_follow_the_clicks_and_keep_their_bounds() -> None:
     assert sum(gaps["link-2"]) / len(gaps["link-2"]) == pytest.approx(
         2 * sum(gaps["link-1"]) / len(gaps["link-1"]), rel=0.15
     )
+
+
+@pytest.mark.uncovered  # much is calculated in virtual time
+def test_where_intervals_change_a_wait_is_half_shorter_or_longer_at_most() -> None:
+    random, names, bounds = Random(1), [f"link-{n}" for n in range(20)], (30.0, 500.0)
+    player = Player(_adaptive(20, bounds), dict.fromkeys(names, 0.0))
+    sent: dict[str, list[float]] = {name: [] for name in names}
+    for hour in range(1, 100):
+        player.clicks |= {name: 10 ** random.uniform(-4, 1) for name in random.sample(names, 5)}
+        for name, times in player.until(hour * HOUR).items():
+            sent[name] += times
+    gaps = [later - sooner for times in sent.values() for sooner, later in pairwise(times)]
+    assert bounds[0] / 2 <= min(gaps) < bounds[0]
+    assert bounds[1] < max(gaps) < LONGEST_WAIT * bounds[1]
 
 
 def test_links_keep_moments_of_their_own_while_their_interval_stays() -> None:
