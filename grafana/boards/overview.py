@@ -223,7 +223,9 @@ def _links() -> table.Panel:
         )
     )
     # Eleven columns on a screen of common width, the last not cut off.
-    return _dressed(panel.min_width(90)).sort_by([TableSortByFieldState().display_name("Today").desc(desc=True)])
+    return _dressed(panel.min_width(90)).sort_by(
+        [TableSortByFieldState().display_name("Today").desc(desc=True)]
+    )
 
 
 def _state() -> str:
