@@ -39,6 +39,10 @@ HOUR, DAY = 3600.0, 86_400.0
 NOON_OF_THE_MONTHS_LAST_DAY = 1_751_274_000.0  # 30 June 2025 in Moscow
 PASSWORD = "secret"
 MIRROR = "https://www2.smscentre.com"
+ELSEWHERE = "https://smsc.example"
+MANY, FEW = 40, 12
+"""Links: so many that more than may be could be in flight, with those that hang; and some adaptive ones."""
+LOCKED_OUT = 6
 SERIES = [family.name for family in FAMILIES if re.match("smsc_link_(clicks|last)_", family.name)]
 
 WEATHERS = (
@@ -50,7 +54,7 @@ WEATHERS = (
     "error_9:0.02",
     "error_9:0.3",
     "error_17:0.2,error_1:0.05",
-    "hang:0.2",
+    "hang:0.4",
     "http_503:0.01,redirect:0.1",
     "http_500",
     "reset",
@@ -71,20 +75,24 @@ class Truth:
 
 
 class Day:
-    """Two accounts through the month's last noon, midnight and next noon, while everything goes wrong."""
+    """Two accounts through the month's last noon, midnight and next noon, while everything goes wrong.
+
+    Elsewhere are accounts with a wrong password, of which more would fail in half an hour than may.
+    """
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.clock = virtual.VirtualClock(NOON_OF_THE_MONTHS_LAST_DAY)
-        ids = numbered_links(24)
-        self.provider = Provider(
-            Settings(links=ids, accounts={"a": PASSWORD, "b": PASSWORD}, latency="0.05-0.6", seed=seed),
-            clock=self.clock.time,
-            monotonic=self.clock.monotonic,
+        ids = numbered_links(MANY + FEW)
+        settings = Settings(links=ids, accounts={"a": PASSWORD, "b": PASSWORD}, latency="0.05-0.6", seed=seed)
+        self.provider, self.elsewhere = (
+            Provider(each, clock=self.clock.time, monotonic=self.clock.monotonic)
+            for each in (settings, replace(settings, accounts={"others": PASSWORD}))
         )
         self.accounts = (
-            _account("a", tuple(Link("a", link.name, id=link.id) for link in ids[:12])),
-            _account("b", tuple(_adaptive(Link("b", link.name, url=link.url)) for link in ids[12:])),
+            _account("a", tuple(Link("a", link.name, id=link.id) for link in ids[:MANY])),
+            _account("b", tuple(_adaptive(Link("b", link.name, url=link.url)) for link in ids[MANY:])),
+            *(_locked_out(f"c{n}", Link(f"c{n}", "x", id=ids[0].id)) for n in range(LOCKED_OUT)),
         )
         self.links = {link.key: link for account in self.accounts for link in account.links}
         self.truths = {key: Truth(Snapshot(link)) for key, link in self.links.items()}
@@ -125,11 +133,12 @@ class Day:
             raise UnreachableError("refused", sent=False)
         kind, value = link.target
         parameters = {**account.credentials.parameters, "get": "1", "fmt": "3", kind: value}
-        visit = self.provider.arrive(parameters, "192.0.2.1")
+        provider = self.elsewhere if account.base_url == ELSEWHERE else self.provider
+        visit = provider.arrive(parameters, "192.0.2.1")
         reply, seconds = visit.reply, visit.latency
-        seconds += self.provider.settings.hang_seconds if reply.manner == "hang" else 0
+        seconds += provider.settings.hang_seconds if reply.manner == "hang" else 0
         # the provider works on, whether somebody waits for the answer or not
-        asyncio.get_running_loop().call_later(seconds, self.provider.leave, visit)
+        asyncio.get_running_loop().call_later(seconds, provider.leave, visit)
         await asyncio.sleep(min(seconds, account.timeout))
         if seconds > account.timeout:
             raise PollTimeoutError("timeout")
@@ -179,11 +188,11 @@ class Day:
     # --- what must hold -----------------------------------------------------------------------------------
 
     def _judge(self) -> None:
-        audit = self.provider.auditor
-        assert audit.worst_window <= 3
-        assert audit.most_in_flight <= 14
-        assert audit.worst_failed_logins <= 4
-        assert audit.followed_redirects == 0
+        for audit in (self.provider.auditor, self.elsewhere.auditor):
+            assert audit.worst_window <= 3
+            assert audit.most_in_flight <= 14
+            assert audit.worst_failed_logins <= 4
+            assert audit.followed_redirects == 0
         assert self.poller.broken() is None
         served = self._page()
         for account in self.accounts:
@@ -218,6 +227,10 @@ def _account(name: str, links: tuple[Link, ...]) -> Account:
     )
 
 
+def _locked_out(name: str, link: Link) -> Account:
+    return replace(_account(name, (link,)), base_url=ELSEWHERE, fallback_urls=())
+
+
 def _adaptive(link: Link) -> Link:
     return replace(link, refresh_interval=120.0, bounds=(21.0, 600.0), stale_after=1800.0)
 
@@ -235,7 +248,10 @@ def test_a_day_of_storms_serves_nothing_but_the_truth(seed: int) -> None:
     assert day.seen["stale"] > 100
     assert day.seen["after the month's end"] >= 20
     # and it ended well
-    assert {state.state for state in day.poller.statuses()} == {"polling"}
-    for truth in day.truths.values():
+    states = [status.state for status in day.poller.statuses()]
+    assert (states[:2], set(states[2:])) == (["polling"] * 2, {"unauthorized"})
+    assert day.provider.auditor.most_in_flight == 14
+    assert day.elsewhere.auditor.worst_failed_logins == 4
+    for truth in (truth for key, truth in day.truths.items() if key[0] in "ab"):
         assert truth.outcome is Outcome.OK
         assert day.clock.time() - truth.snapshot.read_at < 700

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -51,7 +52,9 @@ OF_THE_MONTH = {"smsc_link_clicks_month", "smsc_link_clicks_previous_month"}
 pytestmark = [pytest.mark.minutes, needs.faketime]
 
 
-def write_config(folder: Path, url: str, stale_after: str = f"{STALE_AFTER}s", crowd: int = 0) -> None:
+def write_config(
+    folder: Path, url: str, stale_after: str = f"{STALE_AFTER}s", crowd: int = 0, refresh: str = "21s"
+) -> None:
     """Twenty links, and a ``crowd`` of others with long names that are on every page and never read."""
     both = {"login": "demo", "password": "demo"}
     accounts = [{"name": "main", **both, "base_url": url, "links": [{"id": link.id} for link in LINKS]}]
@@ -59,7 +62,7 @@ def write_config(folder: Path, url: str, stale_after: str = f"{STALE_AFTER}s", c
         links = [{"id": str(number), "name": f"{number:01500}"} for number in range(crowd)]
         nowhere = f"http://127.0.0.1:{free_port()}"
         accounts.append({"name": "crowd", **both, "base_url": nowhere, "links": links})
-    document = {"refresh_interval": "21s", "stale_after": stale_after, "accounts": accounts}
+    document = {"refresh_interval": refresh, "stale_after": stale_after, "accounts": accounts}
     (folder / "config.yaml").write_text(json.dumps(document))
 
 
@@ -82,15 +85,20 @@ def watching(
 
 @contextlib.contextmanager
 def hurrying(
-    folder: Path, *before: str, crowd: int = 0, most_growth: float = MOST_GROWTH
+    folder: Path,
+    *before: str,
+    crowd: int = 0,
+    most_growth: float = MOST_GROWTH,
+    refresh: str = "21s",
+    latency: str = "0",
 ) -> Iterator[tuple[Provider, Watch]]:
     """A provider and the exporter, for both of which an interval passes in two seconds.
 
     ``before`` is what the exporter's command is an argument of.
     """
     command = [*before, sys.executable, "-m", "exporter", ANY_PORT]
-    with provider(Settings(links=LINKS), HURRY) as (simulated, url):
-        write_config(folder, url, crowd=crowd)
+    with provider(Settings(links=LINKS, latency=latency), HURRY) as (simulated, url):
+        write_config(folder, url, crowd=crowd, refresh=refresh)
         with program(*command, cwd=folder, env=hurried(HURRY)) as process:
             address = process.expect(LISTENING)[1]
             with watching(process, address, simulated, HURRY, most_growth=most_growth) as watch:
@@ -160,9 +168,11 @@ def write_on(file: BinaryIO, data: bytes) -> None:
 
 def test_no_descriptors(tmp_path: Path) -> None:
     """Nothing can be opened: the provider cannot be reached and nobody can connect; then both can again."""
-    with hurrying(tmp_path) as (simulated, watch):
+    with hurrying(tmp_path) as (simulated, watch), contextlib.ExitStack() as stack:
         before = cpu_seconds(watch.program)
         limit(watch.program, "nofile=3:")
+        address = ("127.0.0.1", urlsplit(watch.url).port)
+        knocking = [stack.enter_context(socket.create_connection(address)) for _ in range(3)]
         watch.add_clicks(7)
         simulated.faults = "cut"  # which closes the connections there are, sooner or later all
         watch.program.expect("outcome=unreachable reason=.Too many open files")
@@ -170,6 +180,9 @@ def test_no_descriptors(tmp_path: Path) -> None:
         time.sleep(3)
         spent = cpu_seconds(watch.program) - before
         limit(watch.program, "nofile=1024:")
+        for client in knocking:
+            client.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 200 ")
         watch.recovers()
     assert spent < 2  # it does not spin while nothing can be accepted
 
@@ -182,13 +195,15 @@ def cpu_seconds(process: Program) -> float:
 
 def test_stopped_for_many_minutes(tmp_path: Path) -> None:
     """SIGSTOP, as a closed lid: what has gone stale meanwhile is withdrawn, and nothing is caught up."""
-    with hurrying(tmp_path) as (simulated, watch):
-        simulated.faults = "http_503"
+    with hurrying(tmp_path, refresh="1m", latency="0.5") as (simulated, watch):
         watch.program.send(signal.SIGSTOP)
         time.sleep(STALE_AFTER / HURRY + 1)
+        before = Counter(simulated.auditor.links)
         watch.program.send(signal.SIGCONT)
         assert watch.read() == 0
-        simulated.faults = ""
+        time.sleep(60 / HURRY)
+        asked = Counter(simulated.auditor.links) - before
+        assert max(asked.values()) <= 2  # in a minute of the exporter's, as ever
         watch.recovers()
 
 

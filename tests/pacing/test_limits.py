@@ -57,6 +57,7 @@ def _assert_limits(audit: Audit) -> None:
     assert audit.polls
     assert audit.worst_window <= 3
     assert audit.most_in_flight <= 14
+    assert audit.worst_failed_logins <= 4
 
 
 def _schedule_reloads(world: World, accounts: list[Account], times: list[float]) -> None:
@@ -144,12 +145,19 @@ def test_thousands_of_links_for_an_hour_with_everything_going_wrong() -> None:
         make_account("big", make_links(3000, "big", 60.0), max_concurrent_requests=14),
         make_account("small", make_links(300, "small", 21.0), max_concurrent_requests=4),
     ]
+    locked_out = [
+        make_account(f"locked-out-{n}", make_links(1, f"locked-out-{n}"), base_url="https://smsc.example")
+        for n in range(6)
+    ]
     weather = Weather(
         way=(0.001, 0.3), work=(0.02, 0.3), stuck=0.01, lost_answer=0.01, bad_status=0.01, foreign=0.003
     )
-    audit = World(accounts, weather).run(until=3600)
+    world = World([*accounts, *locked_out], weather)
+    world.wrong_logins = {account.login_key for account in locked_out}
+    audit = world.run(until=3600)
     _assert_limits(audit)
-    assert len(audit.arrivals) == 3300
+    assert audit.worst_failed_logins == 4
+    assert len(audit.arrivals) >= 3300 + 4
     assert {"ok", "throttled", "timeout", "unreachable", "http_error", "malformed"} <= set(audit.answers)
 
 
