@@ -19,7 +19,7 @@ from exporter.client import Client, open_session
 from exporter.clock import SystemClock
 from exporter.errors import ConfigError
 from exporter.exposition import Exposition
-from exporter.garbage import leave_out, settle, uncollected
+from exporter.garbage import free_recent, leave_out, settle, uncollected
 from exporter.pacing import Pacing
 from exporter.poller import Poller
 from exporter.server import Server
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 log = structlog.stdlib.get_logger(__name__)
 
 SWITCH = 0.001
+"""Seconds after which a thread that loads a configuration gives way to the event loop; of itself 0.005."""
 
 SETTLING = 100
 """At the start, and at one reload in so many, garbage is searched for everywhere: 0.1 s with 10,000 links."""
@@ -95,6 +96,7 @@ class Exporter:
     async def _switch(self, config: Config) -> None:
         """The same, where only link files have changed."""
         async with self._switching:
+            free_recent()
             with uncollected():
                 draft = await self._prepared(config.accounts)
                 left_to_do = self._show(config, draft)
@@ -182,7 +184,6 @@ async def serve(
     ``started`` is told the URLs once they answer; ``web_config`` says who may connect. Raises ``OSError`` if
     an address cannot be had, and ``StorageError`` if it would not be safe to begin.
     """
-    # A thread that loads a configuration gives way to the event loop that often; of itself every 5 ms.
     sys.setswitchinterval(SWITCH)
     signals = Signals()
     sockets = _open_all(options.listen_addresses)

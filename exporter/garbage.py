@@ -44,6 +44,11 @@ def leave_out() -> None:
     link is configured, and is no cycle, so that searching it finds nothing; parts that are replaced are freed
     as ever; so few objects are made anew with each reading that a later search finds a quarter of what there
     was. Cycles of the moment, such as an open connection of 2 kB, are left out with the rest, and stay for
-    good: so ``settle`` is to be called again some time.
+    good: so call ``free_recent`` before what is to be left out is made, and ``settle`` again some time.
     """
     gc.freeze()
+
+
+def free_recent() -> None:
+    """Frees the garbage among what was made since the last ``settle`` or ``leave_out``."""
+    gc.collect()

@@ -98,6 +98,26 @@ def test_links_are_left_out_from_the_start_and_after_each_reload(tmp_path: Path)
     asyncio.run(main())
 
 
+def test_a_reload_leaves_no_garbage_behind_that_was_there_before(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG.format(links="{id: '1'}"))
+
+    async def main() -> None:
+        config = load(file, {})
+        async with open_session() as session:
+            exporter = Exporter(session, config.storage_url, SystemClock())
+            await exporter.store.open()
+            await exporter.apply(config)
+            watched = ref(Cycle())
+            assert watched() is not None
+            await exporter.apply(config)
+            assert watched() is None
+            await exporter.close()
+
+    with uncollected():
+        asyncio.run(main())
+
+
 def test_what_was_left_out_and_became_garbage_is_found_after_some_reloads(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(CONFIG.format(links="{id: '1'}"))

@@ -61,6 +61,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sizes", type=_sizes, metavar="N,N", help="numbers of links, instead of the part's")
     parser.add_argument("--seconds", type=float, help="how long those parts watch that do")
     parser.add_argument("--minutes", type=float, default=15.0, help="how long soak runs (default: 15)")
+    parser.add_argument(
+        "--reload-every",
+        type=float,
+        default=soak.RELOAD_SECONDS,
+        metavar="SECONDS",
+        help="how often soak loads another configuration (default: %(default)g)",
+    )
     parser.add_argument("--json", action="store_true", help="the figures as JSON, one object a row")
     parser.add_argument("--into", type=Path, metavar="FILE", help="replace the tables in this document, too")
     options = parser.parse_args()
@@ -94,7 +101,7 @@ def _measure(name: str, options: argparse.Namespace) -> list[Any]:
 
 
 def _soak(options: argparse.Namespace) -> int:
-    result = soak.measure(options.minutes)
+    result = soak.measure(options.minutes, options.reload_every)
     faults = soak.faults(result)
     verdict = {"audit": result.audit, "faults": faults}
     _show(options, "soak", [*result.samples, verdict], soak.table(result))

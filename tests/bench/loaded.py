@@ -1,8 +1,9 @@
 """Scrapes while the exporter polls at full rate, and how long it holds up everybody else meanwhile.
 
 The reference is what is mostly written: a client that asks for one link after the other at the same rate,
-sets prometheus_client's objects, and has them served by prometheus_client. Both are scraped once a second,
-plain and gzipped, by a client that only reads the bytes, in a process of its own; the prober is another one.
+sets prometheus_client's objects, and has them served by prometheus_client; or a collector that makes families
+of what was read. Each is scraped once a second, plain and gzipped, by a client that only reads the bytes; the
+prober is a process of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tests.bench.asking import ceiling
 from tests.bench.prober import Waits, probing
 from tests.bench.serving import Client, page_server
 from tests.bench.tables import SIZES, Asked, markdown, say, times
-from tests.bench.target import CLIMB, polling, simulator
+from tests.bench.target import CLIMB, answered, polling, simulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from tests.bench.target import Target
 
 COLUMNS = (
-    "links | sent | scrape, ms | over objects, ms | times faster | polls of the ceiling meanwhile"
+    "links | sent | scrape, ms | over objects, ms | times faster | over a collector, ms | times faster"
+    " | polls of the ceiling meanwhile | over objects | over a collector"
     " | longest stall, ms | 99th percentile, ms | an idle process: longest, ms | 99th percentile, ms"
 )
 SECONDS = 20.0
@@ -32,13 +34,14 @@ LEAST = 3
 
 @dataclass(frozen=True)
 class Row:
-    """One size, plain or gzipped; scrapes are medians in milliseconds."""
+    """One size, plain or gzipped; scrapes are medians in milliseconds; shares of the ceiling, ours first."""
 
     links: int
     gzipped: bool
     ours: float
     objects: float
-    share: float
+    collector: float
+    shares: tuple[float, float, float]
     waits: Waits
 
 
@@ -52,10 +55,11 @@ def measure(asked: Asked) -> Iterator[Row]:
             time.sleep(min(CLIMB, seconds))
             for gzipped in (False, True):
                 ours[gzipped] = _observe(target, seconds, gzipped=gzipped)
-        say(f"{size} links: prometheus_client's objects at full rate, scraped likewise")
-        client = _reference(size, seconds)
+        others = [_reference(way, size, seconds) for way in ("objects", "collector")]
         for gzipped, (scrape, polls, waits) in ours.items():
-            yield Row(size, gzipped, scrape, client.median(gzipped=gzipped), polls / ceiling(size), waits)
+            theirs = [client.median(gzipped=gzipped) for client, _ in others]
+            shares = (polls / ceiling(size), others[0][1], others[1][1])
+            yield Row(size, gzipped, scrape, theirs[0], theirs[1], shares, waits)
 
 
 def _observe(target: Target, seconds: float, *, gzipped: bool) -> tuple[float, float, Waits]:
@@ -70,14 +74,17 @@ def _observe(target: Target, seconds: float, *, gzipped: bool) -> tuple[float, f
         return client.median(gzipped=gzipped), rate, waits()
 
 
-def _reference(links: int, seconds: float) -> Client:
-    with simulator(links) as provider, page_server("objects", links, provider) as (client, _):
+def _reference(way: str, links: int, seconds: float) -> tuple[Client, float]:
+    """A client that has scraped it, and which share of the ceiling it polled at."""
+    say(f"{links} links: prometheus_client over {way} at full rate, scraped likewise")
+    with simulator(links) as provider, page_server(way, links, provider) as (client, _):
         for gzipped in (False, True):
             client.get(gzipped=gzipped)
         client.forget()
+        polls, start = answered(provider), time.monotonic()
         for gzipped in (False, True):
             _scrape(client, seconds, gzipped=gzipped)
-        return client
+        return client, (answered(provider) - polls) / (time.monotonic() - start) / ceiling(links)
 
 
 def _scrape(client: Client, seconds: float, *, gzipped: bool) -> None:
@@ -101,6 +108,8 @@ def _cells(r: Row) -> list[str]:
         f"{r.ours:.1f}",
         f"{r.objects:.1f}",
         times(r.objects / r.ours),
-        f"{r.share:.1%}",
+        f"{r.collector:.1f}",
+        times(r.collector / r.ours),
+        *(f"{share:.1%}" for share in r.shares),
         *(f"{wait:.1f}" for wait in waits),
     ]

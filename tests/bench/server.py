@@ -1,8 +1,8 @@
 """``python -m tests.bench.server WAY LINKS [PROVIDER]``: a page of that many links, made in a way of three.
 
 ``ours`` is served as the exporter serves it, ``objects`` and ``collector`` by prometheus_client's own server.
-A line on standard input changes one link in a hundred. With a provider's address, ``objects`` asks it for one
-link after the other meanwhile, as fast as its limits allow, and shows what it answers.
+A line on standard input changes one link in a hundred. With a provider's address, the latter two ask it for
+one link after the other meanwhile, as fast as its limits allow, and show what it answers.
 """
 
 from __future__ import annotations

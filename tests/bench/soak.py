@@ -56,7 +56,8 @@ _FAULTS = (
     "http_503:0.002,hang:0.002,html:0.1,garbage:0.05,cut:0.05",
     "error_3:0.01,numbers:0.3,other_format:0.3,bom:0.1,negative:0.05,huge:0.001",
 )
-_FAULT_SECONDS, _RELOAD_SECONDS, _SCRAPE_SECONDS = 20.0, 7.0, 0.25
+_FAULT_SECONDS, _SCRAPE_SECONDS = 20.0, 0.25
+RELOAD_SECONDS = 7.0
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,8 @@ def _growth(samples: list[Sample]) -> list[str]:
     return found
 
 
-def measure(minutes: float) -> Result:
-    """Runs for ``minutes``."""
+def measure(minutes: float, reload_seconds: float = RELOAD_SECONDS) -> Result:
+    """Runs for ``minutes``, with another configuration every ``reload_seconds``."""
     say(f"{LINKS} links among faults, scrapes and reloads, for {minutes:g} min; a line for each look")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -123,7 +124,8 @@ def measure(minutes: float) -> Result:
             # warnings, for links that begin to fail, fill nothing that counts: nobody reads them here
             with exporter("--web.listen-address=127.0.0.1:0", "--log.level=info", cwd=home) as running:
                 url = running.expect(r"event=listening url=(\S+)")[1]
-                samples, failed = _run(running, url, provider, home, configs, minutes)
+                reloads = _Every(reload_seconds)
+                samples, failed = _run(running, url, provider, home, configs, reloads, minutes)
                 audit = get_json(f"{provider}/audit")
                 code = running.stop()
             simulator.stop()
@@ -163,10 +165,16 @@ class _Every:
 
 
 def _run(
-    running: Program, url: str, provider: str, home: Path, configs: Iterator[str], minutes: float
+    running: Program,
+    url: str,
+    provider: str,
+    home: Path,
+    configs: Iterator[str],
+    reload_turn: _Every,
+    minutes: float,
 ) -> tuple[list[Sample], int]:
     start = time.monotonic()
-    weather, fault_turn, reload_turn = cycle(_FAULTS), _Every(_FAULT_SECONDS), _Every(_RELOAD_SECONDS)
+    weather, fault_turn = cycle(_FAULTS), _Every(_FAULT_SECONDS)
     marks = sorted({0.0, min(1.0, minutes), *(minutes * part for part in (0.25, 0.5, 0.75, 1.0))})
     samples: list[Sample] = []
     scrapes = reloads = failed = 0

@@ -87,8 +87,8 @@ MEASURED: dict[str, list[Any]] = {
         scrape.Row(100_000, 60000, 30, 24, 20, 8000, 600, 6000),
     ],
     "loaded": [
-        loaded.Row(10_000, False, 5, 900, 0.98, Waits(9, 2, 3, 1)),
-        loaded.Row(10_000, True, 6, 900, 0.98, Waits(12, 4, 5, 1)),
+        loaded.Row(10_000, False, 5, 900, 700, (0.98, 0.9, 0.9), Waits(9, 2, 3, 1)),
+        loaded.Row(10_000, True, 6, 900, 700, (0.98, 0.9, 0.9), Waits(12, 4, 5, 1)),
     ],
     "midnight": [midnight.Row(10_000, 2, 5, 6, 9, 8)],
     "reload": [
