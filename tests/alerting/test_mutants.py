@@ -77,10 +77,10 @@ MUTANTS = {
     "idle links are no share": Mutant(r"(max by .*expected_median >) 0", r"\1= 0", "many.yml", IDLE),
     "idle links with clicks are": Mutant(r"or max by .*\(smsc:clicks:anomalous\)", "", "many.yml", IDLE),
     "many within a day": Mutant(
-        r"(?s)unless \(\n +smsc:clicks:anomalous offset 1d.*?\n {12}\)", "", "many.yml", ENDED
+        r"(?s)unless \(\n +smsc:clicks:anomalous offset 1d.*?\n {12}\)", "", "ended.yml", ENDED
     ),
     "many for as long as it lasts": Mutant(
-        r"unless on \(job, account, direction\)\n.*\[30m\] offset 5m\)", "", "many.yml", ENDED
+        r"unless on \(job, account, direction\)\n.*\[30m\] offset 5m\)", "", "ended.yml", ENDED
     ),
     "no wait of less than nothing": Mutant(r"clamp_min\((.*), 0\)", r"\1", "exporter.yml", BLOCKED),
     "not found is not stale": Mutant(
