@@ -38,7 +38,8 @@ PROCESS = 'job=~"$job", instance=~"$instance"'
 ACCOUNTS = f'{PROCESS}, account=~"$account"'
 LINKS = f'{ACCOUNTS}, $label=~"$value"'
 
-WHO = "{{account}} ({{job}})"
+OF_JOB = "({{job}})"
+WHO = f"{{{{account}}}} {OF_JOB}"
 """Two jobs may have accounts of one name."""
 
 OUTCOMES = {
@@ -173,55 +174,57 @@ def _memory() -> stat.Panel:
 # --- requests ---------------------------------------------------------------------------------------------
 
 
-def _by_outcome(panel: timeseries.Panel) -> timeseries.Panel:
-    for outcome, shade in OUTCOMES.items():
-        panel = panel.override_by_name(outcome, [color(shade)])
-    return panel.fill_opacity(40).line_width(1).stacking(StackingConfig().mode(common.StackingMode.NORMAL))
-
-
 def _requests() -> timeseries.Panel:
     rate = f"sum by (outcome) (rate(smsc_api_requests_total{{{ACCOUNTS}}}[$__rate_interval]))"
-    return _by_outcome(
-        graph(
-            "Requests to the provider",
-            "By outcome, of all exporters together: each sends its own. docs/metrics.md says what they mean.",
-            "reqps",
-            query(f"{rate} > 0", "{{outcome}}"),
-        )
+    panel = graph(
+        "Requests to the provider",
+        "By outcome, of all exporters together: each sends its own. docs/metrics.md says what they mean.",
+        "reqps",
+        query(f"{rate} > 0", "{{outcome}}"),
+    )
+    return (
+        _of_jobs(panel, OUTCOMES)
+        .fill_opacity(40)
+        .line_width(1)
+        .stacking(StackingConfig().mode(common.StackingMode.NORMAL))
     )
 
 
 def _failures() -> timeseries.Panel:
+    """Of each job's own requests: where all of one fail, a busier one must not make little of it."""
     failed = f'smsc_api_requests_total{{outcome!="ok", {ACCOUNTS}}}'
-    share = f"sum by (outcome) (rate({failed}[$__rate_interval]))"
-    total = f"scalar(sum(rate(smsc_api_requests_total{{{ACCOUNTS}}}[$__rate_interval])))"
-    return _by_outcome(
-        graph(
-            "Requests that failed",
-            "As a share of all requests, by outcome. Empty while none fails.",
-            "percentunit",
-            query(f"{share} / {total} > 0", "{{outcome}}"),
-        )
-    ).no_value("No request failed")
+    share = f"sum by (job, outcome) (rate({failed}[$__rate_interval]))"
+    total = f"sum by (job) (rate(smsc_api_requests_total{{{ACCOUNTS}}}[$__rate_interval]))"
+    panel = graph(
+        "Requests that failed",
+        "As a share of all requests of the job, by outcome. Empty while none fails.",
+        "percentunit",
+        query(f"{share} / on (job) group_left {total} > 0", f"{{{{outcome}}}} {OF_JOB}"),
+    )
+    return _of_jobs(panel, OUTCOMES).no_value("No request failed")
 
 
 def _request_time() -> timeseries.Panel:
-    buckets = f"sum by (le) (rate(smsc_api_request_duration_seconds_bucket{{{ACCOUNTS}}}[$__rate_interval]))"
-    return (
-        graph(
-            "Request time",
-            "How long the provider takes to answer, failed requests included: half of the requests are"
-            " quicker than the median, one in a hundred is slower than the 99 % line.",
-            "s",
-            query(f"histogram_quantile(0.5, {buckets})", "median"),
-            query(f"histogram_quantile(0.9, {buckets})", "90 %", ref="B"),
-            query(f"histogram_quantile(0.99, {buckets})", "99 %", ref="C"),
-        )
-        .fill_opacity(0)
-        .override_by_name("median", [color("green")])
-        .override_by_name("90 %", [color("orange")])
-        .override_by_name("99 %", [color("red")])
+    """By job: one that talks to another provider, as a test's, would blur what the provider takes."""
+    counted = f"rate(smsc_api_request_duration_seconds_bucket{{{ACCOUNTS}}}[$__rate_interval])"
+    buckets = f"sum by (job, le) ({counted})"
+    panel = graph(
+        "Request time",
+        "How long the provider takes to answer, failed requests included: half of the requests are"
+        " quicker than the median, one in a hundred is slower than the 99 % line.",
+        "s",
+        query(f"histogram_quantile(0.5, {buckets})", f"median {OF_JOB}"),
+        query(f"histogram_quantile(0.9, {buckets})", f"90 % {OF_JOB}", ref="B"),
+        query(f"histogram_quantile(0.99, {buckets})", f"99 % {OF_JOB}", ref="C"),
     )
+    return _of_jobs(panel, {"median": "green", "90 %": "orange", "99 %": "red"}).fill_opacity(0)
+
+
+def _of_jobs(panel: timeseries.Panel, colors: dict[str, str]) -> timeseries.Panel:
+    """Gives each name its colour, whichever job stands behind it."""
+    for name, shade in colors.items():
+        panel = panel.override_by_regexp(rf"{name}( \(.+\))?", [color(shade)])
+    return panel
 
 
 # --- accounts over time -----------------------------------------------------------------------------------
@@ -305,34 +308,33 @@ def _scrape_time() -> timeseries.Panel:
         "Scrape time",
         "How long Prometheus takes to scrape each exporter.",
         "s",
-        query(f"scrape_duration_seconds{{{PROCESS}}}", "{{instance}}"),
+        query(f"scrape_duration_seconds{{{PROCESS}}}", f"{{{{instance}}}} {OF_JOB}"),
     ).fill_opacity(0)
 
 
 def _builds() -> table.Panel:
+    started = f"process_start_time_seconds{{{PROCESS}}}"
+    loaded = f"smsc_exporter_config_last_reload_success_timestamp_seconds{{{PROCESS}}}"
+
     def by_instance(series: str) -> str:
-        return f"max by (instance) ({series}{{{PROCESS}}})"
+        return f"max by (job, instance) ({series})"
 
     return (
         listing(
             "Exporters",
             "Version of each exporter and of its Python, since when it runs, when its configuration was"
             " last loaded, its processor time and the samples of a scrape.",
-            rows(f"max by (instance, version, python_version) (smsc_exporter_build_info{{{PROCESS}}})"),
-            rows(f"1000 * {by_instance('process_start_time_seconds')}", ref="B"),
-            rows(
-                f"1000 * {by_instance('smsc_exporter_config_last_reload_success_timestamp_seconds')}",
-                ref="C",
-            ),
-            rows(
-                f"max by (instance) (rate(process_cpu_seconds_total{{{PROCESS}}}[$__rate_interval]))", ref="D"
-            ),
-            rows(by_instance("scrape_samples_scraped"), ref="E"),
+            rows(f"max by (job, instance, version, python_version) (smsc_exporter_build_info{{{PROCESS}}})"),
+            rows(f"1000 * {by_instance(started)}", ref="B"),
+            rows(f"1000 * {by_instance(loaded)}", ref="C"),
+            rows(by_instance(f"rate(process_cpu_seconds_total{{{PROCESS}}}[$__rate_interval])"), ref="D"),
+            rows(by_instance(f"scrape_samples_scraped{{{PROCESS}}}"), ref="E"),
         )
         .transformations(
             columns(
                 {
                     "instance": "Exporter",
+                    "job": "Job",
                     "version": "Version",
                     "python_version": "Python",
                     "Value #B": "Started",

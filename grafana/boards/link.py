@@ -15,6 +15,7 @@ from grafana.boards.parts import (
     account,
     board,
     by_link,
+    chosen,
     color,
     custom,
     datasource,
@@ -35,7 +36,7 @@ from grafana.boards.parts import (
 if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
 
-THIS = 'job=~"$job", account=~"$account", link=~"$link"'
+THIS = chosen("job", "account", "link", several=False)
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -49,9 +50,9 @@ def link_board() -> dashboard.Dashboard:
         since="now-2d",
         variables=[
             datasource(),
-            job(),
+            job(several=False),
             account(several=False),
-            *link_filter(),
+            *link_filter(several=False),
             link(several=False),
         ],
         panels=[

@@ -96,12 +96,16 @@ def _today() -> stat.Panel:
 def _change() -> stat.Panel:
     before = f"sum({_clicks('today', ' offset 1d')} and {_clicks('today')})"
     now = f"sum({_clicks('today')} and {_clicks('today', ' offset 1d')})"
-    return number(
-        "Against yesterday",
-        "The day so far against yesterday at this hour, over the links that have both figures.",
-        "percentunit",
-        latest(f"{now} / ({before} > 0) - 1"),
-    ).thresholds(thresholds("orange", (-0.25, "text"), (0, "green")))
+    return (
+        number(
+            "Against yesterday",
+            "The day so far against yesterday at this hour, over the links that have both figures.",
+            "percentunit",
+            latest(f"{now} / ({before} > 0) - 1"),
+        )
+        .decimals(1)
+        .thresholds(thresholds("orange", (-0.25, "text"), (0, "green")))
+    )
 
 
 def _month() -> stat.Panel:
@@ -184,7 +188,7 @@ def _top() -> timeseries.Panel:
         "Clicks in the last hour, the ten busiest links",
         "The ten with the most clicks in the time shown: at each moment the hour that ends there.",
         "locale",
-        query(f"{_hourly()} and on ({KEY}) {busiest}", "{{link}}"),
+        query(f"{_hourly()} and on ({KEY}) {busiest}", "{{link}}, {{account}} ({{job}})"),
     ).fill_opacity(0)
 
 

@@ -267,31 +267,47 @@ def choice(
     return variable
 
 
-def job() -> dashboard.QueryVariable:
+def chosen(*names: str, several: bool = True) -> str:
+    """Matchers that leave what is chosen in the variables of these names.
+
+    Grafana escapes values for regular expressions only where several may be chosen. A single one is compared
+    as it is: a link without a name is called ``https://example.com/?q=a+b``.
+    """
+    operator = "=~" if several else "="
+    return ", ".join(f'{name}{operator}"${name}"' for name in names)
+
+
+def job(*, several: bool = True) -> dashboard.QueryVariable:
     """Which job of Prometheus."""
-    return choice("job", "Job", "label_values(smsc_exporter_build_info, job)", all_value=".+")
+    found = "label_values(smsc_exporter_build_info, job)"
+    return choice("job", "Job", found, all_value=".+", several=several)
 
 
 def account(*, several: bool = True) -> dashboard.QueryVariable:
     """Which account."""
-    found = 'label_values(smsc_account_links{job=~"$job"}, account)'
+    found = f"label_values(smsc_account_links{{{chosen('job', several=several)}}}, account)"
     return choice("account", "Account", found, several=several)
 
 
-def link_filter() -> Sequence[dashboard.QueryVariable]:
-    """Two variables for any label that the configuration gives links: its name and its value."""
+def link_filter(*, several: bool = True) -> Sequence[dashboard.QueryVariable]:
+    """Two variables for any label that the configuration gives links: its name and its value.
+
+    All values are ``.*``, which links without the label have too; a value that is chosen they have not.
+    ``several``: whether the board's jobs and accounts may be.
+    """
     name = (
         choice("label", "Label", "label_names(smsc_link_info)", several=False)
         .regex(f"/^(?!({_NOT_CUSTOM})$).+/")
         .current(models.VariableOption(text="link", value="link"))
     )
-    value = choice("value", "is", 'label_values(smsc_link_info{job=~"$job", account=~"$account"}, $label)')
-    return name, value
+    found = f"label_values(smsc_link_info{{{chosen('job', 'account', several=several)}}}, $label)"
+    return name, choice("value", "is", found)
 
 
 def link(*, several: bool = True) -> dashboard.QueryVariable:
     """Which link, of those that the label's filter leaves."""
-    found = 'label_values(smsc_link_info{job=~"$job", account=~"$account", $label=~"$value"}, link)'
+    whose = chosen("job", "account", several=several)
+    found = f'label_values(smsc_link_info{{{whose}, $label=~"$value"}}, link)'
     return choice("link", "Link", found, several=several)
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from grafana import history
 from tests.alerting.shipped import PROMETHEUS, RULE_FILES, read
-from tests.grafana.committed import BOARDS, QUERIES, Query, put_in
+from tests.grafana.committed import BOARDS, PANELS, QUERIES, Query, put_in
 from tests.processes import exporter, free_port, get, get_json, post, program, until
 
 if TYPE_CHECKING:
@@ -35,13 +35,18 @@ LINKS = ("spring-sale", "misspelt-id")
 NEEDED = ((7 * 24 + 6, 6 * 24 + 18), (2, 0))
 """Hours before now: of what the rules record they look back to the same hour a week ago, and the last one."""
 
+JOBS = {"smsc", "smsc-too"}
+"""Two jobs that share instance, account and links: what they say must not be taken for one."""
+
+ONE = {"job": "smsc", "account": "demo", "label": "link"}
+"""What a board is opened with, of variables that have one value; a link is chosen by each test."""
 
 SEEN = (
     'smsc:clicks:spike_bound{link="spring-sale"}',
-    'ALERTS{alertname="SmscLinkNotFound", alertstate="firing"}',
-    'smsc_link_clicks_today{link="spring-sale"}',
+    'count(ALERTS{alertname="SmscLinkNotFound", alertstate="firing"}) == 2',
+    'count(smsc_link_clicks_today{link="spring-sale"}) == 2',
 )
-FAILURES = 'rate(smsc_api_requests_total{outcome="http_error"}[2m]) > 0'
+FAILURES = 'count(rate(smsc_api_requests_total{outcome="http_error"}[2m]) > 0) == 2'
 
 
 def _prometheus(folder: Path, port: int) -> AbstractContextManager[Program]:
@@ -73,7 +78,9 @@ def _install(folder: Path, target: str) -> None:
         (folder / "rules" / name).write_text(yaml.safe_dump(document, width=1000))
     document = read(PROMETHEUS / "prometheus.yml")
     document["global"] = {"scrape_interval": "1s", "evaluation_interval": "2s"}
-    document["scrape_configs"][0]["static_configs"][0]["targets"] = [target]
+    document["scrape_configs"] = [
+        {"job_name": job, "static_configs": [{"targets": [target]}]} for job in sorted(JOBS)
+    ]
     del document["alerting"]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(document))
 
@@ -112,27 +119,77 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield address
 
 
-def test_every_query_and_variable_finds_something(url: str) -> None:
+def test_what_boards_ask_is_answered(url: str) -> None:
     """One test, for another would have another worker make another month."""
-    assert [str(query) for query in QUERIES if not _answers(url, query)] == []
-    for board in BOARDS.values():
+    answers = {query: _answers(url, query) for query in QUERIES}
+    assert [str(query) for query, found in answers.items() if not any(found)] == []
+    _check_variables(url)
+    _check_jobs_are_told_apart(answers)
+    _check_a_label_filters(url)
+
+
+def _check_variables(url: str) -> None:
+    for name, board in BOARDS.items():
         for variable in board["templating"]["list"]:
             if variable["type"] == "query":
-                values = _values(url, variable["query"]["query"])
+                values = _values(url, put_in(variable["query"]["query"], **_opened(name)))
                 kept = {value for value in values if re.search(variable.get("regex", "").strip("/"), value)}
                 assert kept, variable["name"]
                 assert variable["name"] != "label" or kept == {"link", "shape"}
 
 
-def _answers(url: str, query: Query) -> bool:
-    links = LINKS if query.board == "smsc-link.json" else (".*",)
-    return any(_ask(url, query.written, instant=query.instant, link=link) for link in links)
+def _check_jobs_are_told_apart(answers: dict[Query, list[list[Any]]]) -> None:
+    """Each line and number has a name of its own, and a table has rows of both jobs."""
+    for board, panel in PANELS:
+        asked = [query for query in QUERIES if (query.board, query.panel) == (board, panel["title"])]
+        for found in zip(*(answers[query] for query in asked), strict=True):  # of each link asked about
+            if panel["type"] == "table" and asked[0].instant:
+                assert {series["metric"].get("job") for series in found[0]} == JOBS, panel["title"]
+            else:
+                legends = [target["legendFormat"] for target in panel["targets"]]
+                names = [
+                    _name(legend, series["metric"])
+                    for legend, some in zip(legends, found, strict=True)
+                    for series in some
+                ]
+                assert len(names) == len(set(names)), (board, panel["title"], names)
 
 
-def _values(url: str, written: str) -> set[str]:
+def _name(legend: str, labels: dict[str, str]) -> str:
+    """What Grafana would call a series."""
+    return re.sub(r"{{(\w+)}}", lambda label: labels.get(label[1], ""), legend)
+
+
+def _check_a_label_filters(url: str) -> None:
+    """Links without the label are shown with all of its values, and not with one that is chosen."""
+    (state,) = (query for query in QUERIES if (query.panel, query.ref) == ("Links", "H"))
+
+    def links(value: str) -> set[str]:
+        found = _ask(url, state.written, instant=True, label="shape", value=value)
+        return {series["metric"]["link"] for series in found}
+
+    assert {"misspelt-id", "launch", "spring-sale"} <= links(_opened(state.board)["value"])
+    assert "spring-sale" in links("steady")
+    assert links("steady").isdisjoint({"misspelt-id", "launch"})  # has no shape, has another
+
+
+def _opened(board: str) -> dict[str, str]:
+    """The values with which a board is opened."""
+    variables = [v for v in BOARDS[board]["templating"]["list"] if v["type"] == "query"]
+    return {v["name"]: v["allValue"] if v["multi"] else ONE.get(v["name"], "") for v in variables}
+
+
+def _answers(url: str, query: Query) -> list[list[Any]]:
+    """What is found, of each of the links if it is asked about one."""
+    choices = _opened(query.board)
+    links = LINKS if choices.get("link") == "" else (choices.get("link", ""),)
+    return [_ask(url, query.written, instant=query.instant, **choices | {"link": link}) for link in links]
+
+
+def _values(url: str, query: str) -> set[str]:
     """What Grafana would offer to choose from."""
-    asked = re.fullmatch(r"label_(?:names\((\w+)|values\((.+), (\w+))\)", put_in(written))
-    assert asked, written
+    asked = re.fullmatch(r"label_(?:names\((\w+)|values\((.+), (\w+))\)", query)
+    assert asked, query
     series, label = asked[1] or asked[2], asked[3]
     path = f"label/{label}/values" if label else "labels"
     found = get_json(f"{url}/api/v1/{path}?{urllib.parse.urlencode({'match[]': series})}")

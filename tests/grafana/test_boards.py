@@ -154,15 +154,10 @@ def test_replicas_are_not_added_up(query: Query) -> None:
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=str)
-def test_a_chosen_label_leaves_out_what_lacks_it(query: Query) -> None:
-    assert '"$value|"' not in query.written
-
-
-@pytest.mark.parametrize("query", QUERIES, ids=str)
 def test_jobs_are_told_apart(query: Query) -> None:
-    """What is said of each link or account is said of each job's."""
+    """What is said of each link, account or exporter is said of each job's; so is what requests take."""
     for labels in re.findall(r"by \(([^)]*)\)", query.written):
-        if {"account", "link"} & set(labels.split(", ")):
+        if {"account", "link", "instance", "le"} & set(labels.split(", ")):
             assert "job" in labels.split(", "), query.written
 
 

@@ -6,7 +6,7 @@ https://github.com/grafana/dashboard-linter/blob/main/docs/index.md
 | rule                             | here                                                                  |
 |----------------------------------|-----------------------------------------------------------------------|
 | template-datasource-rule         | applies                                                               |
-| template-job-rule                | applies                                                               |
+| template-job-rule                | applies, but that a link's board is of one job, as of one link        |
 | template-instance-rule           | to the exporter's board; links are the same whichever exporter        |
 | template-label-promql-rule       | applies; with metrics that exist                                      |
 | template-on-time-change-reload-rule | applies                                                            |
@@ -17,7 +17,7 @@ https://github.com/grafana/dashboard-linter/blob/main/docs/index.md
 | panel-no-targets-rule            | applies                                                               |
 | target-promql-rule               | applies                                                               |
 | target-rate-interval-rule        | applies                                                               |
-| target-job-rule                  | applies                                                               |
+| target-job-rule                  | applies, with `=` where one job is chosen                             |
 | target-instance-rule             | to the exporter's board, as above                                     |
 | target-counter-agg-rule          | applies, but for TAKEN_BACK                                           |
 | target-logql-rule, target-logql-auto-rule | no Loki                                                      |
@@ -59,12 +59,34 @@ def test_template_datasource(board: str) -> None:
     assert "current" not in source, "a hard-wired data source"
 
 
-@pytest.mark.parametrize(("board", "name"), [*((board, "job") for board in BOARDS), (EXPORTER, "instance")])
+@pytest.mark.parametrize(
+    ("board", "name"), [("smsc-overview.json", "job"), (EXPORTER, "job"), (EXPORTER, "instance")]
+)
 def test_template_job_and_instance(board: str, name: str) -> None:
     variable = _variables(board)[name]
     assert (variable["label"], variable["allValue"]) == (name.title(), ".+")
     assert variable["multi"]
     assert variable["includeAll"]
+
+
+@pytest.mark.parametrize("name", ["job", "account", "link"])
+def test_a_links_board_is_of_one_link(name: str) -> None:
+    """Two of a name, of two jobs or accounts, would be drawn as one."""
+    variable = _variables("smsc-link.json")[name]
+    assert (variable["label"], variable["multi"], variable["includeAll"]) == (name.title(), False, False)
+
+
+@boards
+def test_values_are_compared_as_grafana_writes_them(board: str) -> None:
+    """It escapes a value for regular expressions only where several may be chosen.
+
+    https://example.com/?q=a+b, as a link without a name is called, does not match itself.
+    """
+    texts = [query.written for query in QUERIES if query.board == board]
+    texts += [v["query"]["query"] for v in _variables(board).values() if v["type"] == "query"]
+    for text in texts:
+        for operator, name in re.findall(r'(=~?)"\$(\w+)', text):
+            assert operator == ("=~" if _variables(board)[name]["multi"] else "="), text
 
 
 @boards
