@@ -56,10 +56,10 @@ def link_board() -> dashboard.Dashboard:
             link(several=False),
         ],
         panels=[
-            _day().span(6).height(4),
+            _day().span(7).height(4),
             _month().span(6).height(4),
             _all_time().span(4).height(4),
-            _age().span(4).height(4),
+            _age().span(3).height(4),
             _state().span(4).height(4),
             _expected().span(24).height(11),
             _states().span(24).height(5),

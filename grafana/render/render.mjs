@@ -123,7 +123,10 @@ try {
   const out = resolve(options.out ?? `${basename(positionals[0], '.json')}-${options.theme}.png`);
   execFileSync('chromium', ['--headless', '--no-sandbox', '--disable-gpu', '--hide-scrollbars', '--force-device-scale-factor=1',
     '--virtual-time-budget=10000', `--window-size=${WIDTH},${rows * 38 + 96}`, `--screenshot=${out}`,
-    `file://${join(folder, 'index.html')}`], { stdio: process.env.DEBUG ? 'inherit' : 'ignore' });
+    `file://${join(folder, 'index.html')}`], {
+    stdio: process.env.DEBUG ? 'inherit' : 'ignore',
+    env: { ...process.env, TZ: options.timezone.replace(/^utc$/i, 'UTC') }, // what transformations go by
+  });
   console.log(out);
 } finally {
   rmSync(folder, { recursive: true });
