@@ -174,6 +174,13 @@ def _memory() -> stat.Panel:
 # --- requests ---------------------------------------------------------------------------------------------
 
 
+def _by_outcome(panel: timeseries.Panel) -> timeseries.Panel:
+    """Gives each outcome its colour, whichever job is named behind it."""
+    for outcome, shade in OUTCOMES.items():
+        panel = panel.override_by_regexp(rf"{outcome}( \(.+\))?", [color(shade)])
+    return panel
+
+
 def _requests() -> timeseries.Panel:
     rate = f"sum by (outcome) (rate(smsc_api_requests_total{{{ACCOUNTS}}}[$__rate_interval]))"
     panel = graph(
@@ -183,7 +190,7 @@ def _requests() -> timeseries.Panel:
         query(f"{rate} > 0", "{{outcome}}"),
     )
     return (
-        _of_jobs(panel, OUTCOMES)
+        _by_outcome(panel)
         .fill_opacity(40)
         .line_width(1)
         .stacking(StackingConfig().mode(common.StackingMode.NORMAL))
@@ -201,14 +208,14 @@ def _failures() -> timeseries.Panel:
         "percentunit",
         query(f"{share} / on (job) group_left {total} > 0", f"{{{{outcome}}}} {OF_JOB}"),
     )
-    return _of_jobs(panel, OUTCOMES).no_value("No request failed")
+    return _by_outcome(panel).no_value("No request failed")
 
 
 def _request_time() -> timeseries.Panel:
     """By job: one that talks to another provider, as a test's, would blur what the provider takes."""
     counted = f"rate(smsc_api_request_duration_seconds_bucket{{{ACCOUNTS}}}[$__rate_interval])"
     buckets = f"sum by (job, le) ({counted})"
-    panel = graph(
+    return graph(
         "Request time",
         "How long the provider takes to answer, failed requests included: half of the requests are"
         " quicker than the median, one in a hundred is slower than the 99 % line.",
@@ -216,15 +223,7 @@ def _request_time() -> timeseries.Panel:
         query(f"histogram_quantile(0.5, {buckets})", f"median {OF_JOB}"),
         query(f"histogram_quantile(0.9, {buckets})", f"90 % {OF_JOB}", ref="B"),
         query(f"histogram_quantile(0.99, {buckets})", f"99 % {OF_JOB}", ref="C"),
-    )
-    return _of_jobs(panel, {"median": "green", "90 %": "orange", "99 %": "red"}).fill_opacity(0)
-
-
-def _of_jobs(panel: timeseries.Panel, colors: dict[str, str]) -> timeseries.Panel:
-    """Gives each name its colour, whichever job stands behind it."""
-    for name, shade in colors.items():
-        panel = panel.override_by_regexp(rf"{name}( \(.+\))?", [color(shade)])
-    return panel
+    ).fill_opacity(0)
 
 
 # --- accounts over time -----------------------------------------------------------------------------------

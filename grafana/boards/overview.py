@@ -332,7 +332,8 @@ def _about() -> text.Panel:
   *yesterday* are absent until each link has been read again; after the month's end *month* and *previous
   month* too. Sums are low for that minute.
 - **A dash** is a figure that nobody knows: not read yet, or too old to be shown. It is not zero.
-- **Several exporters** of the same links are not added up: of each link the highest figure is shown.
+- **Several exporters** of the same links, in one job of Prometheus, are not added up: of each link the
+  highest figure is shown. Several jobs are added up where *Job* leaves more than one.
 - **All time** is the provider's own count, which it may correct downwards. Clicks per hour come from
   `smsc_link_clicks_total`, which only rises.
 """.strip(),
