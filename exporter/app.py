@@ -80,7 +80,7 @@ class Exporter:
         pacing = Pacing(clock.time() - clock.monotonic())
         self.poller = Poller(pacing, self.store, Client(session).fetch, self.telemetry, clock)
         self._page = web.StatusPage(self.exposition, self.poller, self.telemetry, clock, self._not_ready)
-        self._watcher = Watcher(self._switch)
+        self._watcher = Watcher(self._switch_files)
 
     async def apply(self, config: Config) -> None:
         """Switches to ``config``; links that stay keep their readings, budgets and pauses.
@@ -93,10 +93,13 @@ class Exporter:
         for warning in config.warnings:
             log.warning("config_warning", warning=str(warning))
 
-    async def _switch(self, config: Config) -> None:
+    async def _switch_files(self, config: Config) -> None:
         """The same, where only link files have changed."""
+        free_recent()
+        await self._switch(config)
+
+    async def _switch(self, config: Config) -> None:
         async with self._switching:
-            free_recent()
             with uncollected():
                 draft = await self._prepared(config.accounts)
                 left_to_do = self._show(config, draft)
@@ -127,6 +130,7 @@ class Exporter:
         Reloads that are asked for meanwhile begin when this one has ended, in order.
         """
         async with self._reloading:
+            free_recent()  # before there is a new configuration to be searched, too
             try:
                 config = await asyncio.to_thread(load)
                 await self.apply(config)

@@ -110,7 +110,7 @@ def test_a_reload_leaves_no_garbage_behind_that_was_there_before(tmp_path: Path)
             await exporter.apply(config)
             watched = ref(Cycle())
             assert watched() is not None
-            await exporter.apply(config)
+            assert await exporter.reload(lambda: config) == ()
             assert watched() is None
             await exporter.close()
 
