@@ -77,7 +77,10 @@ MUTANTS = {
     "idle links are no share": Mutant(r"(max by .*expected_median >) 0", r"\1= 0", "many.yml", IDLE),
     "idle links with clicks are": Mutant(r"or max by .*\(smsc:clicks:anomalous\)", "", "many.yml", IDLE),
     "many within a day": Mutant(
-        r"(?s)unless \(\n +smsc:clicks:anomalous offset 1d.*?\n {12}\)", "", "ended.yml", ENDED
+        r"(?s)unless \(\n +last_over_time\(smsc:clicks:anomalous.*?\n {12}\)", "", "ended.yml", ENDED
+    ),
+    "a gap makes none new": Mutant(
+        r"last_over_time\((smsc:clicks:anomalous)\[4h\] offset 1d\)", r"\1 offset 1d", "ended.yml", ENDED
     ),
     "many for as long as it lasts": Mutant(
         r"unless on \(job, account, direction\)\n.*\[30m\] offset 5m\)", "", "ended.yml", ENDED
