@@ -79,7 +79,7 @@ def exporter_board() -> dashboard.Dashboard:
         since="now-6h",
         variables=[datasource(), job(), instance, account(), *link_filter()],
         panels=[
-            _up().span(4).height(4),
+            _down().span(4).height(4),
             _accounts().span(4).height(4),
             _links().span(5).height(4),
             _storage().span(3).height(4),
@@ -102,36 +102,60 @@ def exporter_board() -> dashboard.Dashboard:
 # --- the first row ----------------------------------------------------------------------------------------
 
 
-def _up() -> stat.Panel:
+def _of_exporters(expression: str) -> str:
+    """Without what else Prometheus scrapes: it has the same series of each target, and *All* means any job.
+
+    An exporter that is down has no series of its own, but had some before.
+    """
+    seen = f"last_over_time(smsc_exporter_build_info{{{PROCESS}}}[1w])"
+    return f"{expression} and on (job, instance) {seen}"
+
+
+def _bad(title: str, description: str, known: str, bad: str, every: str) -> stat.Panel:
+    """How many of what is known are bad, in the title's last word, and how many there are.
+
+    The bad are counted, not the good: one of two that is down must not look well.
+    """
+    word = title.split()[-1]
     return number(
-        "Exporters up",
-        "Exporters that Prometheus can scrape, and how many it knows.",
+        title,
+        description,
         "none",
-        latest(f"sum(up{{{PROCESS}}})", "up"),
-        latest(f"count(up{{{PROCESS}}})", "of", ref="B"),
-    ).override_by_name("up", colored_by("red", (1, "green"))[:2])
+        latest(f"count({known} {bad}) or 0 * count({known})", word),
+        latest(f"count({every})", "of", ref="B"),
+    ).override_by_name(word, colored_by("green", (1, "red"))[:2])
+
+
+def _down() -> stat.Panel:
+    up = _of_exporters(f"up{{{PROCESS}}}")
+    return _bad(
+        "Exporters down",
+        "Exporters that Prometheus could not scrape last, of those that it could within a week.",
+        f"({up})",
+        "== 0",
+        up,
+    )
 
 
 def _accounts() -> stat.Panel:
-    return number(
-        "Accounts polling",
-        "Accounts that are read without hindrance: neither throttled nor blocked, unauthorized or"
-        " unreachable.",
-        "none",
-        latest(f'sum(max by (job, account) (smsc_account_state{{state="polling", {ACCOUNTS}}}))', "polling"),
-        latest(f"count(max by (job, account) (smsc_account_links{{{ACCOUNTS}}}))", "of", ref="B"),
+    return _bad(
+        "Accounts hindered",
+        "Accounts that are throttled, blocked, unauthorized or unreachable, if only for one of several"
+        " exporters.",
+        f'max by (job, account) (smsc_account_state{{state!="polling", {ACCOUNTS}}})',
+        "== 1",
+        f"max by (job, account) (smsc_account_links{{{ACCOUNTS}}})",
     )
 
 
 def _links() -> stat.Panel:
-    up = by_link(f"smsc_link_up{{{LINKS}}}")
-    return number(
+    return _bad(
         "Links failing",
         "Links whose latest poll failed, and how many are chosen.",
-        "none",
-        latest(f"count({up} == 0) or 0 * count({up})", "failing"),
-        latest(f"count({by_link(f'smsc_link_info{{{LINKS}}}')})", "of", ref="B"),
-    ).override_by_name("failing", colored_by("green", (1, "red"))[:2])
+        by_link(f"smsc_link_up{{{LINKS}}}"),
+        "== 0",
+        by_link(f"smsc_link_info{{{LINKS}}}"),
+    )
 
 
 def _storage() -> stat.Panel:
@@ -167,7 +191,7 @@ def _memory() -> stat.Panel:
         "Memory",
         "Resident memory of the largest exporter.",
         "bytes",
-        latest(f"max(process_resident_memory_bytes{{{PROCESS}}})"),
+        latest(f"max({_of_exporters(f'process_resident_memory_bytes{{{PROCESS}}}')})"),
     )
 
 
@@ -307,7 +331,7 @@ def _scrape_time() -> timeseries.Panel:
         "Scrape time",
         "How long Prometheus takes to scrape each exporter.",
         "s",
-        query(f"scrape_duration_seconds{{{PROCESS}}}", f"{{{{instance}}}} {OF_JOB}"),
+        query(_of_exporters(f"scrape_duration_seconds{{{PROCESS}}}"), f"{{{{instance}}}} {OF_JOB}"),
     ).fill_opacity(0)
 
 
@@ -316,7 +340,7 @@ def _builds() -> table.Panel:
     loaded = f"smsc_exporter_config_last_reload_success_timestamp_seconds{{{PROCESS}}}"
 
     def by_instance(series: str) -> str:
-        return f"max by (job, instance) ({series})"
+        return f"max by (job, instance) ({_of_exporters(series)})"
 
     return (
         listing(

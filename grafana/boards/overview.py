@@ -36,8 +36,14 @@ if TYPE_CHECKING:
     from grafana_foundation_sdk.builders import dashboard, stat, table, text, timeseries
 
 CHOSEN = 'job=~"$job", account=~"$account", link=~"$link", $label=~"$value"'
-OF_NO_LINK = 'job=~"$job", account=~"$account|", link=""'
-"""Alerts of the chosen accounts and jobs as a whole, which have no label that links are chosen by."""
+OF_NO_LINK = 'alertname=~"Smsc.+", job=~"$job", account=~"$account|", link=""'
+"""Alerts of the chosen accounts and jobs as a whole, which have no label that links are chosen by.
+
+By name, for with *All* everybody's alerts are of a chosen job.
+"""
+
+OF_LINKS = f'link!="", {CHOSEN}'
+"""Alerts of the chosen links, whatever their names: somebody may have written more."""
 
 ANOMALIES = "SmscLinkClickSpike|SmscLinkClicksFlatline|SmscLinkTrafficShift|SmscLinkAllTimeClicksFell"
 
@@ -233,9 +239,12 @@ def _links() -> table.Panel:
 
 
 def _state() -> str:
-    """The outcome of the latest poll, as the label ``outcome``."""
+    """The outcome of the latest poll, as the label ``outcome``: one row of each link.
+
+    Where every exporter fails, and each in its own way, one way is shown.
+    """
     return f"""label_replace({by_link(f"smsc_link_up{{{CHOSEN}}}")} == 1, "outcome", "ok", "", "")
-or on ({KEY}) max by ({KEY}, outcome) (smsc_link_failing{{{CHOSEN}}})
+or on ({KEY}) topk by ({KEY}) (1, max by ({KEY}, outcome) (smsc_link_failing{{{CHOSEN}}}))
 or on ({KEY}) label_replace({by_link(f"smsc_link_info{{{CHOSEN}}}")}, "outcome", "not read yet", "", "")"""
 
 
@@ -284,7 +293,7 @@ def _dressed(panel: table.Panel) -> table.Panel:
 def _alerts() -> table.Panel:
     who = "alertname, severity, job, account, link"
     since, firing = (
-        f"max by ({who}) ({series}{{{OF_NO_LINK}{state}}} or {series}{{{CHOSEN}{state}}})"
+        f"max by ({who}) ({series}{{{OF_NO_LINK}{state}}} or {series}{{{OF_LINKS}{state}}})"
         for series, state in (("ALERTS_FOR_STATE", ""), ("ALERTS", ', alertstate="firing"'))
     )
     return (

@@ -79,8 +79,19 @@ def test_alerts_named_by_boards_exist() -> None:
         for found in re.findall(r'alertname=~"([^"]+)"', query.written)
         for name in found.split("|")
     }
-    assert named
-    assert named <= set(NAMES)
+    every = "Smsc.+"
+    assert [name for name in NAMES if not re.fullmatch(every, name)] == []
+    assert every in named
+    assert named - {every}
+    assert named - {every} <= set(NAMES)
+
+
+def test_the_labels_filter_holds_for_all_that_is_said_of_links() -> None:
+    """On the boards of many links: what leaves it out counts links that are not shown beside it."""
+    for query in QUERIES:
+        for selector in selectors(query.written.replace("$label", "team")):
+            if query.board != "smsc-link.json" and selector.name.startswith("smsc_link_"):
+                assert ("team", ".*") in selector.matchers, query
 
 
 def test_every_outcome_and_state_has_its_colour() -> None:

@@ -1,0 +1,81 @@
+"""What boards make of a few series: two jobs, two exporters of the same links, a label, and a stranger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tests.alerting.shipped import run
+from tests.grafana.committed import QUERIES, put_in
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+A1, A2, B = ('job="a", instance="1"', 'job="a", instance="2"', 'job="b", instance="1"')
+NODE = 'job="node", instance="1"'
+"""Something else that Prometheus scrapes."""
+
+SALE = 'account="main", link="sale", team="growth"'
+PLAIN = 'account="main", link="plain"'
+
+SERIES = {
+    **{f"up{{{who}}}": int(who in {A1, B}) for who in (A1, A2, B, NODE)},
+    **{f"scrape_duration_seconds{{{who}}}": 1 for who in (A1, A2, B, NODE)},
+    **{f'smsc_exporter_build_info{{{who}, version="1"}}': 1 for who in (A1, A2, B)},
+    **{f'smsc_account_links{{{who}, account="main"}}': 2 for who in (A1, A2, B)},
+    f'smsc_account_state{{{A1}, account="main", state="throttled"}}': 0,
+    f'smsc_account_state{{{A2}, account="main", state="throttled"}}': 1,
+    f'smsc_account_state{{{B}, account="main", state="throttled"}}': 0,
+    **{f"smsc_link_info{{{who}, {link}}}": 1 for who in (A1, A2, B) for link in (SALE, PLAIN)},
+    **{f"smsc_link_up{{{who}, {SALE}}}": int(who == B) for who in (A1, A2, B)},
+    f'smsc_link_failing{{{A1}, {SALE}, outcome="timeout"}}': 1,
+    f'smsc_link_failing{{{A2}, {SALE}, outcome="malformed"}}': 1,
+    f'ALERTS{{{A2}, alertname="SmscExporterDown", alertstate="firing"}}': 1,
+    f'ALERTS{{job="a", {SALE}, alertname="MyOwn", alertstate="firing"}}': 1,
+    f'ALERTS{{{NODE}, alertname="NodeDown", alertstate="firing"}}': 1,
+}
+"""Of each job two links; those of `plain` have no label and have not been polled."""
+
+
+def _asked(board: str, panel: str, ref: str = "A", **choices: str) -> str:
+    (query,) = (q for q in QUERIES if (q.board, q.panel, q.ref) == (f"smsc-{board}.json", panel, ref))
+    return put_in(query.written, **choices)
+
+
+def _count(of: str, *found: tuple[str, int]) -> dict[str, Any]:
+    return {"expr": of, "eval_time": "0m", "exp_samples": [{"labels": who, "value": n} for who, n in found]}
+
+
+GROWTH = {"label": "team", "value": "growth"}
+STATES = f"count by (job, link) ({_asked('overview', 'Links', 'H')})"
+STATES_OF_GROWTH = f"count by (job, link) ({_asked('overview', 'Links', 'H', **GROWTH)})"
+FIRING = _asked("overview", "Alerts that fire").replace("ALERTS_FOR_STATE", "ALERTS")
+
+FIGURES = [
+    _count(_asked("exporter", "Exporters down"), ("{}", 1)),
+    _count(_asked("exporter", "Exporters down", "B"), ("{}", 3)),
+    _count(f"count by (job) ({_asked('exporter', 'Scrape time')})", ('{job="a"}', 2), ('{job="b"}', 1)),
+    # Of several exporters the worst counts, as where states are shown over time.
+    _count(_asked("exporter", "Accounts hindered"), ("{}", 1)),
+    _count(_asked("exporter", "Accounts hindered", "B"), ("{}", 2)),
+    # Chosen by their label both are counted alike.
+    _count(_asked("exporter", "Links failing"), ("{}", 1)),
+    _count(_asked("exporter", "Links failing", "B"), ("{}", 4)),
+    _count(_asked("exporter", "Links failing", "B", **GROWTH), ("{}", 2)),
+    # One row of each job's link, though two exporters fail in two ways.
+    _count(STATES, *((f'{{job="{job}", link="{link}"}}', 1) for job in "ab" for link in ("plain", "sale"))),
+    _count(STATES_OF_GROWTH, *((f'{{job="{job}", link="sale"}}', 1) for job in "ab")),
+    _count(
+        f"count by (alertname) ({FIRING})",
+        *((f'{{alertname="{name}"}}', 1) for name in ("MyOwn", "SmscExporterDown")),
+    ),
+]
+
+
+def test_figures_are_of_what_is_chosen_and_of_nothing_else(tmp_path: Path) -> None:
+    series = [{"series": name, "values": str(value)} for name, value in SERIES.items()]
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": FIGURES}
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": [test]}, width=1000))
+    done = run("promtool", "test", "rules", "test.yml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
