@@ -156,7 +156,7 @@ function Timeline({ panel, found, width, height }) {
       <span style={{ width: names, textAlign: 'right', paddingRight: 8, fontSize: 12 }}>{name}</span>
       <div style={{ position: 'relative', height: '80%', flex: 1 }}>{bars.map(({ begin, end, text, color }) =>
         <div key={begin} style={{ position: 'absolute', left: x(begin), width: Math.max(1, x(end) - x(begin)), height: '100%',
-          background: color, opacity: 0.7, overflow: 'hidden', fontSize: 12, padding: '0 2px', display: 'flex', alignItems: 'center' }}>
+          background: `color-mix(in srgb, ${color} 70%, transparent)`, color: theme.colors.getContrastText(color, 3), overflow: 'hidden', fontSize: 12, padding: '0 2px', display: 'flex', alignItems: 'center' }}>
           {x(end) - x(begin) > 40 ? text : ''}</div>)}</div></div>)}
     <div style={{ display: 'flex', justifyContent: 'space-between', margin: `0 20px 4px ${names}px`, fontSize: 12 }}>
       {[0, 1, 2, 3, 4].map((place) => <span key={place}>{dateTimeFormat(from.valueOf() + ((until - from) * place) / 4,

@@ -13,7 +13,6 @@ import { build } from 'esbuild';
 const HERE = dirname(fileURLToPath(import.meta.url));
 const require = createRequire(import.meta.url);
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
-const WIDTH = 1600;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -23,16 +22,18 @@ const { values: options, positionals } = parseArgs({
     since: { type: 'string' },
     theme: { type: 'string', default: 'light' },
     timezone: { type: 'string', default: 'utc' },
+    width: { type: 'string', default: '1600' },
     var: { type: 'string', multiple: true, default: [] },
     out: { type: 'string' },
   },
 });
 if (positionals.length !== 1) {
   console.error('usage: node render.mjs [--prometheus URL] [--theme light|dark] [--to SECONDS] [--since 2d]'
-    + ' [--timezone Europe/Moscow] [--var link=spring-sale]... [--out FILE.png] BOARD.json');
+    + ' [--timezone Europe/Moscow] [--width 1280] [--var link=spring-sale]... [--out FILE.png] BOARD.json');
   process.exit(2);
 }
 
+const WIDTH = Number(options.width);
 const seconds = (text) => Number.parseInt(text, 10) * SECONDS[text.at(-1)];
 const board = JSON.parse(readFileSync(positionals[0], 'utf8'));
 const to = Number(options.to);
