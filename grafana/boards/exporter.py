@@ -374,5 +374,6 @@ def _builds() -> table.Panel:
             "Processor",
             [Property(id_val="unit", value="percentunit"), Property(id_val="decimals", value=1)],
         )
+        .override_by_name("Configuration loaded", [custom("minWidth", 180)])
         .override_by_name("Samples", [custom("width", 120)])
     )

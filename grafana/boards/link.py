@@ -178,7 +178,12 @@ def _expected() -> timeseries.Panel:
         )
         .override_by_name(
             "expected",
-            [*band[:2], custom("fillOpacity", 30), custom("fillBelowTo", "at least")],
+            [
+                color("green"),
+                custom("lineWidth", 1),
+                custom("fillOpacity", 30),
+                custom("fillBelowTo", "at least"),
+            ],
         )
         .override_by_name(
             "alarm line",

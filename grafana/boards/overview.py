@@ -8,6 +8,7 @@ from grafana_foundation_sdk.builders.common import TableSortByFieldState
 
 from grafana.boards.parts import (
     KEY,
+    UNKNOWN,
     Property,
     account,
     board,
@@ -48,9 +49,9 @@ OF_LINKS = f'link!="", {CHOSEN}'
 ANOMALIES = "SmscLinkClickSpike|SmscLinkClicksFlatline|SmscLinkTrafficShift|SmscLinkAllTimeClicksFell"
 
 MIDNIGHT = (
-    "Days and months begin at midnight in the account's time zone, as the provider counts them. After"
-    " that moment a link's figure is absent until the link has been read again: a matter of one refresh"
-    " interval."
+    "Days and months begin at midnight in the account's time zone, as the provider counts them: Moscow's,"
+    " unless the exporter's configuration names another. After that moment a link's figure is absent until"
+    " the link has been read again: a matter of one refresh interval."
 )
 
 
@@ -65,15 +66,15 @@ def overview() -> dashboard.Dashboard:
         panels=[
             _today().span(6).height(4),
             _change().span(3).height(4),
-            _month().span(7).height(4),
-            _anomalies().span(2).height(4),
+            _month().span(6).height(4),
+            _anomalies().span(3).height(4),
             _failing().span(3).height(4),
             _oldest().span(3).height(4),
             _in_all().span(12).height(9),
             _top().span(12).height(9),
             _links().span(24).height(16),
             _alerts().span(24).height(6),
-            _about().span(24).height(5),
+            _about().span(24).height(7),
         ],
     )
 
@@ -104,7 +105,7 @@ def _change() -> stat.Panel:
     now = f"sum({_clicks('today')} and {_clicks('today', ' offset 1d')})"
     return (
         number(
-            "Against yesterday",
+            "Change today",
             "The day so far against yesterday at this hour, over the links that have both figures.",
             "percentunit",
             latest(f"{now} / ({before} > 0) - 1"),
@@ -263,6 +264,7 @@ def _dressed(panel: table.Panel) -> table.Panel:
                 custom("minWidth", 180),
             ],
         )
+        .override_by_name("Previous month", [custom("minWidth", 140)])
         .override_by_name(
             "Change",
             [
@@ -316,6 +318,8 @@ def _alerts() -> table.Panel:
             )
         )
         .no_value("No alert fires")
+        # What is said of an empty table would be said in an empty cell too: an account's alert has no link.
+        .override_by_regexp("Account|Link", [Property(id_val="noValue", value=UNKNOWN)])
         .override_by_name("Since", [Property(id_val="unit", value="dateTimeFromNow")])
         .override_by_name("Link", [_board_of_link()])
         .override_by_name(
@@ -336,10 +340,10 @@ def _about() -> text.Panel:
         "About these figures",
         "When a day begins, why a figure may be missing, and how several exporters are counted.",
         """
-- **When a day begins.** The provider counts days and months in the account's time zone (`timezone` in the
-  exporter's configuration), whatever time zone this page is shown in. After midnight there, *today* and
-  *yesterday* are absent until each link has been read again; after the month's end *month* and *previous
-  month* too. Sums are low for that minute.
+- **When a day begins.** The provider counts days and months in the account's time zone: Moscow's, or what
+  `timezone` says in the exporter's configuration, whatever time zone this page is shown in. After midnight
+  there, *today* and *yesterday* are absent until each link has been read again; after the month's end *month*
+  and *previous month* too. Sums are low for that minute.
 - **A dash** is a figure that nobody knows: not read yet, or too old to be shown. It is not zero.
 - **Several exporters** of the same links, in one job of Prometheus, are not added up: of each link the
   highest figure is shown. Several jobs are added up where *Job* leaves more than one.

@@ -15,6 +15,7 @@ from exporter.errors import Outcome
 from exporter.exposition import FAMILIES
 from exporter.model import State
 from grafana.boards.exporter import OUTCOMES, STATES
+from grafana.boards.parts import UNKNOWN
 from grafana.build import boards
 from tests.alerting.shipped import NAMES, ROOT, read, rules
 from tests.factories import make_telemetry
@@ -141,6 +142,26 @@ def test_panels_fill_their_rows() -> None:
             place = panel["gridPos"]
             rows[place["y"]] = rows.get(place["y"], 0) + place["w"]
         assert set(rows.values()) == {24}
+
+
+@pytest.mark.parametrize("panel", [panel for _, panel in PANELS], ids=lambda panel: panel["title"])
+def test_titles_fit_a_screen_of_1280_pixels(panel: dict[str, Any]) -> None:
+    """A letter takes about seven and a half; Grafana cuts the rest off."""
+    assert len(panel["title"]) * 7.5 <= panel["gridPos"]["w"] * 1280 / 24 - 40
+
+
+def test_an_empty_cell_is_not_called_an_empty_table() -> None:
+    """Alerts on accounts have no link, those on exporters no account either."""
+    (panel,) = (panel for _, panel in PANELS if panel["title"] == "Alerts that fire")
+    assert panel["fieldConfig"]["defaults"]["noValue"] == "No alert fires"
+    cells = {
+        name: found["value"]
+        for override in panel["fieldConfig"]["overrides"]
+        for found in override["properties"]
+        for name in override["matcher"]["options"].split("|")
+        if found["id"] == "noValue"
+    }
+    assert cells == {"Account": UNKNOWN, "Link": UNKNOWN}
 
 
 def test_the_time_step_of_recorded_series_is_not_a_boards_concern() -> None:
