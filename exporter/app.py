@@ -27,6 +27,7 @@ from exporter.slices import in_slices
 from exporter.store import Store, backend_for
 from exporter.telemetry import LoadedFile, Telemetry
 from exporter.watch import Watcher
+from exporter.web.ageing import Ageing
 
 if TYPE_CHECKING:
     import socket
@@ -104,11 +105,12 @@ class Exporter:
                 draft = await self._prepared(config.accounts)
                 left_to_do = self._show(config, draft)
                 await in_slices(left_to_do)
-            leave_out() if next(self._switches) % SETTLING else settle()
+            tidy = leave_out if next(self._switches) % SETTLING else settle
+            tidy()
 
     async def _prepared(self, accounts: tuple[Account, ...]) -> Exposition:
         """What will be shown of ``accounts``. The store follows it until it is shown."""
-        await in_slices(iter(lambda: self.exposition.withdraw(1), False))
+        await Ageing(self.exposition).caught_up()
         draft = self.exposition.draft(accounts)
         links = (link for account in accounts for link in account.links)
         await in_slices(self.store.draft(links, draft.update))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,11 @@ if TYPE_CHECKING:
 
 SLICE = 50
 """Steps in one piece, each of some microseconds, a link's lines being the most: a millisecond or two."""
+
+
+def at_once(steps: Iterable[object]) -> None:
+    """Takes all ``steps`` in one go, where nobody waits."""
+    deque(steps, maxlen=0)
 
 
 async def in_slices(steps: Iterable[object]) -> None:

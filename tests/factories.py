@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
 from exporter.model import Account, Credentials, Link, Reading
+from exporter.slices import at_once
 from exporter.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def show(exposition: Exposition, accounts: Iterable[Account], snapshots: Iterabl
     draft = exposition.draft(accounts)
     for snapshot in snapshots:
         draft.update(snapshot)
-    deque(exposition.become(draft), maxlen=0)
+    at_once(exposition.become(draft))
 
 
 def make_telemetry() -> Telemetry:

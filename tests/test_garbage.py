@@ -9,15 +9,13 @@ from weakref import ref
 
 import pytest
 
-from exporter.app import SETTLING, Exporter
-from exporter.client import open_session
-from exporter.clock import SystemClock
-from exporter.config import load
+from exporter.app import SETTLING
 from exporter.garbage import settle, uncollected
+from tests.applied import config_of, running
+from tests.factories import make_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -66,68 +64,39 @@ def test_garbage_is_freed_and_what_was_left_out_is_looked_at_again() -> None:
     assert watched() is None
 
 
-CONFIG = """
-storage: {{url: "memory:"}}
-accounts:
-  - name: main
-    login: demo
-    password: secret
-    base_url: http://127.0.0.1:9
-    links: [{links}]
-"""
-
-
-def test_links_are_left_out_from_the_start_and_after_each_reload(tmp_path: Path) -> None:
-    file = tmp_path / "config.yaml"
+def test_links_are_left_out_from_the_start_and_after_each_reload() -> None:
+    config = config_of(make_link("1", id="1"))
 
     async def main() -> None:
-        file.write_text(CONFIG.format(links="{id: '1'}"))
-        config = load(file, {})
-        async with open_session() as session:
-            exporter = Exporter(session, config.storage_url, SystemClock())
-            await exporter.store.open()
-            await exporter.apply(config)
+        async with running(config) as exporter:
             assert not searched(config.accounts[0].links[0])
-            file.write_text(CONFIG.format(links="{id: '1'}, {id: '2'}"))
-            reloaded = load(file, {})
-            assert searched(reloaded.accounts[0].links[1])
-            assert await exporter.reload(lambda: reloaded) == ()
-            assert not searched(reloaded.accounts[0].links[1])
-            await exporter.close()
+            other = config_of(make_link("2", id="2"))
+            assert searched(other.accounts[0].links[0])
+            assert await exporter.reload(lambda: other) == ()
+            assert not searched(other.accounts[0].links[0])
 
     asyncio.run(main())
 
 
-def test_a_reload_leaves_no_garbage_behind_that_was_there_before(tmp_path: Path) -> None:
-    file = tmp_path / "config.yaml"
-    file.write_text(CONFIG.format(links="{id: '1'}"))
+def test_a_reload_leaves_no_garbage_behind_that_was_there_before() -> None:
+    config = config_of(make_link())
 
     async def main() -> None:
-        config = load(file, {})
-        async with open_session() as session:
-            exporter = Exporter(session, config.storage_url, SystemClock())
-            await exporter.store.open()
-            await exporter.apply(config)
+        async with running(config) as exporter:
             watched = ref(Cycle())
             assert watched() is not None
             assert await exporter.reload(lambda: config) == ()
             assert watched() is None
-            await exporter.close()
 
     with uncollected():
         asyncio.run(main())
 
 
-def test_what_was_left_out_and_became_garbage_is_found_after_some_reloads(tmp_path: Path) -> None:
-    file = tmp_path / "config.yaml"
-    file.write_text(CONFIG.format(links="{id: '1'}"))
+def test_what_was_left_out_and_became_garbage_is_found_after_some_reloads() -> None:
+    config = config_of(make_link())
 
     async def main() -> None:
-        config = load(file, {})
-        async with open_session() as session:
-            exporter = Exporter(session, config.storage_url, SystemClock())
-            await exporter.store.open()
-            await exporter.apply(config)
+        async with running(config) as exporter:
             cycle = Cycle()
             watched = ref(cycle)
             await exporter.apply(config)
@@ -137,6 +106,5 @@ def test_what_was_left_out_and_became_garbage_is_found_after_some_reloads(tmp_pa
             for _ in range(SETTLING - 1):
                 await exporter.apply(config)
             assert watched() is None
-            await exporter.close()
 
     asyncio.run(main())

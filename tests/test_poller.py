@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from exporter.model import Snapshot, State
 from exporter.pacing import Pacing, Planner, Ticket
 from exporter.pacing.host import Host
 from exporter.poller import FAILURES, Poller
-from exporter.slices import in_slices
+from exporter.slices import at_once, in_slices
 from exporter.store import Attempt, Denied, Grant, MemoryBackend, Pause, Scope, Store
 from tests import virtual
 from tests.factories import make_account, make_link, make_links, make_reading
@@ -62,7 +62,7 @@ class Desk:
 
     def configure(self, *accounts: Account) -> None:
         self.store.configure(link for account in accounts for link in account.links)
-        deque(self.poller.configure(accounts), maxlen=0)
+        at_once(self.poller.configure(accounts))
 
     def run(self, *steps: float | Callable[[], None]) -> None:
         """Starts the poller, then waits the given seconds and calls the given functions, in order."""

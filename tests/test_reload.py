@@ -4,49 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import SecretStr
 
-from exporter.app import Exporter
-from exporter.client import open_session
-from exporter.clock import SystemClock
-from exporter.config import Config
-from exporter.config.config import Frame
 from exporter.slices import SLICE, in_slices
-from tests.factories import make_account, make_link, make_links, make_reading
+from tests.applied import config_of, running
+from tests.factories import make_link, make_links, make_reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
-    from exporter.model import Link
+    from exporter.app import Exporter
+    from exporter.config import Config
 
 MANY = 5 * SLICE
-NOWHERE = "http://127.0.0.1:9"
-MEMORY = SecretStr("memory:")
-
-
-def config_of(*links: Link) -> Config:
-    account = make_account(links=links, base_url=NOWHERE)
-    return Config((account,), MEMORY, (), (), Frame((), MEMORY, ()))
 
 
 def labelled(label: str, count: int = MANY) -> Config:
     """So many links, the last of them at first, each with this label."""
     return config_of(*(replace(link, labels=(("of", label),)) for link in reversed(make_links(count))))
-
-
-@asynccontextmanager
-async def running(config: Config) -> AsyncIterator[Exporter]:
-    async with open_session() as session:
-        exporter = Exporter(session, MEMORY, SystemClock())
-        await exporter.store.open()
-        await exporter.apply(config)
-        yield exporter
-        await exporter.close()
 
 
 def page(exporter: Exporter) -> str:

@@ -20,11 +20,10 @@ from exporter.listen import open_socket, url_of
 from exporter.model import AccountStatus, Snapshot, State
 from exporter.pacing import Pacing
 from exporter.poller import Poller
-from exporter.slices import in_slices
+from exporter.slices import SLICE, in_slices
 from exporter.store import MemoryBackend, Store
 from exporter.telemetry import Telemetry
 from exporter.web import Health, Lifecycle, Scrape, StatusPage, accepts_gzip, make_app
-from exporter.web.ageing import SLICE
 from exporter.web.scrape import PIECE
 from tests.factories import make_account, make_link, make_links, make_reading, show
 from tests.oracle import parse_openmetrics

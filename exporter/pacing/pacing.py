@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from exporter.pacing.host import Host
 from exporter.pacing.planner import Planner
 from exporter.rules import FAILED_LOGIN_SPAN
+from exporter.slices import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,8 +28,7 @@ class Pacing:
 
     def configure(self, accounts: Iterable[Account], now: float) -> None:
         """Takes a new configuration at once, where nobody waits."""
-        for _ in self.switch(accounts, now):
-            pass
+        at_once(self.switch(accounts, now))
 
     def switch(self, accounts: Iterable[Account], now: float) -> Iterator[tuple[Planner, Link]]:
         """Takes a new configuration; planners of logins that stay keep everything they know.

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from exporter.model import Link, Snapshot
+from exporter.slices import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,8 +38,7 @@ class Store:
 
     def configure(self, links: Iterable[Link]) -> tuple[Snapshot, ...]:
         """Takes the configured links at once, where nobody waits. Returns all their snapshots, in order."""
-        for _ in self.draft(links, lambda snapshot: None):
-            pass
+        at_once(self.draft(links, lambda snapshot: None))
         self.switch()
         return tuple(self._snapshots.values())
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from exporter.slices import SLICE
+
 if TYPE_CHECKING:
     from exporter.exposition import Exposition
-
-SLICE = 50
-"""Links whose values are withdrawn in one go: one or two milliseconds."""
 
 
 class Ageing:

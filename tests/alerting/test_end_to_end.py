@@ -18,16 +18,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-import yaml
 
 from exporter.simulator import Settings, SimulatedLink
+from grafana import history
 from tests import needs
 from tests.alerting.shipped import (
     ALERTMANAGER,
     PROMETHEUS,
     alertmanager,
     read,
-    run,
 )
 from tests.processes import exporter, free_port, get, get_json, program, until
 from tests.providers import provider
@@ -49,9 +48,6 @@ LINKS = {
 OLD_LINKS = ("promo", "steady")
 PER_STEP = 5
 """Clicks on each old link in five minutes."""
-
-PASSES = (("smsc:clicks:total", "smsc:clicks:age_seconds"), ("smsc:clicks:delta",), ("smsc:clicks:smooth",))
-"""Recording rules, each pass reading what the one before has recorded."""
 
 
 class Prometheus(NamedTuple):
@@ -101,22 +97,10 @@ def _backfill(folder: Path) -> None:
     """Puts the history into Prometheus' storage, and what the recording rules would have made of it."""
     now = int(time.time())
     (folder / "history.txt").write_text(_history(now))
-    done = run("promtool", "tsdb", "create-blocks-from", "openmetrics", "history.txt", "data", cwd=folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    (folder / "prometheus.yml").write_text("{}")
-    document = read(PROMETHEUS / "rules" / "clicks.yml")
-    group = document["groups"][0]
-    rules = group["rules"]
-    for names in PASSES:
-        group["rules"] = [rule for rule in rules if rule.get("record") in names]
-        (folder / "pass.yml").write_text(yaml.safe_dump({"groups": [group]}, width=1000))
-        with _prometheus(folder) as prometheus:
-            done = run(
-                *("promtool", "tsdb", "create-blocks-from", "rules", f"--url={prometheus.url}"),
-                *(f"--start={now - STEPS * STEP}", f"--end={now}", "--output-dir=data", "pass.yml"),
-                cwd=folder,
-            )
-            assert done.returncode == 0, done.stdout + done.stderr
+    history.promtool(folder, "openmetrics", "history.txt", "data")
+    rules = read(PROMETHEUS / "rules" / "clicks.yml")["groups"][0]["rules"]
+    for each in history.passes(rules, ["smsc:clicks:smooth"]):
+        history.record(folder, each, [(now - STEPS * STEP, now)])
 
 
 def _edit(path: Path, **changes: tuple[str, str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from grafana import history
+from tests import needs
 from tests.alerting.shipped import PROMETHEUS, RULE_FILES, read
 from tests.grafana.committed import BOARDS, PANELS, QUERIES, Query, put_in
 from tests.processes import exporter, free_port, get, get_json, post, program, until
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from tests.processes import Program
 
 pytestmark = [
+    needs.prometheus,
     pytest.mark.minutes,  # a quarter of one: a month is written, read back and worked on by the rules
 ]
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from tests import needs
 from tests.alerting.shipped import run
 from tests.grafana.committed import QUERIES, put_in
 
@@ -73,6 +74,7 @@ FIGURES = [
 ]
 
 
+@needs.prometheus
 def test_figures_are_of_what_is_chosen_and_of_nothing_else(tmp_path: Path) -> None:
     series = [{"series": name, "values": str(value)} for name, value in SERIES.items()]
     test = {"interval": "1m", "input_series": series, "promql_expr_test": FIGURES}
