@@ -20,6 +20,7 @@ from grafana.boards.parts import (
     custom,
     datasource,
     graph,
+    hourly,
     job,
     latest,
     link,
@@ -209,9 +210,6 @@ def _states() -> statetimeline.Panel:
 
 
 def _weeks() -> timeseries.Panel:
-    def hour(offset: str = "") -> str:
-        return by_link(f"round(increase(smsc_link_clicks_total{{{THIS}}}[1h]{offset}))")
-
     names = {1: "a week before", 2: "two weeks", 3: "three weeks", 4: "four weeks"}
     shades = ("purple", "semi-dark-purple", "light-purple", "super-light-purple")
     panel = graph(
@@ -219,8 +217,8 @@ def _weeks() -> timeseries.Panel:
         "At each moment the hour that ends there. Earlier weeks need as long a history: Prometheus"
         " keeps 15 days unless told otherwise.",
         "locale",
-        query(hour(), "now"),
-        *(query(hour(f" offset {n}w"), name, ref="ABCDE"[n]) for n, name in names.items()),
+        query(hourly(THIS), "now"),
+        *(query(hourly(THIS, f"offset {n}w"), name, ref="ABCDE"[n]) for n, name in names.items()),
     )
     for name, shade in zip(names.values(), shades, strict=True):
         panel = panel.override_by_name(name, [color(shade), custom("lineWidth", 1), custom("fillOpacity", 0)])
@@ -259,7 +257,7 @@ def _rhythm() -> table.Panel:
     The query's step is an hour, and each point counts to the hour that begins there, in the time zone of
     whoever looks. The time column is copied: one gives the weekday, the other the hour.
     """
-    clicks = f"sum({by_link(f'increase(smsc_link_clicks_total{{{THIS}}}[1h] offset -1h)')})"
+    clicks = f"sum({hourly(THIS, 'offset -1h')})"
     hours = [f"{hour:02}" for hour in range(24)]
     panel = listing(
         "Clicks by hour and weekday",

@@ -19,6 +19,7 @@ from grafana.boards.parts import (
     custom,
     datasource,
     graph,
+    hourly,
     job,
     latest,
     link,
@@ -81,10 +82,6 @@ def overview() -> dashboard.Dashboard:
 
 def _clicks(period: str, offset: str = "") -> str:
     return by_link(f"smsc_link_clicks_{period}{{{CHOSEN}}}{offset}")
-
-
-def _hourly(offset: str = "") -> str:
-    return by_link(f"round(increase(smsc_link_clicks_total{{{CHOSEN}}}[1h]{offset}))")
 
 
 # --- the first row ----------------------------------------------------------------------------------------
@@ -175,9 +172,9 @@ def _in_all() -> timeseries.Panel:
             "All chosen links together: at each moment the hour that ends there, with the same hour a"
             " day and a week before.",
             "locale",
-            query(f"sum({_hourly()})", "clicks"),
-            query(f"sum({_hourly(' offset 1d')})", "a day before", ref="B"),
-            query(f"sum({_hourly(' offset 1w')})", "a week before", ref="C"),
+            query(f"sum({hourly(CHOSEN)})", "clicks"),
+            query(f"sum({hourly(CHOSEN, 'offset 1d')})", "a day before", ref="B"),
+            query(f"sum({hourly(CHOSEN, 'offset 1w')})", "a week before", ref="C"),
         )
         .override_by_name("clicks", [color("blue"), custom("fillOpacity", 15)])
         .override_by_name("a day before", [color("orange"), *_faint()])
@@ -195,7 +192,7 @@ def _top() -> timeseries.Panel:
         "Clicks in the last hour, the ten busiest links",
         "The ten with the most clicks in the time shown: at each moment the hour that ends there.",
         "locale",
-        query(f"{_hourly()} and on ({KEY}) {busiest}", "{{link}}, {{account}} ({{job}})"),
+        query(f"{hourly(CHOSEN)} and on ({KEY}) {busiest}", "{{link}}, {{account}} ({{job}})"),
     ).fill_opacity(0)
 
 

@@ -41,6 +41,15 @@ def by_link(expression: str) -> str:
     return f"max by ({KEY}) ({expression})"
 
 
+def hourly(selector: str, offset: str = "") -> str:
+    """Clicks of the hour that ends ``offset`` ago, by link.
+
+    Nothing where the counter began anew: ``increase`` would take the whole of it for clicks of that hour.
+    """
+    counter = f"smsc_link_clicks_total{{{selector}}}[1h] {offset}".rstrip()
+    return by_link(f"round(increase({counter})) unless resets({counter}) > 0")
+
+
 def _asked(expression: str, legend: str, ref: str) -> Dataquery:
     """The legend ``__auto`` is Grafana's own way of naming a series by its labels."""
     asked = Dataquery().datasource(DATASOURCE).expr(expression)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 
 from tests import needs
@@ -74,10 +75,43 @@ FIGURES = [
 ]
 
 
+HOURS = [
+    ("overview", "Clicks in the last hour, the ten busiest links", ["plain"]),
+    ("link", "The last day, and the same day in earlier weeks", []),
+]
+ANEW = {"anew": "5000+1x89 4997+1x90", "plain": "5000+1x180"}
+"""One counter begins anew after an hour and a half, without three clicks that were taken back."""
+
+
+@needs.prometheus
+@pytest.mark.parametrize(("board", "panel", "others"), HOURS)
+def test_a_counter_that_begins_anew_has_no_huge_hour(
+    board: str, panel: str, others: list[str], tmp_path: Path
+) -> None:
+    """Its hour is not known; the other's, and the hours before and after, are."""
+    asked = _asked(board, panel, account="main", link="anew" if board == "link" else ".*", job="smsc")
+    known = [{"labels": f'{{link="{link}"}}', "value": 60} for link in others]
+    all_known = [{"labels": '{link="anew"}', "value": 60}, *known]
+    asked_at = {"60m": all_known, "120m": known, "160m": all_known}
+    tests = [
+        {"expr": f"max by (link) ({asked})", "eval_time": at, "exp_samples": samples}
+        for at, samples in asked_at.items()
+    ]
+    series = [
+        {"series": f'smsc_link_clicks_total{{job="smsc", account="main", link="{link}"}}', "values": values}
+        for link, values in ANEW.items()
+    ]
+    _holds(tmp_path, series, tests)
+
+
+def _holds(folder: Path, series: list[dict[str, str]], tests: list[dict[str, Any]]) -> None:
+    test = {"interval": "1m", "input_series": series, "promql_expr_test": tests}
+    (folder / "test.yml").write_text(yaml.safe_dump({"tests": [test]}, width=1000))
+    done = run("promtool", "test", "rules", "test.yml", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @needs.prometheus
 def test_figures_are_of_what_is_chosen_and_of_nothing_else(tmp_path: Path) -> None:
     series = [{"series": name, "values": str(value)} for name, value in SERIES.items()]
-    test = {"interval": "1m", "input_series": series, "promql_expr_test": FIGURES}
-    (tmp_path / "test.yml").write_text(yaml.safe_dump({"tests": [test]}, width=1000))
-    done = run("promtool", "test", "rules", "test.yml", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    _holds(tmp_path, series, FIGURES)

@@ -19,7 +19,7 @@ https://github.com/grafana/dashboard-linter/blob/main/docs/index.md
 | target-rate-interval-rule        | applies                                                               |
 | target-job-rule                  | applies, with `=` where one job is chosen                             |
 | target-instance-rule             | to the exporter's board, as above                                     |
-| target-counter-agg-rule          | applies, but for TAKEN_BACK                                           |
+| target-counter-agg-rule          | applies, but for TAKEN_BACK, and where `resets` guards an `increase`  |
 | target-logql-rule, target-logql-auto-rule | no Loki                                                      |
 """
 
@@ -166,4 +166,4 @@ def test_target_counter_agg(query: Query) -> None:
         return
     for selector in selectors(query.written):
         if selector.name.endswith("_total"):
-            assert selector.around[-1] in {"rate", "irate", "increase"}
+            assert selector.around[-1] in {"rate", "irate", "increase", "resets"}
