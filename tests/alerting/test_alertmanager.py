@@ -54,7 +54,10 @@ SCENES: dict[str, tuple[int, list[dict[str, str]], list[dict[str, str]]]] = {
         0,
         [
             *(_alert(name, MAIN) for name in [*LINK_ALERTS, "SmscPollingLagging", "SmscManyLinksAnomalous"]),
-            *(_account(state) for state in ("Unauthorized", "Blocked", "Unreachable", "Throttled")),
+            *(
+                _account(state)
+                for state in ("Unauthorized", "Blocked", "Unreachable", "Throttled", "NotExported")
+            ),
         ],
         [DOWN],
     ),

@@ -44,6 +44,11 @@ IDLE = "five links spike on which nothing was to be expected, while another stop
 BLOCKED = "the address is blocked"
 UNKNOWN = "a link the provider does not know"
 STUCK = "a link is read no more, and one never was"
+UNDONE = "a correction that is undone, and a spike that goes beyond it"
+COMES_AND_GOES = "an exporter that comes and goes, and one that was away once"
+TAKEN_OUT = "the exporter of an account is down, and another account was taken out"
+ALL_DOWN = "everything is down"
+ONE_READS = "one of two replicas cannot read what the other one reads"
 TAKEN_BACK = "the provider takes three clicks back, and more than three come"
 
 ONE = r"topk by \(job, account, link\) \(1,"
@@ -51,8 +56,62 @@ ONE = r"topk by \(job, account, link\) \(1,"
 MUTANTS = {
     "freshness gate": Mutant(r"and abs\(smsc:clicks:age_seconds - .*<= 900", "", "gates.yml", FROZEN),
     "no delta over a break": Mutant(r"unless present_over_time\(smsc:clicks:broken.*", "", "gates.yml", ANEW),
-    "a fall is a break": Mutant(r"(below unless) last.*\)", r"\1 smsc:clicks:below)", "gates.yml", ANEW),
-    "a return is a break": Mutant(r"or \(smsc:clicks:total and last.*", "", "gates.yml", REPLICA),
+    "a fall is a break": Mutant(r"(smsc:clicks:ahead) < (last_over)", r"\1 < 0 * \2", "gates.yml", ANEW),
+    "a return is a break": Mutant(
+        r"or max by .*taken_back unless .*\n.*offset 5m\)", "", "gates.yml", REPLICA
+    ),
+    "what was back before is no return": Mutant(
+        r"unless smsc:clicks:taken_back offset 5m", "", "undone.yml", UNDONE
+    ),
+    "what is counted again is no spike": Mutant(
+        r"smsc:clicks:new >", 'smsc:clicks:delta{window="1h"} >', "undone.yml", UNDONE
+    ),
+    "what is counted again does not teach": Mutant(
+        r"smsc:clicks:new /", 'smsc:clicks:delta{window="1h"} /', "undone.yml", UNDONE
+    ),
+    "corrections over an outage": Mutant(
+        r"last_over_time\((smsc:clicks:taken_back)\[1d\] offset 1h\)", r"\1 offset 1h", "fell.yml", TAKEN_BACK
+    ),
+    "each exporter with itself": Mutant(
+        r"smsc:clicks:taken_back - last_over_time\(smsc:clicks:taken_back",
+        "smsc:clicks:ahead - last_over_time(smsc:clicks:ahead",
+        "fell.yml",
+        TAKEN_BACK,
+    ),
+    "up and down more than once": Mutant(
+        r"and max by \(job\) \(changes.*", "", "exporter.yml", COMES_AND_GOES
+    ),
+    "half of the scrapes": Mutant(r"(avg_over_time\(up.*) < 0\.5", r"\1 < 2", "exporter.yml", COMES_AND_GOES),
+    "taken out of the configuration": Mutant(
+        r'and on \(job, instance\) up\{job="smsc"\} == 0', "", "exporter.yml", TAKEN_OUT
+    ),
+    "another exporter has it": Mutant(
+        r"unless max by \(job, account\) \(smsc_account_links\)", "", "exporter.yml", TAKEN_OUT
+    ),
+    "some exporter is up": Mutant(
+        r'and on \(job\) max by \(job\) \(up\{job="smsc"\}\) == 1(?=\n.*\n.*severity: critical)',
+        "",
+        "exporter.yml",
+        ALL_DOWN,
+    ),
+    "another one reads it: unauthorized": Mutant(
+        r'(\{state="unauthorized"\}\) == 1)\n.*smsc_account_up\) == 1', r"\1", "exporter.yml", ONE_READS
+    ),
+    "another one reads it: blocked": Mutant(
+        r'(\{state="blocked"\}\) == 1)\n.*smsc_account_up\) == 1', r"\1", "exporter.yml", ONE_READS
+    ),
+    "another one reads it: unreachable": Mutant(
+        r'(\{state="unreachable"\}\) == 1)\n.*smsc_account_up\) == 1', r"\1", "exporter.yml", ONE_READS
+    ),
+    "hindered where another one is not": Mutant(
+        r"and on \(job, account\) max by .*smsc_account_up\[5m\]\)\) == 1", "", "exporter.yml", ONE_READS
+    ),
+    "one failed poll of the other one": Mutant(
+        r"max_over_time\((smsc_account_up)\[5m\]\)", r"\1", "exporter.yml", ONE_READS
+    ),
+    "lag of those that can read": Mutant(
+        r"unless on \(job, instance, account\) smsc_account_state.*", "", "exporter.yml", ONE_READS
+    ),
     "count floor of a spike": Mutant(r"\+ 4 +# constant", "+ 0 # constant", "spike.yml", QUIET),
     "deviations of a spike": Mutant(r"\+ 3 +# constant", "+ 0 # constant", "spike.yml", LIVELY),
     "factor of a spike": Mutant(r"\b3( +# constant: .* the expected)", r"1\1", "spike.yml", LIVELY),
@@ -97,6 +156,8 @@ MUTANTS = {
 WAITS = {
     "SmscLinkClickSpike-warning": ("spike.yml", BURSTY),
     "SmscLinkClicksFlatline-warning": ("flatline.yml", STOPS),
+    "SmscAccountNotExported-critical": ("exporter.yml", TAKEN_OUT),
+    "SmscExporterHindered-warning": ("exporter.yml", ONE_READS),
     "SmscLinkTrafficShift-info": ("shift.yml", SHIFT),
     "SmscExporterDown-critical": ("exporter.yml", "an exporter that is down"),
     "SmscExporterDown-warning": ("exporter.yml", "one of two replicas is down"),
@@ -114,6 +175,7 @@ WAITS = {
 
 KEPT = {
     "SmscLinkClickSpike-warning": ("spike.yml", BURSTY),
+    "SmscLinkClicksFlatline-warning": ("flatline.yml", STOPS),
     "SmscLinkAllTimeClicksFell-info": ("fell.yml", TAKEN_BACK),
     "SmscAccountUnauthorized-critical": ("exporter.yml", "a login is refused"),
     "SmscAccountBlocked-critical": ("exporter.yml", BLOCKED),
@@ -163,7 +225,7 @@ def _keep_what_it_needs(copy: Path, test: str) -> None:
 
 def _names(text: str) -> set[str]:
     """Whatever may be the name of a series or an alert."""
-    return set(re.findall(r"[a-zA-Z_:]+", text))
+    return set(re.findall(r"[a-zA-Z_:][\w:]*", text))
 
 
 def _name(rule: dict[str, Any]) -> str:

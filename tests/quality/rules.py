@@ -32,7 +32,7 @@ def scraped(links: Sequence[Traffic]) -> dict[str, Vector]:
     read_at = np.array([link.read_at for link in links])
     return {
         "smsc_link_clicks_total": Vector(labels, total),
-        "smsc_link_clicks_all_time": Vector(labels, total),
+        "smsc_link_clicks_all_time": Vector(labels, np.array([link.all_time for link in links])),
         "smsc_link_last_success_timestamp_seconds": Vector(labels, read_at),
         "smsc_link_info": Vector(labels, np.where(np.isnan(total), np.nan, 1.0)),
     }

@@ -27,18 +27,22 @@ RECORDED = sorted({rule["record"] for rule in RULES if "record" in rule})
 
 
 def _links() -> list[Traffic]:
-    """A spike and a counter that falls, a link that stops; a stale cache, and scrapes that fail."""
+    """A spike, corrections that the counter forgets and that are undone; a link that stops; gaps."""
     rng = np.random.default_rng(7)
     rates = np.full((2, STEPS), [[4.0], [3.0]])
     rates[0, 7 * DAY : 7 * DAY + HOUR] *= 12
     rates[1, 8 * DAY :] = 0
     total = np.cumsum(rng.poisson(rates), axis=1).astype(float)
+    all_time = total.copy()
+    all_time[0, 5 * DAY :] -= 3000
     total[0, 6 * DAY + 5 :] -= 3000
+    all_time[0, 8 * DAY : 8 * DAY + HOUR] -= 500
+    total[0, 8 * DAY + HOUR :] += 500
     read_at = np.tile(np.arange(STEPS) * float(STEP), (2, 1))
-    for row in (total, read_at):
+    for row in (total, all_time, read_at):
         row[:, 2 * DAY : 2 * DAY + 40] = row[:, 2 * DAY - 1 : 2 * DAY]
         row[:, 8 * DAY + 4 * HOUR : 8 * DAY + 4 * HOUR + 3] = np.nan
-    return [Traffic(f"link-{n}", MEDIUM, total[n], read_at[n], ()) for n in range(2)]
+    return [Traffic(f"link-{n}", MEDIUM, total[n], all_time[n], read_at[n], ()) for n in range(2)]
 
 
 def _written(row: Rows) -> str:

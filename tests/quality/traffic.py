@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.random import Generator
     from numpy.typing import NDArray
 
+    Figures = NDArray[np.floating[Any]]
+
 STEP = 300
 """Seconds from one step to the next."""
 
@@ -67,8 +69,9 @@ class Traffic:
 
     name: str
     kind: Kind
-    total: NDArray[np.floating[Any]]
-    read_at: NDArray[np.floating[Any]]
+    total: Figures
+    all_time: Figures
+    read_at: Figures
     events: Sequence[Event]
 
 
@@ -94,8 +97,8 @@ def town(seed: int) -> list[Traffic]:
 def _link(rng: Generator, kind: Kind, number: int, weather: _Weather) -> Traffic:
     draft = MAKERS[kind](rng, kind)
     clicks = np.cumsum(rng.poisson(draft.rate)).astype(float)
-    total, read_at = weather.seen(rng, clicks, draft.born)
-    return Traffic(f"{kind.name}-{number}".replace(" ", "-"), kind, total, read_at, draft.events)
+    seen = weather.seen(rng, clicks, draft.born)
+    return Traffic(f"{kind.name}-{number}".replace(" ", "-"), kind, *seen, draft.events)
 
 
 # --- What kinds of links are like ---------------------------------------------------------------------------
@@ -212,24 +215,30 @@ class _Weather:
 
     def seen(
         self, rng: Generator, clicks: NDArray[np.float64], born: int
-    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
-        """The counter and the time of the reading, at each step."""
+    ) -> tuple[Figures, Figures, Figures]:
+        """The counter, what the provider says and the time of the reading, at each step."""
         now = np.arange(STEPS) * float(STEP)
         read_at = now - rng.uniform(0, 60)
-        total = clicks + 1000.0 - self._taken_back(rng, clicks)
-        for begin, end in self.stale:
-            total[begin:end], read_at[begin:end] = total[begin - 1], read_at[begin - 1]
-        for begin, end in (*self.outages, (0, born)):
-            total[begin:end] = read_at[begin:end] = np.nan
-        return total, read_at
+        gone, forgotten = self._taken_back(rng, clicks)
+        shown = (clicks + 1000.0 - forgotten, clicks + 1000.0 - gone, read_at)
+        for figures in shown:
+            for begin, end in self.stale:
+                figures[begin:end] = figures[begin - 1]
+            for begin, end in (*self.outages, (0, born)):
+                figures[begin:end] = np.nan
+        return shown
 
-    def _taken_back(self, rng: Generator, clicks: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What the provider corrected downward: the counter is without it once it has begun anew."""
-        gone = np.zeros(STEPS)
+    def _taken_back(
+        self, rng: Generator, clicks: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the provider corrected downward, and what of it the counter forgot by beginning anew."""
+        gone, forgotten = np.zeros(STEPS), np.zeros(STEPS)
         for at in rng.integers(0, STEPS, rng.poisson(0.5)):
             anew = next((restart for restart in self.restarts if restart > at), STEPS)
-            gone[anew:] += np.floor(clicks[at] * rng.uniform(0, 0.02))
-        return gone
+            clicked = np.floor(clicks[at] * rng.uniform(0, 0.02))
+            gone[at:] += clicked
+            forgotten[anew:] += clicked
+        return gone, forgotten
 
 
 def _spans(rng: Generator, often: float, shortest: int, longest: int) -> list[tuple[int, int]]:
