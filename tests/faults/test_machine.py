@@ -172,7 +172,7 @@ def test_no_descriptors(tmp_path: Path) -> None:
         before = cpu_seconds(watch.program)
         limit(watch.program, "nofile=3:")
         address = ("127.0.0.1", urlsplit(watch.url).port)
-        knocking = [stack.enter_context(socket.create_connection(address)) for _ in range(3)]
+        knocking = [stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(3)]
         watch.add_clicks(7)
         simulated.faults = "cut"  # which closes the connections there are, sooner or later all
         watch.program.expect("outcome=unreachable reason=.Too many open files")
@@ -195,7 +195,7 @@ def cpu_seconds(process: Program) -> float:
 
 def test_stopped_for_many_minutes(tmp_path: Path) -> None:
     """SIGSTOP, as a closed lid: what has gone stale meanwhile is withdrawn, and nothing is caught up."""
-    with hurrying(tmp_path, refresh="1m", latency="0.5") as (simulated, watch):
+    with hurrying(tmp_path, refresh="1m", latency="0.1") as (simulated, watch):
         watch.program.send(signal.SIGSTOP)
         time.sleep(STALE_AFTER / HURRY + 1)
         before = Counter(simulated.auditor.links)
