@@ -57,13 +57,17 @@ def _write(folder: Path, links: int) -> None:
 def _families() -> Iterator[tuple[str, str, Iterable[str], Iterable[int]]]:
     """Name, type, further labels, and the steps before the end that have a value, oldest first."""
     instance, once = (',instance="a:10145"',), ("",)
-    recent, week, fortnight = range(HOUR, -1, -1), range(8 * DAY, -1, -1), range(15 * DAY, -1, -1)
+    recent, day, week = range(HOUR, -1, -1), range(2 * DAY, -1, -1), range(8 * DAY, -1, -1)
+    fortnight = range(15 * DAY, -1, -1)
     yield "smsc_link_clicks_total", "counter", instance, recent
     yield "smsc_link_clicks_all_time", "gauge", instance, recent
     yield "smsc_link_last_success_timestamp_seconds", "gauge", instance, recent
     yield "smsc_link_info", "gauge", (f'{instance[0]},id="1",campaign="spring"',), recent
     yield "smsc:clicks:total", "gauge", once, week
     yield "smsc:clicks:age_seconds", "gauge", once, week
+    yield "smsc:clicks:all_time", "gauge", once, day
+    yield "smsc:clicks:taken_back", "gauge", instance, day
+    yield "smsc:clicks:ahead", "gauge", once, week
     yield "smsc:clicks:burst", "gauge", once, fortnight
     around = sorted({ago + near for ago in LOOKED_BACK for near in range(-4, HOUR)}, reverse=True)
     windows = [f',window="{window}"' for window in WINDOWS]

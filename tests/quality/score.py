@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import sqrt
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,34 @@ FOUND_BY = HOUR
 
 EXCUSED = {"spike": ("resend", "drift"), "drop": ("drift",)}
 """Changes that are there, though nobody asked for them to be found: alerts on them count neither way."""
+
+
+Z = 1.96
+"""Standard deviations that hold 95 % of a normal distribution."""
+
+
+class Estimate(NamedTuple):
+    """What was found, and from and to what it would be in 95 of 100 such trials."""
+
+    value: float
+    low: float
+    high: float
+
+
+def share(of: int, whole: int) -> Estimate | None:
+    """A share, with Wilson's interval; None of nothing."""
+    if not whole:
+        return None
+    value, weight = of / whole, 1 + Z**2 / whole
+    middle = (value + Z**2 / (2 * whole)) / weight
+    half = Z / weight * sqrt(value * (1 - value) / whole + Z**2 / (4 * whole**2))
+    return Estimate(value, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def rate(events: int, over: float) -> Estimate:
+    """Events by the unit of ``over``; the root of a count deviates by about a half, whatever the count."""
+    root = sqrt(events)
+    return Estimate(events / over, max(0.0, root - Z / 2) ** 2 / over, (root + Z / 2) ** 2 / over)
 
 
 @dataclass
@@ -49,13 +78,13 @@ class Tally:
             self.delays + other.delays,
         )
 
-    def row(self) -> dict[str, float | None]:
+    def row(self) -> dict[str, Estimate | float | None]:
         """The figures of a table; None where there is nothing to divide by."""
         return {
-            "precision": self.true / (self.true + self.false) if self.true + self.false else None,
-            "recall": self.found / self.events if self.events else None,
+            "precision": share(self.true, self.true + self.false),
+            "recall": share(self.found, self.events),
             "events": self.events,
-            "false per link-week": self.false / self.link_weeks,
+            "false per link-week": rate(self.false, self.link_weeks),
             "delay, min": median(self.delays) if self.delays else None,
         }
 
