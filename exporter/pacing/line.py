@@ -9,6 +9,9 @@ link cannot use, because it is not due again yet, falls to the others in proport
 A share says nothing of how old a reading may become. So a link that has waited for ``PATIENCE`` of its
 ``stale_after`` goes ahead of its place, the longest overdue first, but only every second time: with twice too
 few requests even for that, one half of them still follows the clicks, and the other makes equal turns.
+
+A link that has no reading yet goes first, but not before those that have waited too long: it has nothing that
+could be withdrawn, and there may be more new ones than can be asked for hours.
 """
 
 from __future__ import annotations
@@ -65,6 +68,24 @@ class Line:
         """Gives a turn that was served, by a request sent at ``sent_at``, its next place in the line."""
         turn.place = self._virtual + 1 / share
         turn.latest = sent_at + PATIENCE * turn.link.stale_after
+
+    def know(self, turn: Turn, read_at: float) -> None:
+        """Takes it that a turn not served yet has a reading, of ``read_at``: kept, or another exporter's."""
+        if turn.latest == inf:
+            turn.place = self._virtual
+            turn.latest = read_at + PATIENCE * turn.link.stale_after
+            self._enter_anew(turn)
+
+    def bear(self, turn: Turn, more: float) -> None:
+        """The ``stale_after`` of a turn's link became longer by ``more`` seconds, or shorter."""
+        if more:
+            turn.latest += PATIENCE * more
+            self._enter_anew(turn)
+
+    def _enter_anew(self, turn: Turn) -> None:
+        """Where a turn stands in line is what it was when it joined."""
+        if turn in self._standing:
+            self.put(turn, turn.due)
 
     def first(self, now: float) -> Turn | None:
         """The turn to be served now, left where it is; None if none is due."""

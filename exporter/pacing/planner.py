@@ -95,6 +95,7 @@ class Planner:
             turn = self._turns[link.target] = Turn(link, phase(self._added, self.account.login_key))
             self._added += 1
         was, turn.link = turn.link, link
+        self._line.bear(turn, link.stale_after - was.stale_after)
         stays = turn.wanted and _paced(was) == _paced(link)
         turn.wanted = True
         if not stays:
@@ -106,6 +107,7 @@ class Planner:
         """Takes what is known of a link's clicks: its reading, sent ``at`` (monotonic seconds)."""
         if (turn := self._turns.get(link.target)) is not None:
             self._shares.learn(turn, reading, at)
+            self._line.know(turn, at)
 
     # --- what next ----------------------------------------------------------------------------------------
 

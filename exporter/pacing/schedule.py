@@ -76,7 +76,7 @@ class Turn:
         self.interval = link.refresh_interval
         self.due = inf
         self.entry = 0
-        self.place = self.latest = -inf
+        self.place, self.latest = -inf, inf
         self.rests_until = -inf
         self.wanted = False
         self.in_flight = False

@@ -13,7 +13,7 @@ import pytest
 from exporter.config.intervals import LONGEST_WAIT
 from exporter.pacing import Pacing, Planner, Ticket
 from exporter.pacing.line import Line
-from exporter.pacing.schedule import Turn
+from exporter.pacing.schedule import Turn, phase
 from exporter.pacing.shares import MEMORY, Clicks, Shares
 from tests.factories import make_account, make_link, make_links, make_reading
 from tests.pacing.unequal import DAY, HOUR, Crowd, Simulation, adaptive, best, make_crowd, overloaded
@@ -145,6 +145,19 @@ def test_intervals_between_bounds_cost_as_much_in_sum_as_equal_ones() -> None:
     assert intervals[2] / intervals[1] == pytest.approx(2)
 
 
+@pytest.mark.parametrize("asked", [60.0, 70.0, 100.0, 300.0])
+def test_links_that_are_alike_have_no_more_requests_than_asked_for_by_rounding(asked: float) -> None:
+    """Intervals have steps: all on the same one would be up to a sixth off."""
+    link = make_link(refresh_interval=asked, bounds=(21.0, 1800.0))
+    turns = [Turn(link, phase(n, "login")) for n in range(200)]
+    shares = Shares({("id", f"{n}"): turn for n, turn in enumerate(turns)})
+    for turn in turns:
+        turn.wanted = True
+        turn.clicks.learn(make_reading(), 0.0)
+    shares.balance()
+    assert sum(asked / shares.interval(turn) for turn in turns) == pytest.approx(200, rel=0.03)
+
+
 def test_links_without_bounds_keep_their_interval_beside_those_with() -> None:
     links = (make_link("own", id="9", refresh_interval=77.0), *make_links(2))
     links = (links[0], *(replace(link, bounds=(21.0, 600.0)) for link in links[1:]))
@@ -214,6 +227,48 @@ def test_who_has_waited_too_long_goes_ahead_but_only_every_second_time() -> None
     queue.serve(1000)
     assert queue.served.count("a") == pytest.approx(500, abs=50)
     assert min(queue.served.count(f"quiet-{n}") for n in range(100)) >= 4
+
+
+def _line(**latest: float) -> Line:
+    """Turns by name, of which each has a reading that grew too old then; ``inf``: none at all."""
+    line = Line()
+    for name, at in latest.items():
+        turn = Turn(make_link(name, stale_after=1000.0), 0.0)
+        turn.wanted = True
+        if at < inf:
+            line.know(turn, at - 800.0)
+        line.put(turn, 0.0)
+    return line
+
+
+def _order(line: Line, now: float) -> list[str]:
+    served = []
+    while (turn := line.first(now)) is not None:
+        line.take(turn)
+        served.append(turn.link.name)
+    return served
+
+
+def test_new_ones_go_first_but_take_half_of_the_turns_from_those_that_have_waited_too_long() -> None:
+    line = _line(young=500.0, new=inf, older=-10.0, newer=inf, old=-5.0, newest=inf)
+    assert _order(line, 0.0) == ["older", "new", "old", "newer", "newest", "young"]
+
+
+def test_what_is_known_of_a_turn_in_line_counts_at_once() -> None:
+    line = _line(new=inf, other=inf)
+    turn = line.first(0.0)
+    assert turn is not None
+    line.know(turn, 0.0)
+    assert _order(line, 0.0) == ["other", "new"]
+
+
+@pytest.mark.parametrize(("longer", "order"), [(0.0, ["b", "a"]), (-500.0, ["a", "b"])])
+def test_how_old_a_reading_may_grow_can_change_in_line(longer: float, order: list[str]) -> None:
+    line = _line(b=200.0, a=300.0)
+    assert line.first(0.0) is not None
+    (turn,) = (turn for turn in line._standing if turn.link.name == "a")
+    line.bear(turn, longer)
+    assert _order(line, 250.0) == order
 
 
 def test_a_turn_that_moves_or_leaves_is_not_served_at_its_old_place() -> None:
@@ -395,6 +450,48 @@ def _claim(player: Player, ticket: Ticket, times: list[float]) -> None:
         player.planner.finish(ticket, player.now, None)
     else:
         player.planner.deny(ticket, player.now, free_at - player.now, link_alone=True)
+
+
+@pytest.mark.uncovered  # much is calculated in virtual time
+def test_with_restarts_at_bad_moments_every_link_is_read_in_time_all_the_same() -> None:
+    """Five times as many links as can be read in an interval, and each start begins with the same of them."""
+    account, cost = overloaded(500, 100)
+    read: dict[str, float] = {}
+    now = 0.0
+    for life in range(1, 60):
+        planner = _started(account, now, read)
+        while now < life * 120:
+            step = planner.next(now)
+            if isinstance(step, Ticket):
+                now += cost
+                read[step.link.name] = step.sent_at
+                planner.learn(step.link, make_reading(), step.sent_at)
+                planner.finish(step, now, None)
+            else:
+                now = min(step, life * 120.0)
+    assert len(read) == 500
+    assert now - min(read.values()) < account.links[0].stale_after
+
+
+def _started(account: Account, now: float, read: dict[str, float]) -> Planner:
+    pacing = Pacing(wall_offset=0.0, random=Random(1))
+    pacing.configure([account], now)
+    planner = pacing.active[0]
+    for link in account.links:
+        if link.name in read:
+            planner.learn(link, make_reading(), read[link.name])
+    return planner
+
+
+def test_a_shorter_stale_after_takes_effect_at_once() -> None:
+    account = make_account(links=(make_link("link-0", stale_after=HOUR),))
+    player = Player(account, {"link-0": 1.0})
+    player.poll()
+    (turn,) = player.planner._turns.values()
+    before = turn.latest
+    shorter = replace(account, links=(replace(account.links[0], stale_after=HOUR / 2),))
+    player.pacing.configure([shorter], player.now)
+    assert before - turn.latest == pytest.approx(0.8 * HOUR / 2)
 
 
 def test_new_bounds_take_effect_at_once() -> None:
