@@ -46,6 +46,10 @@ UNKNOWN = "a link the provider does not know"
 STUCK = "a link is read no more, and one never was"
 UNDONE = "a correction that is undone, and a spike that goes beyond it"
 COMES_AND_GOES = "an exporter that comes and goes, and one that was away once"
+WELL_AGAIN = "an exporter that was down three times in an hour, and is well"
+ONE_OF_TWO = "one of two replicas comes and goes"
+FAR_LOWER = "a counter begins anew far lower, and a name is given to a link of fewer clicks"
+RENAMED = "a name is given to a link of more clicks, and the exporter is moved"
 TAKEN_OUT = "the exporter of an account is down, and another account was taken out"
 ALL_DOWN = "everything is down"
 ONE_READS = "one of two replicas cannot read what the other one reads"
@@ -62,6 +66,22 @@ MUTANTS = {
     ),
     "what was back before is no return": Mutant(
         r"unless smsc:clicks:taken_back offset 5m", "", "undone.yml", UNDONE
+    ),
+    "a lower counter is a break": Mutant(
+        r"smsc:clicks:total < last_over_time.*\n *or ", "", "gates.yml", FAR_LOWER
+    ),
+    "another link is a break": Mutant(
+        r"or max by \(job, account, link\) \(\n *smsc_link_info(?s:.*?)\[1h\] offset 5m\)\n *\) and on.*",
+        "",
+        "undone.yml",
+        RENAMED,
+    ),
+    "another exporter of a link is no other link": Mutant(
+        r"unless on \(job, account, link, id\) last_over.*", "", "undone.yml", RENAMED
+    ),
+    "a flatline outlasts a break": Mutant(r"(smsc:clicks:flatline)\[4h\]", r"\1[3h]", "flatline.yml", STOPS),
+    "many links outlast an outage": Mutant(
+        r'(SmscManyLinksAnomalous", alertstate="firing"\})\[4h\]', r"\1[30m]", "ended.yml", ENDED
     ),
     "what is counted again is no spike": Mutant(
         r"smsc:clicks:new >", 'smsc:clicks:delta{window="1h"} >', "undone.yml", UNDONE
@@ -82,6 +102,10 @@ MUTANTS = {
         r"and max by \(job\) \(changes.*", "", "exporter.yml", COMES_AND_GOES
     ),
     "half of the scrapes": Mutant(r"(avg_over_time\(up.*) < 0\.5", r"\1 < 2", "exporter.yml", COMES_AND_GOES),
+    "well by now": Mutant(r"unless max by \(job\) \(min_over_time.*", "", "exporter.yml", WELL_AGAIN),
+    "another replica answers": Mutant(
+        r"and on \(job\) max by \(job\) \(avg_over_time.*", "", "exporter.yml", COMES_AND_GOES
+    ),
     "taken out of the configuration": Mutant(
         r'and on \(job, instance\) up\{job="smsc"\} == 0', "", "exporter.yml", TAKEN_OUT
     ),
@@ -142,7 +166,7 @@ MUTANTS = {
         r"last_over_time\((smsc:clicks:anomalous)\[4h\] offset 1d\)", r"\1 offset 1d", "ended.yml", ENDED
     ),
     "many for as long as it lasts": Mutant(
-        r"unless on \(job, account, direction\)\n.*\[30m\] offset 5m\)", "", "ended.yml", ENDED
+        r"unless on \(job, account, direction\)\n.*\[4h\] offset 5m\)", "", "ended.yml", ENDED
     ),
     "no wait of less than nothing": Mutant(r"clamp_min\((.*), 0\)", r"\1", "exporter.yml", BLOCKED),
     "not found is not stale": Mutant(
@@ -156,6 +180,8 @@ MUTANTS = {
 WAITS = {
     "SmscLinkClickSpike-warning": ("spike.yml", BURSTY),
     "SmscLinkClicksFlatline-warning": ("flatline.yml", STOPS),
+    "SmscExporterFlapping-critical": ("exporter.yml", COMES_AND_GOES),
+    "SmscExporterFlapping-warning": ("exporter.yml", ONE_OF_TWO),
     "SmscAccountNotExported-critical": ("exporter.yml", TAKEN_OUT),
     "SmscExporterHindered-warning": ("exporter.yml", ONE_READS),
     "SmscLinkTrafficShift-info": ("shift.yml", SHIFT),
@@ -180,6 +206,8 @@ KEPT = {
     "SmscAccountUnauthorized-critical": ("exporter.yml", "a login is refused"),
     "SmscAccountBlocked-critical": ("exporter.yml", BLOCKED),
     "SmscAccountUnreachable-warning": ("exporter.yml", "the provider is out of reach, twice"),
+    "SmscExporterFlapping-critical": ("exporter.yml", COMES_AND_GOES),
+    "SmscExporterFlapping-warning": ("exporter.yml", ONE_OF_TWO),
 }
 """For each alert that fires on (``keep_firing_for``): which test fails once it does not."""
 
