@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tests.bench.tables import markdown, say
-from tests.processes import exporter, get, get_json, post
+from tests.processes import exporter, get, get_json, post, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +54,7 @@ _FAULTS = (
     "",
     "error_9:0.002,error_17:0.05,wrong_link:0.05",
     "http_503:0.002,hang:0.002,html:0.1,garbage:0.05,cut:0.05",
+    "drip:0.002,redirect:0.05,null:0.05,float:0.05,error_1:0.002",
     "error_3:0.01,numbers:0.3,other_format:0.3,bom:0.1,negative:0.05,huge:0.001",
 )
 _FAULT_SECONDS, _SCRAPE_SECONDS = 20.0, 0.25
@@ -79,6 +80,7 @@ class Result:
     samples: list[Sample]
     audit: dict[str, Any]
     failed_scrapes: int = 0
+    failed_reloads: int = 0
     exit_code: int = 0
 
 
@@ -91,6 +93,8 @@ def faults(result: Result) -> list[str]:
     ]
     if result.failed_scrapes:
         found.append(f"{result.failed_scrapes} scrapes were not answered with 200.")
+    if result.failed_reloads:
+        found.append(f"{result.failed_reloads} reloads did not take effect.")
     if result.exit_code:
         found.append(f"The exporter ended with {result.exit_code} when it was asked to stop.")
     return found + _growth(result.samples)
@@ -129,7 +133,13 @@ def measure(minutes: float, reload_seconds: float = RELOAD_SECONDS) -> Result:
                 audit = get_json(f"{provider}/audit")
                 code = running.stop()
             simulator.stop()
-    return Result(samples, audit, failed, code)
+    return Result(samples, audit, failed, _failed_reloads(running.lines, samples[-1].reloads), code)
+
+
+def _failed_reloads(said: list[str], asked: int) -> int:
+    """Those that the exporter says have failed; or all, if it took none. Some signals may be one reload."""
+    failed = sum("event=reload_failed" in line or "event=reload_crashed" in line for line in said)
+    return failed if any("event=reloaded" in line for line in said) else asked
 
 
 def _configs(provider: str) -> list[str]:
@@ -186,7 +196,7 @@ def _run(
         if fault_turn.due():
             post(f"{provider}/control/faults", next(weather))
         if reload_turn.due():
-            (home / "config.yaml").write_text(next(configs))
+            replace(home / "config.yaml", next(configs))
             running.send(signal.SIGHUP)
             reloads += 1
         failed += not _scrape(url, scrapes)

@@ -177,6 +177,7 @@ def test_a_soak_that_settles_is_clean() -> None:
             "The auditor saw followed redirects 1; 0 at most are allowed.",
         ),
         (Result(STEADY, CLEAN, failed_scrapes=2), "2 scrapes were not answered with 200."),
+        (Result(STEADY, CLEAN, failed_reloads=3), "3 reloads did not take effect."),
         (Result(STEADY, CLEAN, exit_code=-9), "The exporter ended with -9 when it was asked to stop."),
         (
             Result([*STEADY, *_samples((15, 81.5, 25))], CLEAN),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from exporter.simulator import Settings, SimulatedLink
+from exporter.simulator import FAULT_NAMES, Settings, SimulatedLink, parse_faults
 from tests import needs
 from tests.faults.machine import Page, hurried
 from tests.faults.watch import Source, Watch, watched
@@ -106,6 +106,11 @@ def test_every_wrong_answer(tmp_path: Path) -> None:
                     simulated.faults = ""
                 watch.recovers()
             assert running.stop() == 0
+
+
+def test_no_fault_of_the_simulator_is_left_out() -> None:
+    shown = {fault.kind for fault in parse_faults(",".join([*EXPECTED, *STOPS]))}
+    assert shown == {name.removesuffix("_N") for name in FAULT_NAMES}
 
 
 def write_config(folder: Path, accounts: list[dict[str, Any]]) -> None:

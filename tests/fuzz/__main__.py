@@ -71,6 +71,7 @@ def seeds(target: str) -> Iterator[bytes]:
     """What the bytes are made from at first: whole answers and whole files, and broken ones."""
     if target == "config":
         bad = (ROOT / "tests" / "config" / "bad").glob("*.yaml")
+        yield b"accounts: [{name: a, login: x, password: y, links: [{id: '1'}]}]"
         yield from (path.read_bytes() for path in [ROOT / "config.yaml", *bad] if path.name != SLOW)
         return
     provider = Provider(Settings())
@@ -90,7 +91,7 @@ def main() -> None:
     corpus.mkdir()
     for number, seed in enumerate(seeds(options.target)):
         (corpus / str(number)).write_bytes(seed)
-    flags = [f"-max_total_time={options.seconds}", "-max_len=1024", "-print_final_stats=1", "-timeout=10"]
+    flags = [f"-max_total_time={options.seconds}", "-max_len=4096", "-print_final_stats=1", "-timeout=10"]
     atheris.Setup([sys.argv[0], *flags, str(corpus)], TARGETS[options.target])
     atheris.Fuzz()
 
