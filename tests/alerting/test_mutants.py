@@ -32,6 +32,7 @@ QUIET = "four clicks within an hour on a link that has none"
 LIVELY = "thirty-eight clicks in an hour where ten come"
 BURSTY = "a link that bursts every 29 hours is told once, and then known"
 STOPS = "a link of 60 clicks an hour gets no more"
+NIGHT = "an evening is silent, and so is the night after it, as ever"
 SMALL = "a link of three clicks in two hours gets no more"
 FADES = "a campaign fades and ends"
 ANEW = "a counter that began anew is no flatline"
@@ -79,7 +80,10 @@ MUTANTS = {
     "another exporter of a link is no other link": Mutant(
         r"unless on \(job, account, link, id\) last_over.*", "", "undone.yml", RENAMED
     ),
-    "a flatline outlasts a break": Mutant(r"(smsc:clicks:flatline)\[4h\]", r"\1[3h]", "flatline.yml", STOPS),
+    "a flatline outlasts a break": Mutant(r"(smsc:clicks:silent)\[4h\]", r"\1[3h]", "flatline.yml", STOPS),
+    "a flatline is not taken up where clicks had come": Mutant(
+        r"(smsc:clicks:silent\[4h\] offset 5m\)) == 1", r"\1 >= 0", "flatline.yml", NIGHT
+    ),
     "many links outlast an outage": Mutant(
         r'(SmscManyLinksAnomalous", alertstate="firing"\})\[4h\]', r"\1[30m]", "ended.yml", ENDED
     ),
@@ -118,15 +122,12 @@ MUTANTS = {
         "exporter.yml",
         ALL_DOWN,
     ),
-    "another one reads it: unauthorized": Mutant(
-        r'(\{state="unauthorized"\}\) == 1)\n.*smsc_account_up\) == 1', r"\1", "exporter.yml", ONE_READS
-    ),
-    "another one reads it: blocked": Mutant(
-        r'(\{state="blocked"\}\) == 1)\n.*smsc_account_up\) == 1', r"\1", "exporter.yml", ONE_READS
-    ),
-    "another one reads it: unreachable": Mutant(
-        r'(\{state="unreachable"\}\) == 1)\n.*smsc_account_up\) == 1', r"\1", "exporter.yml", ONE_READS
-    ),
+    **{
+        f"another one reads it: {state}": Mutant(
+            rf'(\{{state="{state}"\}}\) == 1)\n.*smsc_account_up\) == 1', r"\1", "exporter.yml", ONE_READS
+        )
+        for state in ("unauthorized", "blocked", "unreachable")
+    },
     "hindered where another one is not": Mutant(
         r"and on \(job, account\) max by .*smsc_account_up\[5m\]\)\) == 1", "", "exporter.yml", ONE_READS
     ),

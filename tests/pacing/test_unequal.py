@@ -12,7 +12,7 @@ import pytest
 
 from exporter.config.intervals import LONGEST_WAIT
 from exporter.pacing import Pacing, Planner, Ticket
-from exporter.pacing.line import Line
+from exporter.pacing.line import PATIENCE, Line
 from exporter.pacing.schedule import Turn, phase
 from exporter.pacing.shares import MEMORY, Clicks, Shares
 from tests.factories import make_account, make_link, make_links, make_reading
@@ -236,7 +236,7 @@ def _line(**latest: float) -> Line:
         turn = Turn(make_link(name, stale_after=1000.0), 0.0)
         turn.wanted = True
         if at < inf:
-            line.know(turn, at - 800.0)
+            line.know(turn, at - PATIENCE * 1000.0)
         line.put(turn, 0.0)
     return line
 
@@ -491,7 +491,7 @@ def test_a_shorter_stale_after_takes_effect_at_once() -> None:
     before = turn.latest
     shorter = replace(account, links=(replace(account.links[0], stale_after=HOUR / 2),))
     player.pacing.configure([shorter], player.now)
-    assert before - turn.latest == pytest.approx(0.8 * HOUR / 2)
+    assert before - turn.latest == pytest.approx(PATIENCE * HOUR / 2)
 
 
 def test_new_bounds_take_effect_at_once() -> None:

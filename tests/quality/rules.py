@@ -113,7 +113,7 @@ def _store(engine: Engine, rule: dict[str, Any], vector: Vector) -> None:
 def _in_turns(engine: Engine, pending: list[Any]) -> list[Any]:
     """Rules that read what they themselves recorded before: step by step. Returns those that did.
 
-    Only for links of which something is recorded even without that: where nothing begins, nothing goes on.
+    Only for links of which something but 0 is recorded without that: where nothing begins, nothing goes on.
     """
     reads = {rule["record"]: names for rule, _, names in pending}
     circle = [one for one in pending if one[0]["record"] in _behind(one[0]["record"], reads)]
@@ -123,7 +123,7 @@ def _in_turns(engine: Engine, pending: list[Any]) -> list[Any]:
     names = {
         dict(labels)["link"]
         for labels, row in zip(begun.labels, begun.rows, strict=True)
-        if not np.isnan(row[engine.since :]).all()
+        if np.nan_to_num(row[engine.since :]).any()
     }
     part = Engine(
         {name: _of(vector, names) for name, vector in engine.stored.items()}, engine.steps, engine.since
