@@ -42,6 +42,7 @@ REPLICA = "of two replicas that share nothing, the one that counts from more goe
 MANY = "five of six links stop in one account, four of four and five of twenty-five in others"
 ENDED = "five links end over three days, and five others at once"
 IDLE = "five links spike on which nothing was to be expected, while another stops"
+REFUSED = "a login is refused"
 BLOCKED = "the address is blocked"
 UNKNOWN = "a link the provider does not know"
 STUCK = "a link is read no more, and one never was"
@@ -49,10 +50,14 @@ UNDONE = "a correction that is undone, and a spike that goes beyond it"
 COMES_AND_GOES = "an exporter that comes and goes, and one that was away once"
 WELL_AGAIN = "an exporter that was down three times in an hour, and is well"
 ONE_OF_TWO = "one of two replicas comes and goes"
+MOSTLY_UP = "an exporter that is up for most of the time"
+MISSED_SCRAPES = "a scrape fails now and then"
 FAR_LOWER = "a counter begins anew far lower, and a name is given to a link of fewer clicks"
 RENAMED = "a name is given to a link of more clicks, and the exporter is moved"
 TAKEN_OUT = "the exporter of an account is down, and another account was taken out"
+LOOPS = "the only exporter of an account comes and goes"
 ALL_DOWN = "everything is down"
+NOW_AND_THEN = "the provider answers now and then"
 ONE_READS = "one of two replicas cannot read what the other one reads"
 TAKEN_BACK = "the provider takes three clicks back, and more than three come"
 
@@ -106,36 +111,93 @@ MUTANTS = {
         r"and max by \(job\) \(changes.*", "", "exporter.yml", COMES_AND_GOES
     ),
     "half of the scrapes": Mutant(r"(avg_over_time\(up.*) < 0\.5", r"\1 < 2", "exporter.yml", COMES_AND_GOES),
+    "a scrape that fails now and then": Mutant(
+        r"(avg_over_time\(up.*) < 0\.9", r"\1 < 1", "exporter.yml", MISSED_SCRAPES
+    ),
+    "a loop that is up for long": Mutant(
+        r"(avg_over_time\(up.*) < 0\.9", r"\1 < 0.5", "exporter.yml", MOSTLY_UP
+    ),
     "well by now": Mutant(r"unless max by \(job\) \(min_over_time.*", "", "exporter.yml", WELL_AGAIN),
     "another replica answers": Mutant(
         r"and on \(job\) max by \(job\) \(avg_over_time.*", "", "exporter.yml", COMES_AND_GOES
     ),
     "taken out of the configuration": Mutant(
-        r'and on \(job, instance\) up\{job="smsc"\} == 0', "", "exporter.yml", TAKEN_OUT
+        r"or max by .*smsc_account_links\[1h\]\)\) \* 0\n.*", "", "exporter.yml", TAKEN_OUT
+    ),
+    "missed while it is down": Mutant(
+        r"or last_over_time\(smsc:account:had_links.*", "", "exporter.yml", TAKEN_OUT
+    ),
+    "gone with its exporter": Mutant(
+        r'(had_links\[1h\]\)) and on \(job, instance\) up\{job="smsc"\} == 0',
+        r'\1 unless on (job, instance) up{job="smsc"} == 1',
+        "exporter.yml",
+        TAKEN_OUT,
+    ),
+    "the share of time of an account's exporter": Mutant(
+        r"had_links > 0 and on \(job, instance\) avg_over_time\((up.*)\[5m\]\) < 0\.5",
+        r"had_links > 0 and on (job, instance) \1 == 0",
+        "exporter.yml",
+        LOOPS,
     ),
     "another exporter has it": Mutant(
-        r"unless max by \(job, account\) \(smsc_account_links\)", "", "exporter.yml", TAKEN_OUT
+        r"unless max by \(job, account\) \(\n *smsc:account:had_links.*\n *\)", "", "exporter.yml", TAKEN_OUT
     ),
     "some exporter is up": Mutant(
-        r'and on \(job\) max by \(job\) \(up\{job="smsc"\}\) == 1(?=\n.*\n.*severity: critical)',
-        "",
-        "exporter.yml",
-        ALL_DOWN,
+        r"and on \(job\) max by .*\[5m\]\)\) >= 0\.5", "", "exporter.yml", ALL_DOWN
     ),
     **{
-        f"another one reads it: {state}": Mutant(
-            rf'(\{{state="{state}"\}}\) == 1)\n.*smsc_account_up\) == 1', r"\1", "exporter.yml", ONE_READS
+        f"fires on a state that comes and goes: {name}": Mutant(
+            guard, replacement, "exporter.yml", NOW_AND_THEN
         )
-        for state in ("unauthorized", "blocked", "unreachable")
+        for name, guard, replacement in (
+            ("unreachable", r'avg_over_time\((.*"unreachable"\})\[5m\]\)\) > 0\.5', r"\1) == 1"),
+            (
+                "unreachable, up",
+                r"(> 0.5\n +unless .*\()avg_over_time\((smsc_account_up)\[5m\]\)\) > 0\.5",
+                r"\1\2) == 1",
+            ),
+            ("unreachable, rarely", r'(avg_over_time\(.*"unreachable"\}\[5m\]\)\)) > 0\.5', r"\1 > 0.1"),
+            ("lag", r"min_over_time\((smsc_account_state.*)\[10m\]\) == 1", r"\1 == 1"),
+        )
     },
-    "hindered where another one is not": Mutant(
-        r"and on \(job, account\) max by .*smsc_account_up\[5m\]\)\) == 1", "", "exporter.yml", ONE_READS
+    **{
+        f"another one reads it: {state}": Mutant(
+            rf'(\{{state="{state}"\}}\) == 1)\n +unless(?s:.*?)> 0\.5', r"\1", "exporter.yml", ONE_READS
+        )
+        for state in ("unauthorized", "blocked")
+    },
+    "another one reads it: unreachable": Mutant(
+        r'("unreachable"\}\[5m\]\)\) > 0\.5)\n +unless.*', r"\1", "exporter.yml", ONE_READS
     ),
-    "one failed poll of the other one": Mutant(
-        r"max_over_time\((smsc_account_up)\[5m\]\)", r"\1", "exporter.yml", ONE_READS
+    "failed polls of the other one": Mutant(
+        r"avg_over_time\((smsc_account_up)\[10m\]\)", r"\1", "exporter.yml", ONE_READS
+    ),
+    "one that is refused was well until now": Mutant(
+        r'unless on \(job, instance, account\) smsc_account_state\{state="unauthorized"\} == 1',
+        "",
+        "exporter.yml",
+        REFUSED,
+    ),
+    "one that is blocked was well until now": Mutant(
+        r'unless on \(job, instance, account\) smsc_account_state\{state="blocked"\} == 1',
+        "",
+        "exporter.yml",
+        BLOCKED,
+    ),
+    "hindered where another one is not": Mutant(
+        r"(?<=blocked\|unreachable\"\}\[5m\]\) > 0\.5)\n +and on \(job, account\) max by .*smsc_account_up.*",
+        "",
+        "exporter.yml",
+        ONE_READS,
+    ),
+    "a failed poll of the other one": Mutant(
+        r"(and on \(job, account\) max by .*)avg_over_time\((smsc_account_up)\[10m\]\)\) > 0\.5",
+        r"\1\2) == 1",
+        "exporter.yml",
+        ONE_READS,
     ),
     "lag of those that can read": Mutant(
-        r"unless on \(job, instance, account\) smsc_account_state.*", "", "exporter.yml", ONE_READS
+        r"unless on \(job, instance, account\)\n +min_over_time.*", "", "exporter.yml", ONE_READS
     ),
     "count floor of a spike": Mutant(r"\+ 4 +# constant", "+ 0 # constant", "spike.yml", QUIET),
     "deviations of a spike": Mutant(r"\+ 3 +# constant", "+ 0 # constant", "spike.yml", LIVELY),
@@ -190,7 +252,7 @@ WAITS = {
     "SmscExporterDown-warning": ("exporter.yml", "one of two replicas is down"),
     "SmscStorageDown-warning": ("exporter.yml", "storage fails on one of two replicas"),
     "SmscConfigReloadFailed-warning": ("exporter.yml", "a configuration is refused, and then mended"),
-    "SmscAccountUnauthorized-critical": ("exporter.yml", "a login is refused"),
+    "SmscAccountUnauthorized-critical": ("exporter.yml", REFUSED),
     "SmscAccountBlocked-critical": ("exporter.yml", BLOCKED),
     "SmscAccountUnreachable-warning": ("exporter.yml", "the provider is out of reach, twice"),
     "SmscAccountThrottled-warning": ("exporter.yml", "throttled for long, and now and then"),
@@ -204,11 +266,14 @@ KEPT = {
     "SmscLinkClickSpike-warning": ("spike.yml", BURSTY),
     "SmscLinkClicksFlatline-warning": ("flatline.yml", STOPS),
     "SmscLinkAllTimeClicksFell-info": ("fell.yml", TAKEN_BACK),
-    "SmscAccountUnauthorized-critical": ("exporter.yml", "a login is refused"),
+    "SmscAccountUnauthorized-critical": ("exporter.yml", REFUSED),
     "SmscAccountBlocked-critical": ("exporter.yml", BLOCKED),
     "SmscAccountUnreachable-warning": ("exporter.yml", "the provider is out of reach, twice"),
     "SmscExporterFlapping-critical": ("exporter.yml", COMES_AND_GOES),
     "SmscExporterFlapping-warning": ("exporter.yml", ONE_OF_TWO),
+    "SmscExporterDown-critical": ("exporter.yml", "an exporter that is down"),
+    "SmscExporterDown-warning": ("exporter.yml", "one of two replicas is down"),
+    "SmscAccountNotExported-critical": ("exporter.yml", TAKEN_OUT),
 }
 """For each alert that fires on (``keep_firing_for``): which test fails once it does not."""
 
