@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz parsing|config [--seconds 60]``: bytes that look for ways not yet taken in our code.
+"""``python -m tests.fuzz parsing|config|links [--seconds 60]``: bytes that look for untrodden ways.
 
 Atheris changes the bytes and keeps those that reach code no others reached. What it finds wrong it leaves in
 a file named ``crash-...``, which belongs into the tests. It is an extra: ``pip install -e '.[fuzz]'``.
@@ -58,13 +58,28 @@ def config(data: bytes) -> None:
     assert SECRET not in said
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"parsing": parsing, "config": config}
+def links(data: bytes) -> None:
+    """A link file, its kind told by the first byte, is links, or a ``ConfigError`` that points into it."""
+    file = FILES[data[0] % len(FILES)] if data else FILES[0]
+    for other in FILES:
+        other.unlink(missing_ok=True)
+    file.write_bytes(data[1:])
+    blamed = {str(file)}
+    try:
+        load(CONFIG, {})
+    except ConfigError as error:
+        blamed = {fault.file for fault in error.faults}
+    assert blamed == {str(file)}
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"parsing": parsing, "config": config, "links": links}
 # In memory where there is such a place: opening a file on a disk takes as long as all that we do with it.
 MEMORY = "/dev/shm"  # noqa: S108 - a folder of its own is made in it
 FOLDER = tempfile.TemporaryDirectory(
     prefix="smsc-exporter-fuzz-", dir=MEMORY if Path(MEMORY).is_dir() else None
 )
 CONFIG = Path(FOLDER.name) / "config.yaml"
+FILES = [CONFIG.with_name(f"links{suffix}") for suffix in (".csv", ".json", ".yaml")]
 
 
 def seeds(target: str) -> Iterator[bytes]:
@@ -73,6 +88,14 @@ def seeds(target: str) -> Iterator[bytes]:
         bad = (ROOT / "tests" / "config" / "bad").glob("*.yaml")
         yield b"accounts: [{name: a, login: x, password: y, links: [{id: '1'}]}]"
         yield from (path.read_bytes() for path in [ROOT / "config.yaml", *bad] if path.name != SLOW)
+        return
+    if target == "links":
+        bad = (ROOT / "tests" / "config" / "bad_links").iterdir()
+        kinds = {file.suffix: bytes([number]) for number, file in enumerate(FILES)}
+        yield from (kinds[path.suffix] + path.read_bytes() for path in bad if path.suffix in kinds)
+        yield b"\0id,name,team\n1,one,growth\n2,two,\n"
+        yield b'\1[{"id": "1", "labels": {"team": "growth"}}]'
+        yield b"\2- id: 1\n- {link: smsc.tips/abc, name: two}\n"
         return
     provider = Provider(Settings())
     for fmt in "0123":
@@ -89,6 +112,7 @@ def main() -> None:
     options = parser.parse_args()
     corpus = Path(FOLDER.name) / "corpus"
     corpus.mkdir()
+    CONFIG.write_text("accounts: [{name: a, login: x, password: y, link_files: ['links.*']}]")
     for number, seed in enumerate(seeds(options.target)):
         (corpus / str(number)).write_bytes(seed)
     flags = [f"-max_total_time={options.seconds}", "-max_len=4096", "-print_final_stats=1", "-timeout=10"]
