@@ -37,10 +37,12 @@ SMALL = "a link of three clicks in two hours gets no more"
 FADES = "a campaign fades and ends"
 ANEW = "a counter that began anew is no flatline"
 FROZEN = "a cache that stands still for five hours, and the jump after it"
+AWAY = "the provider takes clicks back while the exporter is down for ten minutes"
 SHIFT = "two and a half times the clicks for a week, too few clicks to tell, and a campaign that fades"
 REPLICA = "of two replicas that share nothing, the one that counts from more goes and comes back"
 MANY = "five of six links stop in one account, four of four and five of twenty-five in others"
 ENDED = "five links end over three days, and five others at once"
+AGAIN = "five links spike, one of which did so a day ago"
 IDLE = "five links spike on which nothing was to be expected, while another stops"
 REFUSED = "a login is refused"
 BLOCKED = "the address is blocked"
@@ -76,12 +78,14 @@ MUTANTS = {
     "a lower counter is a break": Mutant(
         r"smsc:clicks:total < last_over_time.*\n *or ", "", "gates.yml", FAR_LOWER
     ),
-    "another link is a break": Mutant(
-        r"or max by \(job, account, link\) \(\n *smsc_link_info(?s:.*?)\[1h\] offset 5m\)\n *\) and on.*",
-        "",
-        "undone.yml",
-        RENAMED,
+    "another link is a break": Mutant(r"or smsc:link:renamed\n", "", "undone.yml", RENAMED),
+    "what another link had is no measure": Mutant(
+        r"unless present_over_time\(smsc:link:renamed\[25h\]\)", "", "undone.yml", RENAMED
     ),
+    "a small correction is no break": Mutant(
+        r"\+ 3( +# constant: clicks taken)", r"+ 0\1", "gates.yml", AWAY
+    ),
+    "a large one is": Mutant(r"\+ 3( +# constant: clicks taken)", r"+ 9\1", "gates.yml", AWAY),
     "another exporter of a link is no other link": Mutant(
         r"unless on \(job, account, link, id\) last_over.*", "", "undone.yml", RENAMED
     ),
@@ -227,6 +231,9 @@ MUTANTS = {
     ),
     "a gap makes none new": Mutant(
         r"last_over_time\((smsc:clicks:anomalous)\[4h\] offset 1d\)", r"\1 offset 1d", "ended.yml", ENDED
+    ),
+    "one a day ago is another one": Mutant(
+        r"and last_over_time\(smsc:clicks:anomalous\[4h\] offset 12h\)", "", "many.yml", AGAIN
     ),
     "many for as long as it lasts": Mutant(
         r"unless on \(job, account, direction\)\n.*\[4h\] offset 5m\)", "", "ended.yml", ENDED
