@@ -34,8 +34,8 @@ class Naming:
 
 CONFIG = Naming("with --config.file", "list at least one account under accounts", "accounts:")
 
-# What YAML allows unescaped, from section 5.1 of its specification, but for its control character U+0085, which
-# YAML would take for a line break and nobody means as one.
+# What YAML allows unescaped, from section 5.1 of its specification, but for U+0085, a control character: YAML
+# takes it for a line break, and nobody means one.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 # A part of YAML's complaint; whether to point to where the thing began; what we say instead. libyaml and the

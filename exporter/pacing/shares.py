@@ -86,7 +86,7 @@ class Shares:
 
     def __init__(self, turns: Mapping[tuple[str, str], Turn]) -> None:
         self._turns = turns
-        self._mean = 1.0
+        self._mean: float | None = None
         self._stretch: float | None = None
         self._news = 0
         self._balancing: Iterator[None] | None = None
@@ -102,9 +102,9 @@ class Shares:
             self._balancing = None
 
     def share(self, turn: Turn) -> float:
-        """The link's share; an equal one as long as nothing is known of it."""
+        """The link's share; an equal one as long as nothing is known of it, or of what is equal."""
         weight = turn.clicks.weight
-        return 1.0 if weight is None else weight / self._mean
+        return 1.0 if weight is None or self._mean is None else weight / self._mean
 
     def interval(self, turn: Turn) -> float:
         """How long after a reading the link's next one is planned, in seconds."""
@@ -128,7 +128,7 @@ class Shares:
                 total, known = total + weight, known + 1
             if number % SLICE == 0:
                 yield
-        self._mean = total / known if known else 1.0
+        self._mean = total / known if known else None
         flexible = [turn for turn in turns if turn.link.bounds is not None]
         if flexible:
             yield from self._fitted(flexible)

@@ -7,6 +7,7 @@ simulator's by the clock handed to it.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,6 +109,30 @@ def test_every_wrong_answer(tmp_path: Path) -> None:
             assert running.stop() == 0
 
 
+def test_more_links_than_may_be_asked_at_once(tmp_path: Path) -> None:
+    """More are due than may be in flight; a third is given up, and the provider is at work on it still."""
+    links = links_for([str(number) for number in range(20)])
+    ids = [{"id": link.id, "name": name} for name, link in links.items()]
+    everything = {"name": "all", "login": "all", "password": "demo", "links": ids}
+    at_once = {"max_concurrent_requests": 14, "timeout": "40s", "refresh_interval": "1m"}
+    # Given up after 40 s, it is at work for 35 s more, of the minute for which that is reckoned with.
+    slow = replace(settings(["all"], links), latency=str(30 / SPEED), hang_seconds=45 / SPEED)
+    with provider(slow, SPEED) as (simulated, base_url):
+        write_config(tmp_path, [{**everything, **at_once, "base_url": base_url}])
+        sources = {("all", name): Source(simulated, link.id, STALE_AFTER) for name, link in links.items()}
+        with exporter("--web.listen-address=127.0.0.1:0", cwd=tmp_path, env=hurried(SPEED)) as running:
+            url = running.expect(r"event=listening url=(\S+)")[1]
+            with watched(running, url, sources, SPEED) as watch:
+                simulated.faults = "hang:0.3"
+                watch.add_clicks(5)
+                until(lambda: watch.page() and simulated.auditor.answers["hang"] >= 14, "requests that hang")
+                simulated.faults = ""
+                watch.recovers()
+            assert running.stop() == 0
+        assert simulated.auditor.most_in_flight == 14  # no more, and it came to that
+        assert not simulated.auditor.answers["9"]
+
+
 def test_no_fault_of_the_simulator_is_left_out() -> None:
     shown = {fault.kind for fault in parse_faults(",".join([*EXPECTED, *STOPS]))}
     assert shown == {name.removesuffix("_N") for name in FAULT_NAMES}
@@ -117,7 +142,7 @@ def write_config(folder: Path, accounts: list[dict[str, Any]]) -> None:
     # Ten minutes of the exporter's are ten seconds here; a timeout of a minute is one.
     document = {"refresh_interval": "5m", "stale_after": f"{STALE_AFTER}s", "accounts": accounts}
     for one in accounts:
-        one["timeout"] = "60s"
+        one.setdefault("timeout", "60s")
     (folder / "config.yaml").write_text(json.dumps(document))
 
 

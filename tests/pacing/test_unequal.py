@@ -16,7 +16,7 @@ from exporter.pacing.line import PATIENCE, Line
 from exporter.pacing.schedule import Turn, phase
 from exporter.pacing.shares import MEMORY, Clicks, Shares
 from tests.factories import make_account, make_link, make_links, make_reading
-from tests.pacing.unequal import DAY, HOUR, Crowd, Simulation, adaptive, best, make_crowd, overloaded
+from tests.pacing.unequal import DAY, HOUR, Crowd, Demand, Simulation, adaptive, best, make_crowd, overloaded
 
 if TYPE_CHECKING:
     from exporter.model import Account, Link, Reading
@@ -59,6 +59,15 @@ def test_adaptive_intervals_ask_no_more_than_equal_ones_and_miss_few_clicks(kind
     assert 0.95 * least < outcome.unseen < 1.1 * least
     assert outcome.polls == pytest.approx(BUDGET / 60 * MEASURE, rel=0.03)
     assert outcome.worst_gap < LONGEST_WAIT * bounds[1]
+
+
+@pytest.mark.uncovered  # much is calculated in virtual time
+def test_links_that_are_alike_take_equal_turns_from_the_first_one_on() -> None:
+    account, seconds = overloaded(count := 50, budget := 30)
+    account = replace(account, links=tuple(replace(link, stale_after=DAY) for link in account.links))
+    crowd = [Demand(1 / HOUR)] * count
+    outcome = Simulation(account, crowd, seconds, learning=True).run(HOUR, HOUR)
+    assert outcome.worst_gap < 3 * 60 * count / budget
 
 
 # --- what the clicks say ----------------------------------------------------------------------------------

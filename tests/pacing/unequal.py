@@ -122,6 +122,7 @@ class Simulation:
                 planner.learn(step.link, reading, step.sent_at)
             planner.finish(step, self._now, None)
         unseen += sum(self._unseen(name, begin, end) for name in self._demand)
+        worst = max(worst, end - min(self._read_at.values()))
         return Outcome(unseen / measure, worst, polls)
 
     def _unseen(self, name: str, begin: float, now: float) -> float:
