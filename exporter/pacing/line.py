@@ -8,7 +8,10 @@ link cannot use, because it is not due again yet, falls to the others in proport
 
 A share says nothing of how old a reading may become. So a link that has waited for ``PATIENCE`` of its
 ``stale_after`` goes ahead of its place, the longest overdue first, but only every second time: with twice too
-few requests even for that, one half of them still follows the clicks, and the other makes equal turns.
+few requests even for that, one half of them still follows the clicks, and the other makes equal turns. A
+request that failed has made no reading younger: the link waits on, as one that is overdue since then.
+
+The unit of shares does not matter, but must not change: places were given in it.
 
 A link that has no reading yet goes first, but not before those that have waited too long: it has nothing that
 could be withdrawn, and there may be more new ones than can be asked for hours.
@@ -64,10 +67,16 @@ class Line:
         turn.entry = 0
         self._standing.discard(turn)
 
-    def place(self, turn: Turn, share: float, sent_at: float) -> None:
-        """Gives a turn that was served, by a request sent at ``sent_at``, its next place in the line."""
+    def place(self, turn: Turn, share: float, sent_at: float, *, read: bool = True) -> None:
+        """Gives a turn that was served, by a request sent at ``sent_at``, its next place in the line.
+
+        If it was not ``read``, what is known of it grows older.
+        """
         turn.place = self._virtual + 1 / share
-        turn.latest = sent_at + PATIENCE * turn.link.stale_after
+        if read or turn.latest == inf:
+            turn.latest = sent_at + PATIENCE * turn.link.stale_after
+        else:
+            turn.latest = max(turn.latest, sent_at)
 
     def know(self, turn: Turn, read_at: float) -> None:
         """Takes it that a turn not served yet has a reading, of ``read_at``: kept, or another exporter's."""

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from exporter.pacing.host import Host
 
 
+_WAIT_ON = 3
+"""Failures in a row for which a link is as overdue as before: what fails for good would be so for ever."""
+
 _AT_WORK = (State.POLLING, State.THROTTLED)
 
 
@@ -185,7 +188,8 @@ class Planner:
             self._failed(ticket, now, error)
         self.host.end(proven=ticket.proven, probe=ticket.probe)
         if not turn.tries:
-            self._line.place(turn, self._shares.share(turn), ticket.sent_at)
+            waits_on = 0 < turn.failures + turn.throttles <= _WAIT_ON
+            self._line.place(turn, self._shares.weight(turn), ticket.sent_at, read=not waits_on)
         return not turn.tries
 
     def deny(self, ticket: Ticket, now: float, seconds: float, *, link_alone: bool) -> None:
@@ -199,7 +203,7 @@ class Planner:
             # what others sent lies half an interval before the moment from which we might have asked
             free_at, sent_at = now + seconds, now + seconds - turn.interval / 2
             self._line.put(turn, self._regular_turn(turn, sent_at, free_at))
-            self._line.place(turn, self._shares.share(turn), sent_at)
+            self._line.place(turn, self._shares.weight(turn), sent_at)
         else:
             self._line.put(turn, now)
             self.gate.pause(now + min(seconds, RECHECK))

@@ -106,6 +106,13 @@ class Shares:
         weight = turn.clicks.weight
         return 1.0 if weight is None or self._mean is None else weight / self._mean
 
+    def weight(self, turn: Turn) -> float:
+        """What the line serves the link by: a share in a unit that stays when other links' clicks change.
+
+        That of all, on average, as long as nothing is known of the link.
+        """
+        return turn.clicks.weight or self._mean or sqrt(_UNSEEN)
+
     def interval(self, turn: Turn) -> float:
         """How long after a reading the link's next one is planned, in seconds."""
         if turn.link.bounds is None or self._stretch is None:

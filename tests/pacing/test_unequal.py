@@ -70,6 +70,28 @@ def test_links_that_are_alike_take_equal_turns_from_the_first_one_on() -> None:
     assert outcome.worst_gap < 3 * 60 * count / budget
 
 
+@pytest.mark.uncovered  # much is calculated in virtual time
+def test_a_poll_that_fails_under_overload_makes_no_link_wait_as_if_it_had_been_read() -> None:
+    account, seconds = overloaded(LINKS, BUDGET)
+    outcome = Simulation(
+        account, make_crowd("zipf", LINKS, Random(3)), seconds, learning=True, failing=0.02
+    ).run(SETTLE, MEASURE)
+    assert outcome.worst_gap < account.links[0].stale_after
+
+
+@pytest.mark.uncovered  # much is calculated in virtual time
+def test_quiet_links_take_equal_turns_as_soon_as_busy_ones_have_left() -> None:
+    account, seconds = overloaded(LINKS, BUDGET)
+    account = replace(account, links=tuple(replace(link, stale_after=DAY) for link in account.links))
+    busy = [link.name for link in account.links[:50]]
+    crowd = [Demand(10.0 if link.name in busy else 0.1 / HOUR) for link in account.links]
+    simulation = Simulation(account, crowd, seconds, learning=True)
+    simulation.run(SETTLE, HOUR)
+    left = simulation.without(busy)
+    outcome = simulation.run(0.0, MEASURE)
+    assert outcome.worst_gap < 3 * 60 * len(left.links) / BUDGET
+
+
 # --- what the clicks say ----------------------------------------------------------------------------------
 
 

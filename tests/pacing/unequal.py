@@ -11,11 +11,12 @@ from math import cos, exp, inf, pi, sin, sqrt
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
+from exporter.errors import HttpStatusError
 from exporter.pacing import Pacing, Ticket
 from tests.factories import make_account, make_links, make_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from exporter.model import Account, Reading
 
@@ -82,12 +83,23 @@ class Outcome:
 
 
 class Simulation:
-    """An account polled from the second midnight on. ``learning`` off makes all turns equal."""
+    """An account polled from the second midnight on. ``learning`` off makes all turns equal.
+
+    ``failing`` is how many of the requests meet an HTTP error, as a share of them.
+    """
 
     def __init__(
-        self, account: Account, crowd: Sequence[Demand], seconds: float, *, learning: bool, seed: int = 1
+        self,
+        account: Account,
+        crowd: Sequence[Demand],
+        seconds: float,
+        *,
+        learning: bool,
+        seed: int = 1,
+        failing: float = 0.0,
     ) -> None:
         self._random = Random(seed)
+        self._failing = failing
         self._seconds = seconds
         self._learning = learning
         self._demand = {link.name: demand for link, demand in zip(account.links, crowd, strict=True)}
@@ -100,7 +112,7 @@ class Simulation:
 
     def run(self, settle: float, measure: float) -> Outcome:
         """Lets it settle, then measures; both in seconds."""
-        begin = DAY + settle
+        begin = self._now + settle
         end = begin + measure
         unseen = worst = 0.0
         polls = 0
@@ -112,6 +124,10 @@ class Simulation:
                 self._now = step
                 continue
             name = step.link.name
+            if self._failing and self._random.random() < self._failing:
+                self._now += self._seconds
+                planner.finish(step, self._now, HttpStatusError(503))
+                continue
             if self._now > begin:
                 polls += 1
                 worst = max(worst, self._now - self._read_at[name])
@@ -124,6 +140,16 @@ class Simulation:
         unseen += sum(self._unseen(name, begin, end) for name in self._demand)
         worst = max(worst, end - min(self._read_at.values()))
         return Outcome(unseen / measure, worst, polls)
+
+    def without(self, names: Collection[str]) -> Account:
+        """Takes links out of the configuration, and tells what it is then."""
+        account = self._pacing.active[0].account
+        links = tuple(link for link in account.links if link.name not in names)
+        account = replace(account, links=links)
+        self._pacing.configure([account], self._now)
+        for name in names:
+            del self._demand[name], self._read_at[name]
+        return account
 
     def _unseen(self, name: str, begin: float, now: float) -> float:
         """Click-seconds since the link was read, as far as they fall after ``begin``."""
