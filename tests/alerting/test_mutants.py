@@ -126,13 +126,13 @@ MUTANTS = {
         r"and on \(job\) max by \(job\) \(avg_over_time.*", "", "exporter.yml", COMES_AND_GOES
     ),
     "taken out of the configuration": Mutant(
-        r"or max by .*smsc_account_links\[1h\]\)\) \* 0\n.*", "", "exporter.yml", TAKEN_OUT
+        r"or \(last_over_time\(smsc:account:had_links.*", "", "exporter.yml", TAKEN_OUT
     ),
     "missed while it is down": Mutant(
         r"or last_over_time\(smsc:account:had_links.*", "", "exporter.yml", TAKEN_OUT
     ),
     "gone with its exporter": Mutant(
-        r'(had_links\[1h\]\)) and on \(job, instance\) up\{job="smsc"\} == 0',
+        r'(had_links\[1d\]\)) and on \(job, instance\) up\{job="smsc"\} == 0',
         r'\1 unless on (job, instance) up{job="smsc"} == 1',
         "exporter.yml",
         TAKEN_OUT,
