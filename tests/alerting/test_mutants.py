@@ -59,6 +59,9 @@ RENAMED = "a name is given to a link of more clicks, and the exporter is moved"
 TAKEN_OUT = "the exporter of an account is down, and another account was taken out"
 LOOPS = "the only exporter of an account comes and goes"
 ALL_DOWN = "everything is down"
+SLOW_LOOP = "an exporter is up for ten minutes and down for four and a half, again and again"
+OUT_OF_REACH = "the provider is out of reach, twice"
+MOST_OF_TWELVE = "the provider is out of reach for eight minutes of twelve"
 NOW_AND_THEN = "the provider answers now and then"
 ONE_READS = "one of two replicas cannot read what the other one reads"
 TAKEN_BACK = "the provider takes three clicks back, and more than three come"
@@ -120,6 +123,23 @@ MUTANTS = {
     ),
     "a loop that is up for long": Mutant(
         r"(avg_over_time\(up.*) < 0\.9", r"\1 < 0.5", "exporter.yml", MOSTLY_UP
+    ),
+    "a slow loop": Mutant(r"(changes\(up.*\[30m\]\)) >= 4", r"\1 >= 6", "exporter.yml", SLOW_LOOP),
+    "what is left of a loop": Mutant(
+        r"and changes\(up.*\[30m\]\) >= 4\n", "", "exporter.yml", COMES_AND_GOES
+    ),
+    "two outages are no loop": Mutant(r"and changes\(up.*\[1h\]\) >= 6\n", "", "exporter.yml", WELL_AGAIN),
+    "out of reach for most of half an hour": Mutant(
+        r"or max by \(job, account\) \(\n +avg_over_time.*\n.*\n +\)\n.*\[30m\]\)\) > 0\.5",
+        "",
+        "exporter.yml",
+        MOST_OF_TWELVE,
+    ),
+    "and still out of reach": Mutant(
+        r'and max_over_time\(smsc_account_state\{state="unreachable"\}\[5m\]\) == 1\n',
+        "",
+        "exporter.yml",
+        OUT_OF_REACH,
     ),
     "well by now": Mutant(r"unless max by \(job\) \(min_over_time.*", "", "exporter.yml", WELL_AGAIN),
     "another replica answers": Mutant(
@@ -261,7 +281,7 @@ WAITS = {
     "SmscConfigReloadFailed-warning": ("exporter.yml", "a configuration is refused, and then mended"),
     "SmscAccountUnauthorized-critical": ("exporter.yml", REFUSED),
     "SmscAccountBlocked-critical": ("exporter.yml", BLOCKED),
-    "SmscAccountUnreachable-warning": ("exporter.yml", "the provider is out of reach, twice"),
+    "SmscAccountUnreachable-warning": ("exporter.yml", OUT_OF_REACH),
     "SmscAccountThrottled-warning": ("exporter.yml", "throttled for long, and now and then"),
     "SmscPollingLagging-warning": ("exporter.yml", "links are read late"),
     "SmscLinkNotFound-warning": ("exporter.yml", UNKNOWN),
@@ -275,7 +295,7 @@ KEPT = {
     "SmscLinkAllTimeClicksFell-info": ("fell.yml", TAKEN_BACK),
     "SmscAccountUnauthorized-critical": ("exporter.yml", REFUSED),
     "SmscAccountBlocked-critical": ("exporter.yml", BLOCKED),
-    "SmscAccountUnreachable-warning": ("exporter.yml", "the provider is out of reach, twice"),
+    "SmscAccountUnreachable-warning": ("exporter.yml", OUT_OF_REACH),
     "SmscExporterFlapping-critical": ("exporter.yml", COMES_AND_GOES),
     "SmscExporterFlapping-warning": ("exporter.yml", ONE_OF_TWO),
     "SmscExporterDown-critical": ("exporter.yml", "an exporter that is down"),
