@@ -103,8 +103,7 @@ class Shares:
 
     def share(self, turn: Turn) -> float:
         """The link's share; an equal one as long as nothing is known of it, or of what is equal."""
-        weight = turn.clicks.weight
-        return 1.0 if weight is None or self._mean is None else weight / self._mean
+        return 1.0 if self._mean is None else self.weight(turn) / self._mean
 
     def weight(self, turn: Turn) -> float:
         """What the line serves the link by: a share in a unit that stays when other links' clicks change.

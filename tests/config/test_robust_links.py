@@ -28,19 +28,8 @@ SUFFIXES = st.sampled_from([".csv", ".json", ".yaml"])
 PIECES = st.sampled_from(
     [
         *",;\t\"\n\r[]{}:'\\ \x00\x85ё\ufeff\u2028",
-        *[
-            "id",
-            "link",
-            "name",
-            "refresh_interval",
-            "stale_after",
-            "team",
-            "labels",
-            "ID",
-            "1",
-            "145142",
-            "1m",
-        ],
+        *["id", "link", "name", "refresh_interval", "stale_after", "labels"],
+        *["team", "ID", "1", "145142", "1m"],
         *['""', "\r\n", ",\n", "- id: ", '{"id": "1"}', "\\ud83d\\ude00", "\\ud83d", "&a ", "*a", "null"],
     ]
 )
@@ -56,11 +45,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def load_or_fault(folder: Path, suffix: str, data: bytes) -> None:
-    """Each fault names the file and, where one is named, a line that is there."""
+def write(folder: Path, suffix: str, data: bytes) -> None:
+    """Makes it the only link file."""
     for old in folder.glob("links.*"):
         old.unlink()
     (folder / f"links{suffix}").write_bytes(data)
+
+
+def load_or_fault(folder: Path, suffix: str, data: bytes) -> None:
+    """Each fault names the file and, where one is named, a line that is there."""
+    write(folder, suffix, data)
     try:
         load(folder / "config.yaml", {})
     except ConfigError as error:
@@ -85,14 +79,12 @@ def test_almost_links(folder: Path, suffix: str, pieces: list[str]) -> None:
 
 
 @settings(deadline=None)
-@given(
-    rows=ROWS, delimiter=st.sampled_from(",;\t"), quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
-)
+@given(rows=ROWS, delimiter=st.sampled_from(",;\t"), quoted=st.booleans())
 def test_a_table_is_what_a_spreadsheet_wrote(
-    folder: Path, rows: dict[int, str], delimiter: str, quoting: int
+    folder: Path, rows: dict[int, str], delimiter: str, quoted: bool
 ) -> None:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=delimiter, quoting=quoting)  # type: ignore[arg-type] # a plain int to mypy
+    writer = csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL)
     writer.writerows([("id", "team"), *rows.items()])
     assert teams(folder, ".csv", text.getvalue()) == expected(rows)
 
@@ -110,8 +102,6 @@ def expected(rows: dict[int, str]) -> dict[str, str]:
 
 def teams(folder: Path, suffix: str, text: str) -> dict[str, str]:
     """What ``load`` makes of the file: the label by the link's id."""
-    for old in folder.glob("links.*"):
-        old.unlink()
-    (folder / f"links{suffix}").write_text(text, "utf-8", newline="")
+    write(folder, suffix, text.encode())
     (account,) = load(folder / "config.yaml", {}).accounts
     return {str(link.id): dict(link.labels).get("team", "") for link in account.links}

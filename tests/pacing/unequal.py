@@ -124,6 +124,7 @@ class Simulation:
                 self._now = step
                 continue
             name = step.link.name
+            # without failures, chance has to come as it did
             if self._failing and self._random.random() < self._failing:
                 self._now += self._seconds
                 planner.finish(step, self._now, HttpStatusError(503))
