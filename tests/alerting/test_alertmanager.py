@@ -40,13 +40,17 @@ def _account(state: str) -> dict[str, str]:
 
 
 def _follows(state: str) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """What an account's state mutes, and what it does not, the account's own alert among it."""
-    follows = [*LINK_ALERTS, "SmscPollingLagging", "SmscManyLinksAnomalous"]
+    """What an account's state mutes, and what it does not, the account's own alert among it.
+
+    Where the provider cannot be reached, links may be read now and then, and many be anomalous at once.
+    """
+    follows = [*LINK_ALERTS, "SmscPollingLagging"]
     elsewhere = [
         _alert(name, OTHER) for name in ("SmscLinkClickSpike", "SmscLinkDataStale", "SmscPollingLagging")
     ]
     heard = [_account(state), *elsewhere, {"alertname": "SmscStorageDown"}]
-    return [_alert(name, MAIN) for name in follows], heard
+    muted, many = [_alert(name, MAIN) for name in follows], _alert("SmscManyLinksAnomalous", MAIN)
+    return (muted, [*heard, many]) if state == "Unreachable" else ([*muted, many], heard)
 
 
 SCENES: dict[str, tuple[int, list[dict[str, str]], list[dict[str, str]]]] = {
@@ -64,15 +68,15 @@ SCENES: dict[str, tuple[int, list[dict[str, str]], list[dict[str, str]]]] = {
     "one of several down": (0, [], [REPLICA_DOWN, _alert("SmscLinkDataStale", MAIN)]),
     "unauthorized": (1, *_follows("Unauthorized")),
     "blocked": (1, *_follows("Blocked")),
-    "unreachable": (1, *_follows("Unreachable")),
+    "unreachable": (2, *_follows("Unreachable")),
     "throttled": (1, [], [_account("Throttled"), _alert("SmscPollingLagging", MAIN)]),
     "many links spike": (
-        2,
+        3,
         [_alert("SmscLinkClickSpike", MAIN)],
         [MANY_UP, _alert("SmscLinkClickSpike", OTHER), _alert("SmscLinkClicksFlatline", MAIN)],
     ),
     "many links stop": (
-        3,
+        4,
         [_alert("SmscLinkClicksFlatline", MAIN)],
         [
             MANY_DOWN,
@@ -83,7 +87,7 @@ SCENES: dict[str, tuple[int, list[dict[str, str]], list[dict[str, str]]]] = {
         ],
     ),
     "spike and shift": (
-        4,
+        5,
         [_alert("SmscLinkTrafficShift", MAIN)],
         [_alert("SmscLinkClickSpike", MAIN), _alert("SmscLinkTrafficShift", {**MAIN, "link": "2"})],
     ),

@@ -43,6 +43,7 @@ REPLICA = "of two replicas that share nothing, the one that counts from more goe
 MANY = "five of six links stop in one account, four of four and five of twenty-five in others"
 ENDED = "five links end over three days, and five others at once"
 AGAIN = "five links spike, one of which did so a day ago"
+MENDED = "four links ended long before, five stop at once, and four of these are mended"
 IDLE = "five links spike on which nothing was to be expected, while another stops"
 REFUSED = "a login is refused"
 BLOCKED = "the address is blocked"
@@ -56,14 +57,20 @@ MOSTLY_UP = "an exporter that is up for most of the time"
 MISSED_SCRAPES = "a scrape fails now and then"
 FAR_LOWER = "a counter begins anew far lower, and a name is given to a link of fewer clicks"
 RENAMED = "a name is given to a link of more clicks, and the exporter is moved"
+NAMES = "names are given to links of other traffic after eight days, and links of their own change as much"
+MISSED_SCRAPE = "a scrape fails of one of two replicas that share nothing and read every quarter of an hour"
+DOWN_FOR_HOURS = "an exporter that was down for five hours"
 TAKEN_OUT = "the exporter of an account is down, and another account was taken out"
 LOOPS = "the only exporter of an account comes and goes"
+FOUR_OF_NINE = "the only exporter of an account is up for four minutes of nine"
 ALL_DOWN = "everything is down"
 SLOW_LOOP = "an exporter is up for ten minutes and down for four and a half, again and again"
 OUT_OF_REACH = "the provider is out of reach, twice"
 MOST_OF_TWELVE = "the provider is out of reach for eight minutes of twelve"
 NOW_AND_THEN = "the provider answers now and then"
 ONE_READS = "one of two replicas cannot read what the other one reads"
+MOSTLY_AWAY = "the replica that can read what the other one cannot answers one scrape in five"
+REPLACED = "an exporter is replaced by one that is refused"
 TAKEN_BACK = "the provider takes three clicks back, and more than three come"
 
 ONE = r"topk by \(job, account, link\) \(1,"
@@ -79,7 +86,7 @@ MUTANTS = {
         r"unless smsc:clicks:taken_back offset 5m", "", "undone.yml", UNDONE
     ),
     "a lower counter is a break": Mutant(
-        r"smsc:clicks:total < last_over_time.*\n *or ", "", "gates.yml", FAR_LOWER
+        r"\(\n +smsc:clicks:total <(?s:.*?)\n +\)\n *or ", "", "gates.yml", FAR_LOWER
     ),
     "another link is a break": Mutant(r"or smsc:link:renamed\n", "", "undone.yml", RENAMED),
     "what another link had is no measure": Mutant(
@@ -89,8 +96,35 @@ MUTANTS = {
         r"\+ 3( +# constant: clicks taken)", r"+ 0\1", "gates.yml", AWAY
     ),
     "a large one is": Mutant(r"\+ 3( +# constant: clicks taken)", r"+ 9\1", "gates.yml", AWAY),
+    "an older reading is no break": Mutant(
+        r"unless smsc:clicks:read_timestamp_seconds <.*", "", "undone.yml", MISSED_SCRAPE
+    ),
     "another exporter of a link is no other link": Mutant(
-        r"unless on \(job, account, link, id\) last_over.*", "", "undone.yml", RENAMED
+        r"unless last_over_time\(smsc:link:id\[1h\] offset 5m\)", "", "undone.yml", RENAMED
+    ),
+    "a link that comes back is another one than that between": Mutant(
+        r"(unless last_over_time\(smsc:link:id)\[1h\]", r"\1[7d]", "renamed.yml", NAMES
+    ),
+    "another link after days": Mutant(
+        r"(\(last_over_time\(smsc:link:id)\[7d\]", r"\1[1h]", "renamed.yml", NAMES
+    ),
+    "of another link nothing is to be expected": Mutant(
+        r"unless on \(job, account, link, week\) smsc:link:was_another", "", "renamed.yml", NAMES
+    ),
+    **{
+        f"another link, week {week}": Mutant(
+            rf'label_replace\(smsc:link:id offset .*"{week}", "", ""\)',
+            "vector(1) < 1",
+            "renamed.yml",
+            NAMES,
+        )
+        for week in (1, 2)
+    },
+    "the same link is expected on": Mutant(
+        r"unless on \(job, account, link, id\) smsc:link:id\n", "", "renamed.yml", NAMES
+    ),
+    "a link that is away is no other one": Mutant(
+        r"and on \(job, account, link\) smsc:link:id\n", "", "gates.yml", DOWN_FOR_HOURS
     ),
     "a flatline outlasts a break": Mutant(r"(smsc:clicks:silent)\[4h\]", r"\1[3h]", "flatline.yml", STOPS),
     "a flatline is not taken up where clicks had come": Mutant(
@@ -130,7 +164,7 @@ MUTANTS = {
     ),
     "two outages are no loop": Mutant(r"and changes\(up.*\[1h\]\) >= 6\n", "", "exporter.yml", WELL_AGAIN),
     "out of reach for most of half an hour": Mutant(
-        r"or max by \(job, account\) \(\n +avg_over_time.*\n.*\n +\)\n.*\[30m\]\)\) > 0\.5",
+        r"or max by \(job, account\) \(\n +avg_over_time.*\n.*\n +\)\n +unless .*",
         "",
         "exporter.yml",
         MOST_OF_TWELVE,
@@ -158,16 +192,25 @@ MUTANTS = {
         TAKEN_OUT,
     ),
     "the share of time of an account's exporter": Mutant(
-        r"had_links > 0 and on \(job, instance\) avg_over_time\((up.*)\[5m\]\) < 0\.5",
-        r"had_links > 0 and on (job, instance) \1 == 0",
+        r"(had_links > 0 and on \(job, instance\)) smsc:exporter:away == 1",
+        r'\1 up{job="smsc"} == 0',
         "exporter.yml",
         LOOPS,
     ),
     "another exporter has it": Mutant(
-        r"unless max by \(job, account\) \(\n *smsc:account:had_links.*\n *\)", "", "exporter.yml", TAKEN_OUT
+        r"unless max by \(job, account\) \(smsc:account:had_links.*", "", "exporter.yml", TAKEN_OUT
     ),
-    "some exporter is up": Mutant(
-        r"and on \(job\) max by .*\[5m\]\)\) >= 0\.5", "", "exporter.yml", ALL_DOWN
+    "some exporter is up": Mutant(r"and on \(job\) smsc:exporter:away == 0", "", "exporter.yml", ALL_DOWN),
+    "away for most of half an hour": Mutant(
+        r"\+ \(avg_over_time\(up.*(?=,\n)", "", "exporter.yml", FOUR_OF_NINE
+    ),
+    "and still away": Mutant(r"\* \(min_over_time\(up.*(?=,\n)", "", "exporter.yml", TAKEN_OUT),
+    "a target is missed at once": Mutant(r"\n +and up\{job=\"smsc\"\}\n", "\n", "exporter.yml", REPLACED),
+    "what is away reads nothing": Mutant(
+        r"and on \(job, instance\) smsc:exporter:away == 0\n", "", "exporter.yml", MOSTLY_AWAY
+    ),
+    "what is away reaches nothing": Mutant(
+        r" and on \(job, instance\) smsc:exporter:away == 0(?=\) > 0\.5)", "", "exporter.yml", MOSTLY_AWAY
     ),
     **{
         f"fires on a state that comes and goes: {name}": Mutant(
@@ -177,8 +220,8 @@ MUTANTS = {
             ("unreachable", r'avg_over_time\((.*"unreachable"\})\[5m\]\)\) > 0\.5', r"\1) == 1"),
             (
                 "unreachable, up",
-                r"(> 0.5\n +unless .*\()avg_over_time\((smsc_account_up)\[5m\]\)\) > 0\.5",
-                r"\1\2) == 1",
+                r"(> 0.5\n +unless .*\()avg_over_time\((smsc_account_up)\[5m\]\)",
+                r"\1\2",
             ),
             ("unreachable, rarely", r'(avg_over_time\(.*"unreachable"\}\[5m\]\)\)) > 0\.5', r"\1 > 0.1"),
             ("lag", r"min_over_time\((smsc_account_state.*)\[10m\]\) == 1", r"\1 == 1"),
@@ -186,7 +229,7 @@ MUTANTS = {
     },
     **{
         f"another one reads it: {state}": Mutant(
-            rf'(\{{state="{state}"\}}\) == 1)\n +unless(?s:.*?)> 0\.5', r"\1", "exporter.yml", ONE_READS
+            rf'(\{{state="{state}"\}}\) == 1)\n +unless(?s:.*?)\n +\)\n', "\\1\n", "exporter.yml", ONE_READS
         )
         for state in ("unauthorized", "blocked")
     },
@@ -209,14 +252,8 @@ MUTANTS = {
         BLOCKED,
     ),
     "hindered where another one is not": Mutant(
-        r"(?<=blocked\|unreachable\"\}\[5m\]\) > 0\.5)\n +and on \(job, account\) max by .*smsc_account_up.*",
+        r"and on \(job, account\) smsc:account:read(?=\n)",
         "",
-        "exporter.yml",
-        ONE_READS,
-    ),
-    "a failed poll of the other one": Mutant(
-        r"(and on \(job, account\) max by .*)avg_over_time\((smsc_account_up)\[10m\]\)\) > 0\.5",
-        r"\1\2) == 1",
         "exporter.yml",
         ONE_READS,
     ),
@@ -247,7 +284,7 @@ MUTANTS = {
     "idle links are no share": Mutant(r"(max by .*expected_median >) 0", r"\1= 0", "many.yml", IDLE),
     "idle links with clicks are": Mutant(r"or max by .*\(smsc:clicks:anomalous\)", "", "many.yml", IDLE),
     "many within a day": Mutant(
-        r"(?s)unless \(\n +last_over_time\(smsc:clicks:anomalous.*?\n {12}\)", "", "ended.yml", ENDED
+        r"(?s)unless \(\n +last_over_time\(smsc:clicks:anomalous.*?\n {10}\)", "", "ended.yml", ENDED
     ),
     "a gap makes none new": Mutant(
         r"last_over_time\((smsc:clicks:anomalous)\[4h\] offset 1d\)", r"\1 offset 1d", "ended.yml", ENDED
@@ -256,7 +293,11 @@ MUTANTS = {
         r"and last_over_time\(smsc:clicks:anomalous\[4h\] offset 12h\)", "", "many.yml", AGAIN
     ),
     "many for as long as it lasts": Mutant(
-        r"unless on \(job, account, direction\)\n.*\[4h\] offset 5m\)", "", "ended.yml", ENDED
+        r"unless \(\n +last_over_time\(smsc:clicks:anomalous_at_once(?s:.*?)\n +\)", "", "ended.yml", ENDED
+    ),
+    "and no longer": Mutant(r"and on \(job, account, direction\)\n.*ALERTS.*", "", "ended.yml", ENDED),
+    "no more than it began with": Mutant(
+        r"last_over_time\((smsc:clicks:anomalous)_at_once\[4h\] offset 5m\)", r"\1", "ended.yml", MENDED
     ),
     "no wait of less than nothing": Mutant(r"clamp_min\((.*), 0\)", r"\1", "exporter.yml", BLOCKED),
     "not found is not stale": Mutant(

@@ -22,7 +22,9 @@ ROUNDS = 8
 """Evaluations that are timed, after two that are not."""
 
 WINDOWS = ("1h", "3h", "6h", "24h", "72h", "7d")
-LOOKED_BACK = tuple(offset * HOUR for offset in (1, 23, 47, 71, 72, 95, 167, 168, 335, 336, 503, 671))
+LOOKED_BACK = tuple(
+    offset * HOUR for offset in (1, 23, 47, 71, 72, 95, 167, 168, 335, 336, 503, 504, 671, 672)
+)
 """Steps ago of which the rules read what they recorded: an hour around each is enough to be read."""
 
 
@@ -65,6 +67,7 @@ def _families() -> Iterator[tuple[str, str, Iterable[str], Iterable[int]]]:
     yield "smsc_link_info", "gauge", (f'{instance[0]},id="1",campaign="spring"',), recent
     yield "smsc:clicks:total", "gauge", once, week
     yield "smsc:clicks:age_seconds", "gauge", once, week
+    yield "smsc:clicks:read_timestamp_seconds", "gauge", once, week
     yield "smsc:clicks:all_time", "gauge", once, day
     yield "smsc:clicks:taken_back", "gauge", instance, day
     yield "smsc:clicks:ahead", "gauge", once, week
@@ -72,6 +75,7 @@ def _families() -> Iterator[tuple[str, str, Iterable[str], Iterable[int]]]:
     around = sorted({ago + near for ago in LOOKED_BACK for near in range(-4, HOUR)}, reverse=True)
     windows = [f',window="{window}"' for window in WINDOWS]
     yield "smsc:clicks:delta", "gauge", windows, around
+    yield "smsc:link:id", "gauge", (',id="1"',), [*(ago for ago in around if ago > 8 * DAY), *week]
     yield "smsc:clicks:smooth", "gauge", windows, around
 
 
