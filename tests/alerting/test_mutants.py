@@ -106,7 +106,13 @@ MUTANTS = {
         r"(unless last_over_time\(smsc:link:id)\[1h\]", r"\1[7d]", "renamed.yml", NAMES
     ),
     "another link after days": Mutant(
-        r"(\(last_over_time\(smsc:link:id)\[7d\]", r"\1[1h]", "renamed.yml", NAMES
+        r"(count by .*last_over_time\(smsc:link:id)\[7d\]", r"\1[1h]", "renamed.yml", NAMES
+    ),
+    "another link, where a replica still has the old one": Mutant(
+        r"count by (\(.*\)) \((last_over_time\(smsc:link:id\[7d\]\))\) > 1",
+        r"on \1 (\2 unless smsc:link:id)",
+        "renamed.yml",
+        NAMES,
     ),
     "of another link nothing is to be expected": Mutant(
         r"unless on \(job, account, link, week\) smsc:link:was_another", "", "renamed.yml", NAMES
