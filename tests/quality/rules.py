@@ -60,9 +60,13 @@ def _rules(path: Path) -> list[dict[str, Any]]:
 def evaluate(
     rules: Iterable[dict[str, Any]], stored: dict[str, Vector], steps: int = STEPS, since: int = LEARNED
 ) -> Engine:
-    """Records what they record, whatever order they stand in: what a rule reads comes first."""
+    """Records what they record, whatever order they stand in: what a rule reads comes first.
+
+    But for those that read which alerts fire, for no single link's alert comes of them.
+    """
     engine = Engine(dict(stored), steps, since)
-    pending = [(rule, parse(rule["expr"]), _reads(rule["expr"])) for rule in rules if "record" in rule]
+    recording = [rule for rule in rules if "record" in rule and "ALERTS" not in rule["expr"]]
+    pending = [(rule, parse(rule["expr"]), _reads(rule["expr"])) for rule in recording]
     while pending:
         unknown = {rule["record"] for rule, _, _ in pending}
         ready = [one for one in pending if not one[2] & unknown]
