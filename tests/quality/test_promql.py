@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 
 pytestmark = [needs.prometheus, pytest.mark.minutes]
 
-STEPS = 8 * DAY + 12 * HOUR
-TIMES = (7 * DAY + 3, 7 * DAY + 7 * HOUR, 8 * DAY + 2 * HOUR, 8 * DAY + 5 * HOUR, STEPS - 1)
+STEPS = 9 * DAY + 12 * HOUR
+TIMES = (
+    7 * DAY + 3,
+    7 * DAY + 7 * HOUR,
+    8 * DAY + 2 * HOUR,
+    8 * DAY + 5 * HOUR,
+    8 * DAY + 12 * HOUR,
+    STEPS - 1,
+)
 RULES = [rule for rule in shipped() if rule["group"] != HOURLY]
 RECORDED = sorted({rule["record"] for rule in RULES if "record" in rule})
 
