@@ -71,9 +71,32 @@ NOW_AND_THEN = "the provider answers now and then"
 ONE_READS = "one of two replicas cannot read what the other one reads"
 MOSTLY_AWAY = "the replica that can read what the other one cannot answers one scrape in five"
 REPLACED = "an exporter is replaced by one that is refused"
+LEFT = "most links of an account are gone"
+EVERY_FOURTH = "every fourth scrape fails, just when the rules run"
+JUST_THEN = "a scrape fails just when the rules run"
 TAKEN_BACK = "the provider takes three clicks back, and more than three come"
 
 ONE = r"topk by \(job, account, link\) \(1,"
+
+SAID_BY_EXPORTERS = (
+    "smsc_exporter_storage_up",
+    "smsc_exporter_config_last_reload_successful",
+    "smsc_exporter_link_file_last_load_successful",
+    "smsc_exporter_web_config_last_load_successful",
+    "smsc_account_paused_until_timestamp_seconds",
+    "smsc_account_state",
+    "smsc_account_polling_lag_seconds",
+    "smsc_account_links",
+    "smsc_link_failing",
+    "smsc_link_info",
+    "smsc_link_clicks_all_time",
+)
+SAID_OF_LINKS = (
+    "smsc_link_clicks_total",
+    "smsc_link_clicks_all_time",
+    "smsc_link_last_success_timestamp_seconds",
+    "smsc_link_info",
+)
 
 MUTANTS = {
     "freshness gate": Mutant(r"and abs\(smsc:clicks:age_seconds - .*<= 900", "", "gates.yml", FROZEN),
@@ -100,10 +123,10 @@ MUTANTS = {
         r"unless smsc:clicks:read_timestamp_seconds <.*", "", "undone.yml", MISSED_SCRAPE
     ),
     "another exporter of a link is no other link": Mutant(
-        r"unless last_over_time\(smsc:link:id\[1h\] offset 5m\)", "", "undone.yml", RENAMED
+        r"unless last_over_time\(smsc:link:id\[7d\] offset 5m\)", "", "undone.yml", RENAMED
     ),
-    "a link that comes back is another one than that between": Mutant(
-        r"(unless last_over_time\(smsc:link:id)\[1h\]", r"\1[7d]", "renamed.yml", NAMES
+    "the same link after an outage is no other": Mutant(
+        r"(unless last_over_time\(smsc:link:id)\[7d\]", r"\1[1h]", "renamed.yml", NAMES
     ),
     "another link after days": Mutant(
         r"(count by .*last_over_time\(smsc:link:id)\[7d\]", r"\1[1h]", "renamed.yml", NAMES
@@ -115,17 +138,20 @@ MUTANTS = {
         NAMES,
     ),
     "of another link nothing is to be expected": Mutant(
-        r"unless on \(job, account, link, week\) smsc:link:was_another", "", "renamed.yml", NAMES
+        r"unless on \(job, account, link, ago\) smsc:link:was_another", "", "renamed.yml", NAMES
+    ),
+    "nor where it is compared with last week": Mutant(
+        r"unless on \(job, account, link\) smsc:link:was_another.*", "", "renamed.yml", NAMES
     ),
     **{
-        f"another link, week {week}": Mutant(
-            rf'label_replace\(smsc:link:id offset .*"{week}", "", ""\)',
-            "vector(1) < 1",
-            "renamed.yml",
-            NAMES,
+        f"another link, {ago} ago": Mutant(
+            rf'label_replace\(smsc:link:id offset .*"{ago}", "", ""\)', "vector(1) < 1", "renamed.yml", NAMES
         )
-        for week in (1, 2)
+        for ago in ("1w", "2w")
     },
+    "given back at once": Mutant(
+        r"or max by .*\(smsc:link:id unless smsc:link:id offset 5m\)\n.*", "", "undone.yml", RENAMED
+    ),
     "the same link is expected on": Mutant(
         r"unless on \(job, account, link, id\) smsc:link:id\n", "", "renamed.yml", NAMES
     ),
@@ -235,7 +261,10 @@ MUTANTS = {
     },
     **{
         f"another one reads it: {state}": Mutant(
-            rf'(\{{state="{state}"\}}\) == 1)\n +unless(?s:.*?)\n +\)\n', "\\1\n", "exporter.yml", ONE_READS
+            rf'(\{{state="{state}"\}}\[3m\]\)\) == 1)\n +unless(?s:.*?)\n +\)\n',
+            "\\1\n",
+            "exporter.yml",
+            ONE_READS,
         )
         for state in ("unauthorized", "blocked")
     },
@@ -246,13 +275,13 @@ MUTANTS = {
         r"avg_over_time\((smsc_account_up)\[10m\]\)", r"\1", "exporter.yml", ONE_READS
     ),
     "one that is refused was well until now": Mutant(
-        r'unless on \(job, instance, account\) smsc_account_state\{state="unauthorized"\} == 1',
+        r'unless on \(job, instance, account\) last_over_time\(smsc_account_state\{state="unauthorized"\}.*',
         "",
         "exporter.yml",
         REFUSED,
     ),
     "one that is blocked was well until now": Mutant(
-        r'unless on \(job, instance, account\) smsc_account_state\{state="blocked"\} == 1',
+        r'unless on \(job, instance, account\) last_over_time\(smsc_account_state\{state="blocked"\}.*',
         "",
         "exporter.yml",
         BLOCKED,
@@ -305,9 +334,31 @@ MUTANTS = {
     "no more than it began with": Mutant(
         r"last_over_time\((smsc:clicks:anomalous)_at_once\[4h\] offset 5m\)", r"\1", "ended.yml", MENDED
     ),
+    **{
+        f"a scrape that fails: {name}, {where[0]}": Mutant(
+            rf"last_over_time\(({name}(?:{{[^}}]*}})?)\[3m\]\)", r"\1", *where
+        )
+        for where, names in (
+            (("exporter.yml", EVERY_FOURTH), SAID_BY_EXPORTERS),
+            (("undone.yml", JUST_THEN), SAID_OF_LINKS),
+        )
+        for name in names
+    },
+    "an account that keeps a link": Mutant(
+        r"< 0\.5( +# constant: share of its links)", r"< 2\1", "exporter.yml", LEFT
+    ),
+    "links that others have": Mutant(
+        r"max by (\(job, account\) \(last_over_time\(smsc_account_links)", r"min by \1", "exporter.yml", LEFT
+    ),
+    "links there are no more": Mutant(
+        r"(max_over_time\(smsc_account_links)\[6h\]", r"\1[5m]", "exporter.yml", LEFT
+    ),
+    "a scrape that fails: up": Mutant(
+        r"max_over_time\((up.*?)\[1m\]\)\) == 0", r"\1) == 0", "exporter.yml", EVERY_FOURTH
+    ),
     "no wait of less than nothing": Mutant(r"clamp_min\((.*), 0\)", r"\1", "exporter.yml", BLOCKED),
     "not found is not stale": Mutant(
-        r"unless on \(job, account, link\) smsc_link_failing.*",
+        r"unless on \(job, account, link\) last_over_time\(smsc_link_failing.*",
         "",
         "exporter.yml",
         UNKNOWN,
@@ -330,6 +381,7 @@ WAITS = {
     "SmscAccountBlocked-critical": ("exporter.yml", BLOCKED),
     "SmscAccountUnreachable-warning": ("exporter.yml", OUT_OF_REACH),
     "SmscAccountThrottled-warning": ("exporter.yml", "throttled for long, and now and then"),
+    "SmscAccountLinksGone-warning": ("exporter.yml", LEFT),
     "SmscPollingLagging-warning": ("exporter.yml", "links are read late"),
     "SmscLinkNotFound-warning": ("exporter.yml", UNKNOWN),
     "SmscLinkDataStale-warning": ("exporter.yml", STUCK),
