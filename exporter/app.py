@@ -76,7 +76,7 @@ class Exporter:
         self.exposition = Exposition(clock)
         self.store = Store(backend_for(storage_url, clock), self.exposition.update)
         self.telemetry = Telemetry(lambda: self.poller.statuses(), lambda: self.store.backend.up)
-        self._scrape = web.Scrape(self.exposition, self.telemetry.registry)
+        self._scrape = web.Scrape(self.exposition, self.telemetry.registry, clock)
         self._health = web.Health(alive=lambda: self.poller.broken(), ready=self._not_ready)
         pacing = Pacing(clock.time() - clock.monotonic())
         self.poller = Poller(pacing, self.store, Client(session).fetch, self.telemetry, clock)

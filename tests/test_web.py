@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gzip
 import socket
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -64,7 +65,7 @@ class Desk:
         self.telemetry = Telemetry(lambda: [self.status], lambda: self.storage_up)
         self.telemetry.configure([account])
         self.telemetry.reloaded(clock.time())
-        self.scrape = Scrape(self.exposition, self.telemetry.registry)
+        self.scrape = Scrape(self.exposition, self.telemetry.registry, clock)
         self.pacing = Pacing(clock.time() - clock.monotonic())
         self.poller = Poller(self.pacing, self.store, self.fetch, self.telemetry, clock)
         self.lifecycle = True
@@ -221,6 +222,19 @@ def test_a_large_page_arrives_whole_in_either_coding() -> None:
         async with client.get("/metrics?name[]=smsc_link_info", headers={"Accept-Encoding": "gzip"}) as other:
             assert gzip.decompress(await other.read()) == plain
         assert plain.count(b"\nsmsc_link_info{") == len(links)
+
+    desk.run(talk)
+
+
+def test_a_page_has_the_date_of_its_figures() -> None:
+    """Whatever the time is when it leaves at last."""
+    desk = Desk()
+    wanted = formatdate(desk.clock.time(), usegmt=True)
+
+    async def talk(client: TestClient[Any, Any]) -> None:
+        for coding in ("identity", "gzip"):
+            async with client.get("/metrics", headers={"Accept-Encoding": coding}) as response:
+                assert response.headers["Date"] == wanted
 
     desk.run(talk)
 

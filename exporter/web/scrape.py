@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.registry import Collector
 
+    from exporter.clock import Clock
     from exporter.exposition import Exposition
 
 GZIP_LEVEL = 1
@@ -30,8 +32,9 @@ PIECE = 1 << 17
 class Scrape:
     """Answers scrapes: the links' cached lines, then the exporter's own metrics."""
 
-    def __init__(self, exposition: Exposition, registry: CollectorRegistry) -> None:
+    def __init__(self, exposition: Exposition, registry: CollectorRegistry, clock: Clock) -> None:
         self._exposition = exposition
+        self._clock = clock
         self._registry = registry
         self._ageing = Ageing(exposition)
         self._threads = Threads(2, "gzip")
@@ -52,8 +55,10 @@ class Scrape:
         """``GET /metrics``."""
         names = frozenset(name for name in request.query.getall("name[]", ()) if name)
         await self._ageing.caught_up()
-        body, content_type = self.render(request.headers.get(hdrs.ACCEPT, ""), names)
-        headers: dict[str, str] = {hdrs.CONTENT_TYPE: content_type, hdrs.VARY: "Accept, Accept-Encoding"}
+        # The date of the figures: the page may leave much later, if the process is stopped meanwhile.
+        date = formatdate(self._clock.time(), usegmt=True)
+        headers: dict[str, str] = {hdrs.DATE: date, hdrs.VARY: "Accept, Accept-Encoding"}
+        body, headers[hdrs.CONTENT_TYPE] = self.render(request.headers.get(hdrs.ACCEPT, ""), names)
         if accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
             # Off the event loop, with the interpreter's lock released, so that a large page delays nothing
             # else; and not on the loop's own threads, which may all be waiting for a name server.

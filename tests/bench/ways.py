@@ -78,7 +78,7 @@ class Ours:
     def __init__(self, links: Links) -> None:
         self._exposition = Exposition(links.clock)
         show(self._exposition, [links.account], links.snapshots)
-        self.scrape = Scrape(self._exposition, _telemetry(links).registry)
+        self.scrape = Scrape(self._exposition, _telemetry(links).registry, links.clock)
 
     def update(self, changed: Iterable[Snapshot]) -> None:
         for snapshot in changed:
