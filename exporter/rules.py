@@ -25,6 +25,11 @@ FAILED_LOGINS = 4
 FAILED_LOGIN_SPAN = 1801.0
 """How long a failed login counts: the provider's 30 minutes and a second."""
 
+UNCLEAR = (30.0, 120.0, 480.0)
+"""How long no login leaves that nobody vouches for, after the first, second and third in a row without a
+clear answer: so the few that may fail last for a while, if an exporter is started in a bad moment.
+"""
+
 PAUSE = 1800.0
 """The first pause after a block or a refused login: the provider's FAQ names 30 minutes for a block."""
 

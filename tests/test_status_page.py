@@ -192,7 +192,7 @@ def test_the_api_tells_every_key_with_moments_in_utc() -> None:
 
 def _refused(planner: Planner) -> None:
     """What an account looks like whose login was refused a minute ago, at the clock's start."""
-    planner.host.login_failed(940.0)
+    planner.host.login_failed(940.0, clear=True)
     planner.held(940.0, State.UNAUTHORIZED, 1800.0, 1)
 
 

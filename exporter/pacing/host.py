@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from exporter.model import State
-from exporter.rules import FAILED_LOGIN_SPAN, FAILED_LOGINS, LONGEST_PAUSE, PAUSE, doubled
+from exporter.rules import FAILED_LOGIN_SPAN, FAILED_LOGINS, LONGEST_PAUSE, PAUSE, UNCLEAR, doubled
 
 
 class Host:
@@ -22,6 +22,9 @@ class Host:
         self._blocks = 0
         self._probing = False
         self._failed_logins: list[float] = []
+        self._refused_at = -inf
+        self._unclear = 0
+        self._unclear_until = -inf
         self._unproven = 0
 
     def ready_at(self, now: float, *, proven: bool) -> float:
@@ -32,7 +35,7 @@ class Host:
         """
         if self.blocked and (self._probing or now < self._blocked_until):
             return inf if self._probing else self._blocked_until
-        return now if proven else self._budget_at(now)
+        return now if proven else max(self._budget_at(now), self._unclear_until)
 
     def _budget_at(self, now: float) -> float:
         self._failed_logins = [at for at in self._failed_logins if at + FAILED_LOGIN_SPAN > now]
@@ -55,9 +58,18 @@ class Host:
         if probe or not proven:
             self.epoch += 1
 
-    def login_failed(self, now: float) -> None:
+    def login_failed(self, now: float, *, clear: bool) -> None:
         """A login was refused, or may have been: the provider counts it up to ``now``."""
         self._failed_logins.append(now)
+        if clear:
+            self._refused_at = now
+        else:
+            self._unclear_until = now + UNCLEAR[min(self._unclear, len(UNCLEAR) - 1)]
+            self._unclear += 1
+
+    def refuses(self, now: float) -> bool:
+        """Whether a login of the budget was refused in so many words, of those met here."""
+        return self._refused_at + FAILED_LOGIN_SPAN > now
 
     def failed_logins(self, now: float) -> int:
         """How many failed logins the provider still counts, of those met here."""
@@ -90,6 +102,7 @@ class Host:
 
     def answered(self, sent_at: float) -> None:
         """The API spoke, and not of a block: a probe sent since the block lifts it."""
+        self._unclear, self._unclear_until = 0, -inf
         if self.blocked and sent_at >= self._blocked_since:
             self.blocked = False
             self._blocks = 0

@@ -99,12 +99,13 @@ class Planner:
             self._added += 1
         was, turn.link = turn.link, link
         self._line.bear(turn, link.stale_after - was.stale_after)
-        stays = turn.wanted and _paced(was) == _paced(link)
+        # One that is due already, or before that, does not lose its turn.
+        due, stays = (turn.due, _paced(was) == _paced(link)) if turn.wanted else (inf, False)
         turn.wanted = True
         if not stays:
             turn.interval = self._shares.interval(turn)
             if not turn.in_flight:
-                self._line.put(turn, max(turn.rests_until, self._sweep_turn(turn, now)))
+                self._line.put(turn, min(due, max(turn.rests_until, self._sweep_turn(turn, now))))
 
     def learn(self, link: Link, reading: Reading, at: float) -> None:
         """Takes what is known of a link's clicks: its reading, sent ``at`` (monotonic seconds)."""
@@ -181,7 +182,7 @@ class Planner:
         self.gate.end(now, abandoned=abandoned)
         self.touched_at = now
         if ticket.login_failed(error):
-            self.host.login_failed(now)
+            self.host.login_failed(now, clear=isinstance(error, ApiError))
         if error is None:
             self._succeeded(ticket, now)
         else:
@@ -329,13 +330,14 @@ class Planner:
     def state(self, now: float) -> State:
         """What the account is doing.
 
-        One that waits for the failed-login budget of its host is not polling: either it has had no answer
-        itself, or others have spent the budget.
+        One that waits until a login may fail at its host is not polling: either it, or all of them, had no
+        clear answer, or others were refused.
         """
         state = State.BLOCKED if self.host.blocked else self.gate.state(now)
         budget_at = self.host.ready_at(now, proven=self.gate.proven)
         if state is State.POLLING and now < budget_at < inf:
-            return State.UNREACHABLE if self.gate.answered is False else State.UNAUTHORIZED
+            refused = self.host.refuses(now) and self.gate.answered is not False
+            return State.UNAUTHORIZED if refused else State.UNREACHABLE
         return state
 
     def status(self, now: float, wall: float) -> AccountStatus:

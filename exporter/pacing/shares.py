@@ -40,8 +40,13 @@ _LEAST_SPAN = 1.0
 _STEPS = 2
 """Steps to twice an interval: one that moved with every reading would have no stable phase.
 
-Between two steps some links have the one and some the other, by their phase: all at the nearer would make
-a sixth more requests than asked for, or less, where links are alike.
+Between two steps some links have the one and some the other: all at the nearer would make a sixth more
+requests than asked for, or less, where links are alike.
+"""
+
+_APART = 97
+"""By this multiple of their phases links are told apart there. By the phases themselves, those of one step
+would all have their moments in one part of the interval, and none in the other.
 """
 
 _ROUNDS = 3
@@ -117,7 +122,8 @@ class Shares:
         if turn.link.bounds is None or self._stretch is None:
             return turn.link.refresh_interval
         least, longest = turn.link.bounds
-        steps = floor(_STEPS * log2(self._stretch / self.share(turn) / least) + turn.phase)
+        between = turn.phase * _APART % 1
+        steps = floor(_STEPS * log2(self._stretch / self.share(turn) / least) + between)
         return float(min(longest, least * 2 ** (max(0, steps) / _STEPS)))
 
     def balance(self) -> None:

@@ -286,6 +286,28 @@ def test_an_unproven_login_without_an_answer_counts_as_refused(error: PollError)
     assert step > 1800
 
 
+@pytest.mark.parametrize("error", [PollTimeoutError("t"), MalformedError("a proxy's page")])
+def test_a_start_in_a_bad_moment_is_noticed_to_be_over_long_before_half_an_hour(error: PollError) -> None:
+    player = Player(make_account(links=make_links(50)), make_account("other", make_links(50, "other")))
+    failed = [player.poll(error).sent_at for _ in range(4)]
+    waits = [later - earlier for earlier, later in pairwise(failed)]
+    assert [30 <= waits[0] < 60, 120 <= waits[1] < 150, 480 <= waits[2] < 510] == [True] * 3
+    step = player.pacing.active[1].next(player.now)
+    assert isinstance(step, float)
+    assert step > player.now + 1000
+    assert player.state() is State.UNREACHABLE
+
+
+def test_an_answer_ends_the_wait_after_unclear_ones() -> None:
+    """They cost failed logins all the same, of which one is left."""
+    player = Player(make_account(links=make_links(50)), make_account("other", make_links(50, "other")))
+    for _ in range(3):
+        player.poll(PollTimeoutError("t"))
+    player.poll()
+    assert isinstance(player.pacing.active[1].next(player.now), Ticket)
+    assert isinstance(player.planner.next(player.now + 21), Ticket)
+
+
 @pytest.mark.parametrize("error", [REFUSED, HttpStatusError(502)])
 def test_a_request_that_never_reached_the_login_check_does_not_count(error: PollError) -> None:
     player = _player()
@@ -348,7 +370,7 @@ def test_an_account_that_waits_for_the_failed_login_budget_does_not_say_it_polls
     for _ in range(4):
         player.poll(PollTimeoutError("t"))
     assert player.state() is State.UNREACHABLE
-    assert player.paused_for() > 1700
+    assert player.paused_for() > 1000
     accounts = [make_account(f"a{n}", make_links(5, f"a{n}")) for n in range(5)]
     player = Player(*accounts)
     player.now = 2 * MINUTE
@@ -639,3 +661,14 @@ def test_status_of_an_account_without_links_has_no_lag() -> None:
     player = _player(links=0)
     assert player.planner.next(0.0) == inf
     assert player.planner.status(5.0, WALL).lag == 0.0
+
+
+def test_a_link_that_is_due_keeps_its_turn_through_a_reload_that_changes_its_interval() -> None:
+    player = _player(links=50)
+    player.now = 5 * MINUTE
+    before = player.planner.status(player.now, WALL).lag
+    assert before > 4 * MINUTE
+    account = player.planner.account
+    links = tuple(replace(link, refresh_interval=link.refresh_interval + 1) for link in account.links)
+    player.pacing.configure([replace(account, links=links)], player.now)
+    assert player.planner.status(player.now, WALL).lag == before
