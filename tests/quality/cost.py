@@ -67,7 +67,7 @@ def _families() -> Iterator[tuple[str, str, Iterable[str], Iterable[int]]]:
     yield "smsc_link_info", "gauge", (f'{instance[0]},id="1",campaign="spring"',), recent
     yield "smsc:clicks:total", "gauge", once, week
     yield "smsc:clicks:age_seconds", "gauge", once, week
-    yield "smsc:clicks:read_timestamp_seconds", "gauge", once, week
+    yield "smsc:clicks:read_timestamp_seconds", "gauge", once, recent
     yield "smsc:clicks:all_time", "gauge", once, day
     yield "smsc:clicks:taken_back", "gauge", instance, day
     yield "smsc:clicks:ahead", "gauge", once, week
