@@ -115,7 +115,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with _prometheus(folder, port):
             _wait(port)
             for seen in SEEN:
-                until(partial(_ask, address, seen, instant=True), seen)
+                until(partial(_ask, address, seen, instant=True), seen, patience=240)
             assert post(f"{simulator}/control/faults", "http_502:0.5") == 200
             until(partial(_ask, address, FAILURES, instant=True), FAILURES)
             yield address
