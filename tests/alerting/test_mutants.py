@@ -58,7 +58,7 @@ MISSED_SCRAPES = "a scrape fails now and then"
 FAR_LOWER = "a counter begins anew far lower, and a name is given to a link of fewer clicks"
 RENAMED = "a name is given to a link of more clicks, and the exporter is moved"
 NAMES = "names are given to links of other traffic after eight days, and links of their own change as much"
-MISSED_SCRAPE = "a scrape fails of one of two replicas that share nothing and read every quarter of an hour"
+MISSED_SCRAPE = "scrapes fail of one of two replicas that share nothing and read every quarter of an hour"
 DOWN_FOR_HOURS = "an exporter that was down for five hours"
 TAKEN_OUT = "the exporter of an account is down, and another account was taken out"
 LOOPS = "the only exporter of an account comes and goes"
@@ -261,7 +261,7 @@ MUTANTS = {
     },
     **{
         f"another one reads it: {state}": Mutant(
-            rf'(\{{state="{state}"\}}\[3m\]\)\) == 1)\n +unless(?s:.*?)\n +\)\n',
+            rf'(\{{state="{state}"\}}\[5m\]\)\) == 1)\n +unless(?s:.*?)\n +\)\n',
             "\\1\n",
             "exporter.yml",
             ONE_READS,
@@ -336,7 +336,7 @@ MUTANTS = {
     ),
     **{
         f"a scrape that fails: {name}, {where[0]}": Mutant(
-            rf"last_over_time\(({name}(?:{{[^}}]*}})?)\[3m\]\)", r"\1", *where
+            rf"last_over_time\(({name}(?:{{[^}}]*}})?)\[5m\]\)", r"\1", *where
         )
         for where, names in (
             (("exporter.yml", EVERY_FOURTH), SAID_BY_EXPORTERS),
