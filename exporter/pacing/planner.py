@@ -99,8 +99,8 @@ class Planner:
             self._added += 1
         was, turn.link = turn.link, link
         self._line.bear(turn, link.stale_after - was.stale_after)
-        # One that is due already, or before that, does not lose its turn.
-        due, stays = (turn.due, _paced(was) == _paced(link)) if turn.wanted else (inf, False)
+        stays = turn.wanted and _paced(was) == _paced(link)
+        due = turn.due if turn.wanted else inf  # one that is due by then does not lose its turn
         turn.wanted = True
         if not stays:
             turn.interval = self._shares.interval(turn)

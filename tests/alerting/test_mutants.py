@@ -274,18 +274,15 @@ MUTANTS = {
     "failed polls of the other one": Mutant(
         r"avg_over_time\((smsc_account_up)\[10m\]\)", r"\1", "exporter.yml", ONE_READS
     ),
-    "one that is refused was well until now": Mutant(
-        r'unless on \(job, instance, account\) last_over_time\(smsc_account_state\{state="unauthorized"\}.*',
-        "",
-        "exporter.yml",
-        REFUSED,
-    ),
-    "one that is blocked was well until now": Mutant(
-        r'unless on \(job, instance, account\) last_over_time\(smsc_account_state\{state="blocked"\}.*',
-        "",
-        "exporter.yml",
-        BLOCKED,
-    ),
+    **{
+        f"one that is {state} was well until now": Mutant(
+            rf'unless on \(job, instance, account\) last.*\(smsc_account_state\{{state="{state}"\}}.*',
+            "",
+            "exporter.yml",
+            test,
+        )
+        for state, test in (("unauthorized", REFUSED), ("blocked", BLOCKED))
+    },
     "hindered where another one is not": Mutant(
         r"and on \(job, account\) smsc:account:read(?=\n)",
         "",
@@ -354,7 +351,7 @@ MUTANTS = {
         r"(max_over_time\(smsc_account_links)\[6h\]", r"\1[5m]", "exporter.yml", LEFT
     ),
     "a scrape that fails: up": Mutant(
-        r"max_over_time\((up.*?)\[1m\]\)\) == 0", r"\1) == 0", "exporter.yml", EVERY_FOURTH
+        r"max_over_time\((up.*?)\[2m\]\)\) == 0", r"\1) == 0", "exporter.yml", EVERY_FOURTH
     ),
     "no wait of less than nothing": Mutant(r"clamp_min\((.*), 0\)", r"\1", "exporter.yml", BLOCKED),
     "not found is not stale": Mutant(

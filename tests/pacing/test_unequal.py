@@ -176,28 +176,28 @@ def test_intervals_between_bounds_cost_as_much_in_sum_as_equal_ones() -> None:
     assert intervals[2] / intervals[1] == pytest.approx(2)
 
 
-@pytest.mark.parametrize("asked", [60.0, 70.0, 100.0, 300.0])
-def test_links_that_are_alike_have_no_more_requests_than_asked_for_by_rounding(asked: float) -> None:
-    """Intervals have steps: all on the same one would be up to a sixth off."""
+def _alike(count: int, asked: float) -> tuple[Shares, list[Turn]]:
+    """Adaptive links with the same clicks, asked for every so many seconds."""
     link = make_link(refresh_interval=asked, bounds=(21.0, 1800.0))
-    turns = [Turn(link, phase(n, "login")) for n in range(200)]
+    turns = [Turn(link, phase(n, "login")) for n in range(count)]
     shares = Shares({("id", f"{n}"): turn for n, turn in enumerate(turns)})
     for turn in turns:
         turn.wanted = True
         turn.clicks.learn(make_reading(), 0.0)
     shares.balance()
+    return shares, turns
+
+
+@pytest.mark.parametrize("asked", [60.0, 70.0, 100.0, 300.0])
+def test_links_that_are_alike_have_no_more_requests_than_asked_for_by_rounding(asked: float) -> None:
+    """Intervals have steps: all on the same one would be up to a sixth off."""
+    shares, turns = _alike(200, asked)
     assert sum(asked / shares.interval(turn) for turn in turns) == pytest.approx(200, rel=0.03)
 
 
 def test_links_of_one_interval_have_their_moments_all_over_it() -> None:
     """Those that are alike have one of two intervals: which one says nothing of when."""
-    link = make_link(refresh_interval=50.0, bounds=(21.0, 600.0))
-    turns = [Turn(link, phase(n, "login")) for n in range(600)]
-    shares = Shares({("id", f"{n}"): turn for n, turn in enumerate(turns)})
-    for turn in turns:
-        turn.wanted = True
-        turn.clicks.learn(make_reading(), 0.0)
-    shares.balance()
+    shares, turns = _alike(600, 50.0)
     moments: dict[float, list[float]] = {}
     for turn in turns:
         moments.setdefault(shares.interval(turn), []).append(turn.phase)
