@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from exporter import __version__, listen, web
-from exporter.client import Client, open_session
+from exporter import __version__, web
 from exporter.clock import SystemClock
+from exporter.config.watching import Watcher
 from exporter.errors import ConfigError
 from exporter.exposition import Exposition
 from exporter.garbage import free_recent, leave_out, settle, uncollected
-from exporter.pacing import Pacing
-from exporter.poller import Poller
-from exporter.server import Server
+from exporter.polling import Pacing
+from exporter.polling.poller import Poller
+from exporter.provider.client import Client, open_session
 from exporter.slices import in_slices
 from exporter.store import Store, backend_for
 from exporter.telemetry import LoadedFile, Telemetry
-from exporter.watch import Watcher
+from exporter.web import listen
 from exporter.web.ageing import Ageing
+from exporter.web.server import Server
 
 if TYPE_CHECKING:
     import socket

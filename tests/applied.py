@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from exporter.app import Exporter
-from exporter.client import open_session
 from exporter.clock import SystemClock
 from exporter.config import Config
 from exporter.config.config import Frame
+from exporter.provider.client import open_session
 from tests.factories import make_account
 
 if TYPE_CHECKING:

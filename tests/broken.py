@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-SOAK = "tests/test_soak.py"
+SOAK = "tests/unit/polling/test_soak.py"
 
 
 class Broken(NamedTuple):
@@ -28,7 +28,7 @@ RULES = {
     "figures of a day end with it": Broken("exposition/slot.py", "if now < known.day_ends:", "if True:"),
     "figures of a month end with it": Broken("exposition/slot.py", "if now < known.month_ends:", "if True:"),
     "figures grow stale": Broken("exposition/slot.py", "or now >= known.stale_at:", "or False:"),
-    "another link's answer is none": Broken("parsing.py", "link.id != reading.id:", "False:"),
+    "another link's answer is none": Broken("provider/parsing.py", "link.id != reading.id:", "False:"),
     "three attempts": Broken("rules.py", "ATTEMPTS = 3", "ATTEMPTS = 4"),
     "a whole minute": Broken("rules.py", "SPAN = 61.0\n", "SPAN = 50.0\n"),
     "fourteen at once": Broken("rules.py", "HARD_CAP = 14", "HARD_CAP = 15"),

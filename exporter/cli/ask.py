@@ -9,9 +9,10 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from exporter import config, logs, oneshot
+from exporter import config, logs
 from exporter.clock import SystemClock
 from exporter.model import Snapshot
+from exporter.polling import oneshot
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from exporter.config import Config
     from exporter.model import Link
-    from exporter.oneshot import Failure
+    from exporter.polling.oneshot import Failure
 
     Answer = Snapshot | Failure
 

@@ -6,8 +6,9 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from exporter import __version__, listen, logs, web
+from exporter import __version__, logs, web
 from exporter.cli import ask, commands
+from exporter.web import listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable

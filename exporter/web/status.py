@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
     from exporter.exposition import Exposition
     from exporter.model import Snapshot
-    from exporter.poller import Poller
+    from exporter.polling.poller import Poller
     from exporter.telemetry import Telemetry
 
 T = TypeVar("T")

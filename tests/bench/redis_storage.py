@@ -19,13 +19,13 @@ from exporter.store.redis import RedisBackend
 from tests.bench.storage import LASTS, attempt_for, fill, restore, start
 from tests.bench.tables import SIZES, Asked, markdown, say
 from tests.factories import make_links, make_reading
-from tests.store.servers import redis_server
+from tests.redis_servers import redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from exporter.model import Link
-    from tests.store.servers import Server
+    from tests.redis_servers import Server
 
 COLUMNS = (
     "links | polls | round trips per poll | wait for the attempt, µs | CPU per poll, µs"

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from prometheus_client import start_http_server
 
-from exporter.listen import open_socket
-from exporter.server import Site
 from exporter.web import MAX_REQUESTS, Slots
+from exporter.web.listen import open_socket
+from exporter.web.server import Site
 from tests.bench.asking import Asking
 from tests.bench.ways import Collecting, Links, Objects, Ours
 

@@ -1,7 +1,7 @@
 """Unseen clicks with five times as many links as can be read: equal turns, shares by clicks, and the best.
 
 In virtual time, with the exporter's own pacing, and the same figures on every machine: see
-``tests/pacing/unequal.py``. The simulations share the machine's processors.
+``tests/unit/polling/unequal.py``. The simulations share the machine's processors.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from tests.bench.tables import Asked, markdown, say
-from tests.pacing.unequal import DAY, HOUR, Crowd, Simulation, adaptive, best, make_crowd, overloaded
+from tests.unit.polling.unequal import DAY, HOUR, Crowd, Simulation, adaptive, best, make_crowd, overloaded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.pacing.unequal import Outcome
+    from tests.unit.polling.unequal import Outcome
 
 COLUMNS = (
     "links | clicks | refresh | equal turns | shares by clicks | best, rates known | share of best"

@@ -19,7 +19,7 @@ from exporter.app import Options
 from tests import needs
 from tests.deploy.shipped import DOCKER, PORT, ROOT, output, parse, run
 from tests.processes import exporter, free_port, program
-from tests.webconfig.door import ALICE
+from tests.unit.webconfig.door import ALICE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

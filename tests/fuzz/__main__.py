@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import atheris
 
-with atheris.instrument_imports(include=["exporter.parsing", "exporter.config", "exporter.errors"]):
+with atheris.instrument_imports(include=["exporter.provider.parsing", "exporter.config", "exporter.errors"]):
     from exporter.config import load
     from exporter.errors import ConfigError, PollError
-    from exporter.parsing import parse
+    from exporter.provider.parsing import parse
 
 from exporter.simulator import Provider, Settings
 from tests.factories import make_link

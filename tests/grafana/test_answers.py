@@ -14,9 +14,9 @@ import yaml
 
 from grafana import history
 from tests import needs
-from tests.alerting.shipped import PROMETHEUS, RULE_FILES, read
 from tests.grafana.committed import BOARDS, PANELS, QUERIES, Query, put_in
 from tests.processes import exporter, free_port, get, get_json, post, program, until
+from tests.rules.shipped import PROMETHEUS, RULE_FILES, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

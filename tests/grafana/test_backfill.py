@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from grafana import backfill
-from tests.alerting.shipped import read
+from tests.rules.shipped import read
 
 if TYPE_CHECKING:
     from pathlib import Path

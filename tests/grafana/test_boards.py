@@ -17,9 +17,9 @@ from exporter.model import State
 from grafana.boards.exporter import OUTCOMES, STATES
 from grafana.boards.parts import UNKNOWN
 from grafana.build import boards
-from tests.alerting.shipped import NAMES, ROOT, read, rules
 from tests.factories import make_telemetry
 from tests.grafana.committed import BOARDS, PANELS, QUERIES, Query, selectors
+from tests.rules.shipped import NAMES, ROOT, read, rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from tests import needs
-from tests.alerting.shipped import run
 from tests.grafana.committed import QUERIES, put_in
+from tests.rules.shipped import run
 
 if TYPE_CHECKING:
     from pathlib import Path

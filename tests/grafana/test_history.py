@@ -9,7 +9,7 @@ import pytest
 from exporter.exposition import FAMILIES
 from exporter.simulator import Provider, Settings
 from grafana import history
-from tests.alerting.shipped import rules
+from tests.rules.shipped import rules
 
 NOON = 1_790_000_100
 LINES = list(history.history(NOON))

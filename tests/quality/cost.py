@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.alerting.shipped import PROMETHEUS
 from tests.processes import free_port, get, get_json, program, until
 from tests.quality.traffic import DAY, HOUR, STEP
+from tests.rules.shipped import PROMETHEUS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.alerting.shipped import PROMETHEUS, read
 from tests.quality.promql import Engine, Labels, Rows, Vector, parse
 from tests.quality.traffic import DAY, HOUR, SCORED, STEP, STEPS
+from tests.rules.shipped import PROMETHEUS, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from tests import needs
-from tests.alerting.shipped import run
 from tests.quality.rules import HOURLY, evaluate, firing, scraped, shipped
 from tests.quality.traffic import DAY, HOUR, MEDIUM, STEP, Traffic
+from tests.rules.shipped import run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,1 @@
+"""One request to the provider, one answer from it."""

@@ -1,0 +1,497 @@
+"""The rules' tests notice: what guards against a false alert is taken out, and a named test fails."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+import yaml
+
+from tests import needs
+from tests.rules.shipped import ALERTS, PROMETHEUS, RULE_FILES, label, read, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = needs.prometheus
+
+
+class Mutant(NamedTuple):
+    """``guard``, a pattern in the rules, is replaced; ``test`` in ``file`` has to fail."""
+
+    guard: str
+    replacement: str
+    file: str
+    test: str
+
+
+QUIET = "four clicks within an hour on a link that has none"
+LIVELY = "thirty-eight clicks in an hour where ten come"
+BURSTY = "a link that bursts every 29 hours is told once, and then known"
+STOPS = "a link of 60 clicks an hour gets no more"
+NIGHT = "an evening is silent, and so is the night after it, as ever"
+SMALL = "a link of three clicks in two hours gets no more"
+FADES = "a campaign fades and ends"
+ANEW = "a counter that began anew is no flatline"
+FROZEN = "a cache that stands still for five hours, and the jump after it"
+AWAY = "the provider takes clicks back while the exporter is down for ten minutes"
+SHIFT = "two and a half times the clicks for a week, too few clicks to tell, and a campaign that fades"
+REPLICA = "of two replicas that share nothing, the one that counts from more goes and comes back"
+MANY = "five of six links stop in one account, four of four and five of twenty-five in others"
+ENDED = "five links end over three days, and five others at once"
+AGAIN = "five links spike, one of which did so a day ago"
+MENDED = "four links ended long before, five stop at once, and four of these are mended"
+IDLE = "five links spike on which nothing was to be expected, while another stops"
+REFUSED = "a login is refused"
+BLOCKED = "the address is blocked"
+UNKNOWN = "a link the provider does not know"
+STUCK = "a link is read no more, and one never was"
+UNDONE = "a correction that is undone, and a spike that goes beyond it"
+COMES_AND_GOES = "an exporter that comes and goes, and one that was away once"
+WELL_AGAIN = "an exporter that was down three times in an hour, and is well"
+ONE_OF_TWO = "one of two replicas comes and goes"
+MOSTLY_UP = "an exporter that is up for most of the time"
+MISSED_SCRAPES = "a scrape fails now and then"
+FAR_LOWER = "a counter begins anew far lower, and a name is given to a link of fewer clicks"
+RENAMED = "a name is given to a link of more clicks, and the exporter is moved"
+NAMES = "names are given to links of other traffic after eight days, and links of their own change as much"
+MISSED_SCRAPE = "scrapes fail of one of two replicas that share nothing and read every quarter of an hour"
+DOWN_FOR_HOURS = "an exporter that was down for five hours"
+TAKEN_OUT = "the exporter of an account is down, and another account was taken out"
+LOOPS = "the only exporter of an account comes and goes"
+FOUR_OF_NINE = "the only exporter of an account is up for four minutes of nine"
+ALL_DOWN = "everything is down"
+SLOW_LOOP = "an exporter is up for ten minutes and down for four and a half, again and again"
+OUT_OF_REACH = "the provider is out of reach, twice"
+MOST_OF_TWELVE = "the provider is out of reach for eight minutes of twelve"
+NOW_AND_THEN = "the provider answers now and then"
+ONE_READS = "one of two replicas cannot read what the other one reads"
+MOSTLY_AWAY = "the replica that can read what the other one cannot answers one scrape in five"
+REPLACED = "an exporter is replaced by one that is refused"
+LEFT = "most links of an account are gone"
+EVERY_FOURTH = "every fourth scrape fails, just when the rules run"
+JUST_THEN = "a scrape fails just when the rules run"
+TAKEN_BACK = "the provider takes three clicks back, and more than three come"
+
+ONE = r"topk by \(job, account, link\) \(1,"
+
+SAID_BY_EXPORTERS = (
+    "smsc_exporter_storage_up",
+    "smsc_exporter_config_last_reload_successful",
+    "smsc_exporter_link_file_last_load_successful",
+    "smsc_exporter_web_config_last_load_successful",
+    "smsc_account_paused_until_timestamp_seconds",
+    "smsc_account_state",
+    "smsc_account_polling_lag_seconds",
+    "smsc_account_links",
+    "smsc_link_failing",
+    "smsc_link_info",
+    "smsc_link_clicks_all_time",
+)
+SAID_OF_LINKS = (
+    "smsc_link_clicks_total",
+    "smsc_link_clicks_all_time",
+    "smsc_link_last_success_timestamp_seconds",
+    "smsc_link_info",
+)
+
+MUTANTS = {
+    "freshness gate": Mutant(r"and abs\(smsc:clicks:age_seconds - .*<= 900", "", "gates.yml", FROZEN),
+    "no delta over a break": Mutant(r"unless present_over_time\(smsc:clicks:broken.*", "", "gates.yml", ANEW),
+    "a fall is a break": Mutant(r"(smsc:clicks:ahead) < (last_over)", r"\1 < 0 * \2", "gates.yml", ANEW),
+    "a return is a break": Mutant(
+        r"or max by .*taken_back unless .*\n.*offset 5m\)", "", "gates.yml", REPLICA
+    ),
+    "what was back before is no return": Mutant(
+        r"unless smsc:clicks:taken_back offset 5m", "", "undone.yml", UNDONE
+    ),
+    "a lower counter is a break": Mutant(
+        r"\(\n +smsc:clicks:total <(?s:.*?)\n +\)\n *or ", "", "gates.yml", FAR_LOWER
+    ),
+    "another link is a break": Mutant(r"or smsc:link:renamed\n", "", "undone.yml", RENAMED),
+    "what another link had is no measure": Mutant(
+        r"unless present_over_time\(smsc:link:renamed\[25h\]\)", "", "undone.yml", RENAMED
+    ),
+    "a small correction is no break": Mutant(
+        r"\+ 3( +# constant: clicks taken)", r"+ 0\1", "gates.yml", AWAY
+    ),
+    "a large one is": Mutant(r"\+ 3( +# constant: clicks taken)", r"+ 9\1", "gates.yml", AWAY),
+    "an older reading is no break": Mutant(
+        r"unless smsc:clicks:read_timestamp_seconds <.*", "", "undone.yml", MISSED_SCRAPE
+    ),
+    "another exporter of a link is no other link": Mutant(
+        r"unless last_over_time\(smsc:link:id\[7d\] offset 5m\)", "", "undone.yml", RENAMED
+    ),
+    "the same link after an outage is no other": Mutant(
+        r"(unless last_over_time\(smsc:link:id)\[7d\]", r"\1[1h]", "renamed.yml", NAMES
+    ),
+    "another link after days": Mutant(
+        r"(count by .*last_over_time\(smsc:link:id)\[7d\]", r"\1[1h]", "renamed.yml", NAMES
+    ),
+    "another link, where a replica still has the old one": Mutant(
+        r"count by (\(.*\)) \((last_over_time\(smsc:link:id\[7d\]\))\) > 1",
+        r"on \1 (\2 unless smsc:link:id)",
+        "renamed.yml",
+        NAMES,
+    ),
+    "of another link nothing is to be expected": Mutant(
+        r"unless on \(job, account, link, ago\) smsc:link:was_another", "", "renamed.yml", NAMES
+    ),
+    "nor where it is compared with last week": Mutant(
+        r"unless on \(job, account, link\) smsc:link:was_another.*", "", "renamed.yml", NAMES
+    ),
+    **{
+        f"another link, {ago} ago": Mutant(
+            rf'label_replace\(smsc:link:id offset .*"{ago}", "", ""\)', "vector(1) < 1", "renamed.yml", NAMES
+        )
+        for ago in ("1w", "2w")
+    },
+    "given back at once": Mutant(
+        r"or max by .*\(smsc:link:id unless smsc:link:id offset 5m\)\n.*", "", "undone.yml", RENAMED
+    ),
+    "the same link is expected on": Mutant(
+        r"unless on \(job, account, link, id\) smsc:link:id\n", "", "renamed.yml", NAMES
+    ),
+    "a link that is away is no other one": Mutant(
+        r"and on \(job, account, link\) smsc:link:id\n", "", "gates.yml", DOWN_FOR_HOURS
+    ),
+    "a flatline outlasts a break": Mutant(r"(smsc:clicks:silent)\[4h\]", r"\1[3h]", "flatline.yml", STOPS),
+    "a flatline is not taken up where clicks had come": Mutant(
+        r"(smsc:clicks:silent\[4h\] offset 5m\)) == 1", r"\1 >= 0", "flatline.yml", NIGHT
+    ),
+    "many links outlast an outage": Mutant(
+        r'(SmscManyLinksAnomalous", alertstate="firing"\})\[4h\]', r"\1[30m]", "ended.yml", ENDED
+    ),
+    "what is counted again is no spike": Mutant(
+        r"smsc:clicks:new >", 'smsc:clicks:delta{window="1h"} >', "undone.yml", UNDONE
+    ),
+    "what is counted again does not teach": Mutant(
+        r"smsc:clicks:new /", 'smsc:clicks:delta{window="1h"} /', "undone.yml", UNDONE
+    ),
+    "corrections over an outage": Mutant(
+        r"last_over_time\((smsc:clicks:taken_back)\[1d\] offset 1h\)", r"\1 offset 1h", "fell.yml", TAKEN_BACK
+    ),
+    "each exporter with itself": Mutant(
+        r"smsc:clicks:taken_back - last_over_time\(smsc:clicks:taken_back",
+        "smsc:clicks:ahead - last_over_time(smsc:clicks:ahead",
+        "fell.yml",
+        TAKEN_BACK,
+    ),
+    "up and down more than once": Mutant(
+        r"and max by \(job\) \(changes.*", "", "exporter.yml", COMES_AND_GOES
+    ),
+    "half of the scrapes": Mutant(r"(avg_over_time\(up.*) < 0\.5", r"\1 < 2", "exporter.yml", COMES_AND_GOES),
+    "a scrape that fails now and then": Mutant(
+        r"(avg_over_time\(up.*) < 0\.9", r"\1 < 1", "exporter.yml", MISSED_SCRAPES
+    ),
+    "a loop that is up for long": Mutant(
+        r"(avg_over_time\(up.*) < 0\.9", r"\1 < 0.5", "exporter.yml", MOSTLY_UP
+    ),
+    "a slow loop": Mutant(r"(changes\(up.*\[30m\]\)) >= 4", r"\1 >= 6", "exporter.yml", SLOW_LOOP),
+    "what is left of a loop": Mutant(
+        r"and changes\(up.*\[30m\]\) >= 4\n", "", "exporter.yml", COMES_AND_GOES
+    ),
+    "two outages are no loop": Mutant(r"and changes\(up.*\[1h\]\) >= 6\n", "", "exporter.yml", WELL_AGAIN),
+    "out of reach for most of half an hour": Mutant(
+        r"or max by \(job, account\) \(\n +avg_over_time.*\n.*\n +\)\n +unless .*",
+        "",
+        "exporter.yml",
+        MOST_OF_TWELVE,
+    ),
+    "and still out of reach": Mutant(
+        r'and max_over_time\(smsc_account_state\{state="unreachable"\}\[5m\]\) == 1\n',
+        "",
+        "exporter.yml",
+        OUT_OF_REACH,
+    ),
+    "well by now": Mutant(r"unless max by \(job\) \(min_over_time.*", "", "exporter.yml", WELL_AGAIN),
+    "another replica answers": Mutant(
+        r"and on \(job\) max by \(job\) \(avg_over_time.*", "", "exporter.yml", COMES_AND_GOES
+    ),
+    "taken out of the configuration": Mutant(
+        r"or \(last_over_time\(smsc:account:had_links.*", "", "exporter.yml", TAKEN_OUT
+    ),
+    "missed while it is down": Mutant(
+        r"or last_over_time\(smsc:account:had_links.*", "", "exporter.yml", TAKEN_OUT
+    ),
+    "gone with its exporter": Mutant(
+        r'(had_links\[1d\]\)) and on \(job, instance\) up\{job="smsc"\} == 0',
+        r'\1 unless on (job, instance) up{job="smsc"} == 1',
+        "exporter.yml",
+        TAKEN_OUT,
+    ),
+    "the share of time of an account's exporter": Mutant(
+        r"(had_links > 0 and on \(job, instance\)) smsc:exporter:away == 1",
+        r'\1 up{job="smsc"} == 0',
+        "exporter.yml",
+        LOOPS,
+    ),
+    "another exporter has it": Mutant(
+        r"unless max by \(job, account\) \(smsc:account:had_links.*", "", "exporter.yml", TAKEN_OUT
+    ),
+    "some exporter is up": Mutant(r"and on \(job\) smsc:exporter:away == 0", "", "exporter.yml", ALL_DOWN),
+    "away for most of half an hour": Mutant(
+        r"\+ \(avg_over_time\(up.*(?=,\n)", "", "exporter.yml", FOUR_OF_NINE
+    ),
+    "and still away": Mutant(r"\* \(min_over_time\(up.*(?=,\n)", "", "exporter.yml", TAKEN_OUT),
+    "a target is missed at once": Mutant(r"\n +and up\{job=\"smsc\"\}\n", "\n", "exporter.yml", REPLACED),
+    "what is away reads nothing": Mutant(
+        r"and on \(job, instance\) smsc:exporter:away == 0\n", "", "exporter.yml", MOSTLY_AWAY
+    ),
+    "what is away reaches nothing": Mutant(
+        r" and on \(job, instance\) smsc:exporter:away == 0(?=\) > 0\.5)", "", "exporter.yml", MOSTLY_AWAY
+    ),
+    **{
+        f"fires on a state that comes and goes: {name}": Mutant(
+            guard, replacement, "exporter.yml", NOW_AND_THEN
+        )
+        for name, guard, replacement in (
+            ("unreachable", r'avg_over_time\((.*"unreachable"\})\[5m\]\)\) > 0\.5', r"\1) == 1"),
+            (
+                "unreachable, up",
+                r"(> 0.5\n +unless .*\()avg_over_time\((smsc_account_up)\[5m\]\)",
+                r"\1\2",
+            ),
+            ("unreachable, rarely", r'(avg_over_time\(.*"unreachable"\}\[5m\]\)\)) > 0\.5', r"\1 > 0.1"),
+            ("lag", r"min_over_time\((smsc_account_state.*)\[10m\]\) == 1", r"\1 == 1"),
+        )
+    },
+    **{
+        f"another one reads it: {state}": Mutant(
+            rf'(\{{state="{state}"\}}\[5m\]\)\) == 1)\n +unless(?s:.*?)\n +\)\n',
+            "\\1\n",
+            "exporter.yml",
+            ONE_READS,
+        )
+        for state in ("unauthorized", "blocked")
+    },
+    "another one reads it: unreachable": Mutant(
+        r'("unreachable"\}\[5m\]\)\) > 0\.5)\n +unless.*', r"\1", "exporter.yml", ONE_READS
+    ),
+    "failed polls of the other one": Mutant(
+        r"avg_over_time\((smsc_account_up)\[10m\]\)", r"\1", "exporter.yml", ONE_READS
+    ),
+    **{
+        f"one that is {state} was well until now": Mutant(
+            rf'unless on \(job, instance, account\) last.*\(smsc_account_state\{{state="{state}"\}}.*',
+            "",
+            "exporter.yml",
+            test,
+        )
+        for state, test in (("unauthorized", REFUSED), ("blocked", BLOCKED))
+    },
+    "hindered where another one is not": Mutant(
+        r"and on \(job, account\) smsc:account:read(?=\n)",
+        "",
+        "exporter.yml",
+        ONE_READS,
+    ),
+    "lag of those that can read": Mutant(
+        r"unless on \(job, instance, account\)\n +min_over_time.*", "", "exporter.yml", ONE_READS
+    ),
+    "count floor of a spike": Mutant(r"\+ 4 +# constant", "+ 0 # constant", "spike.yml", QUIET),
+    "deviations of a spike": Mutant(r"\+ 3 +# constant", "+ 0 # constant", "spike.yml", LIVELY),
+    "factor of a spike": Mutant(r"\b3( +# constant: .* the expected)", r"1\1", "spike.yml", LIVELY),
+    "usual burst": Mutant(r"\b2\.25( +# constant: how many times its usual)", r"0\1", "spike.yml", BURSTY),
+    "a spike does not teach": Mutant(r"(burst\[14d\]) offset 3h", r"\1", "spike.yml", BURSTY),
+    "count floor of a flatline": Mutant(r">= (12|9) +# constant", ">= 0 # constant", "flatline.yml", SMALL),
+    "what is compared agrees": Mutant(
+        r"\b4( +# constant: how many times the least)", r"400\1", "flatline.yml", FADES
+    ),
+    "a flatline lasts": Mutant(
+        r"or smsc:clicks:expected_median > 0 and last_over.*", "", "flatline.yml", STOPS
+    ),
+    "one label set for each link": Mutant(rf"{ONE} (.*short_link.*)\) \^", r"\1 ^", "flatline.yml", STOPS),
+    "one label set for each unknown link": Mutant(rf"{ONE}(?=\n)", "(", "exporter.yml", UNKNOWN),
+    "one label set for each stale link": Mutant(
+        rf"{ONE} (.*short_link.*)\) \^", r"\1 ^", "exporter.yml", STUCK
+    ),
+    "count floor of a shift": Mutant(r"> 3( +# constant: not chance)", r"> 0\1", "shift.yml", SHIFT),
+    "steady before a shift": Mutant(r"and smsc:clicks:delta.* offset 1w > 0\.5 .*", "", "shift.yml", SHIFT),
+    "many links": Mutant(r">= 5 +# constant", ">= 1 # constant", "many.yml", MANY),
+    "share of the links": Mutant(r"\b0\.2( +# constant)", r"0\1", "many.yml", MANY),
+    "idle links are no share": Mutant(r"(max by .*expected_median >) 0", r"\1= 0", "many.yml", IDLE),
+    "idle links with clicks are": Mutant(r"or max by .*\(smsc:clicks:anomalous\)", "", "many.yml", IDLE),
+    "many within a day": Mutant(
+        r"(?s)unless \(\n +last_over_time\(smsc:clicks:anomalous.*?\n {10}\)", "", "ended.yml", ENDED
+    ),
+    "a gap makes none new": Mutant(
+        r"last_over_time\((smsc:clicks:anomalous)\[4h\] offset 1d\)", r"\1 offset 1d", "ended.yml", ENDED
+    ),
+    "one a day ago is another one": Mutant(
+        r"and last_over_time\(smsc:clicks:anomalous\[4h\] offset 12h\)", "", "many.yml", AGAIN
+    ),
+    "many for as long as it lasts": Mutant(
+        r"unless \(\n +last_over_time\(smsc:clicks:anomalous_at_once(?s:.*?)\n +\)", "", "ended.yml", ENDED
+    ),
+    "and no longer": Mutant(r"and on \(job, account, direction\)\n.*ALERTS.*", "", "ended.yml", ENDED),
+    "no more than it began with": Mutant(
+        r"last_over_time\((smsc:clicks:anomalous)_at_once\[4h\] offset 5m\)", r"\1", "ended.yml", MENDED
+    ),
+    **{
+        f"a scrape that fails: {name}, {where[0]}": Mutant(
+            rf"last_over_time\(({name}(?:{{[^}}]*}})?)\[5m\]\)", r"\1", *where
+        )
+        for where, names in (
+            (("exporter.yml", EVERY_FOURTH), SAID_BY_EXPORTERS),
+            (("undone.yml", JUST_THEN), SAID_OF_LINKS),
+        )
+        for name in names
+    },
+    "an account that keeps a link": Mutant(
+        r"< 0\.5( +# constant: share of its links)", r"< 2\1", "exporter.yml", LEFT
+    ),
+    "links that others have": Mutant(
+        r"max by (\(job, account\) \(last_over_time\(smsc_account_links)", r"min by \1", "exporter.yml", LEFT
+    ),
+    "links there are no more": Mutant(
+        r"(max_over_time\(smsc_account_links)\[6h\]", r"\1[5m]", "exporter.yml", LEFT
+    ),
+    "a scrape that fails: up": Mutant(
+        r"max_over_time\((up.*?)\[2m\]\)\) == 0", r"\1) == 0", "exporter.yml", EVERY_FOURTH
+    ),
+    "no wait of less than nothing": Mutant(r"clamp_min\((.*), 0\)", r"\1", "exporter.yml", BLOCKED),
+    "not found is not stale": Mutant(
+        r"unless on \(job, account, link\) last_over_time\(smsc_link_failing.*",
+        "",
+        "exporter.yml",
+        UNKNOWN,
+    ),
+}
+
+WAITS = {
+    "SmscLinkClickSpike-warning": ("spike.yml", BURSTY),
+    "SmscLinkClicksFlatline-warning": ("flatline.yml", STOPS),
+    "SmscExporterFlapping-critical": ("exporter.yml", COMES_AND_GOES),
+    "SmscExporterFlapping-warning": ("exporter.yml", ONE_OF_TWO),
+    "SmscAccountNotExported-critical": ("exporter.yml", TAKEN_OUT),
+    "SmscExporterHindered-warning": ("exporter.yml", ONE_READS),
+    "SmscLinkTrafficShift-info": ("shift.yml", SHIFT),
+    "SmscExporterDown-critical": ("exporter.yml", "an exporter that is down"),
+    "SmscExporterDown-warning": ("exporter.yml", "one of two replicas is down"),
+    "SmscStorageDown-warning": ("exporter.yml", "storage fails on one of two replicas"),
+    "SmscConfigReloadFailed-warning": ("exporter.yml", "a configuration is refused, and then mended"),
+    "SmscAccountUnauthorized-critical": ("exporter.yml", REFUSED),
+    "SmscAccountBlocked-critical": ("exporter.yml", BLOCKED),
+    "SmscAccountUnreachable-warning": ("exporter.yml", OUT_OF_REACH),
+    "SmscAccountThrottled-warning": ("exporter.yml", "throttled for long, and now and then"),
+    "SmscAccountLinksGone-warning": ("exporter.yml", LEFT),
+    "SmscPollingLagging-warning": ("exporter.yml", "links are read late"),
+    "SmscLinkNotFound-warning": ("exporter.yml", UNKNOWN),
+    "SmscLinkDataStale-warning": ("exporter.yml", STUCK),
+}
+"""For each alert that waits (``for``): which test fails once it does not."""
+
+KEPT = {
+    "SmscLinkClickSpike-warning": ("spike.yml", BURSTY),
+    "SmscLinkClicksFlatline-warning": ("flatline.yml", STOPS),
+    "SmscLinkAllTimeClicksFell-info": ("fell.yml", TAKEN_BACK),
+    "SmscAccountUnauthorized-critical": ("exporter.yml", REFUSED),
+    "SmscAccountBlocked-critical": ("exporter.yml", BLOCKED),
+    "SmscAccountUnreachable-warning": ("exporter.yml", OUT_OF_REACH),
+    "SmscExporterFlapping-critical": ("exporter.yml", COMES_AND_GOES),
+    "SmscExporterFlapping-warning": ("exporter.yml", ONE_OF_TWO),
+    "SmscExporterDown-critical": ("exporter.yml", "an exporter that is down"),
+    "SmscExporterDown-warning": ("exporter.yml", "one of two replicas is down"),
+    "SmscAccountNotExported-critical": ("exporter.yml", TAKEN_OUT),
+}
+"""For each alert that fires on (``keep_firing_for``): which test fails once it does not."""
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Rules and tests, to be spoilt."""
+    shutil.copytree(PROMETHEUS, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def _fails(copy: Path, file: str, name: str) -> None:
+    """That one test of the file fails, by what it expects and not by a rule that can't be read."""
+    checked = run("promtool", "check", "rules", *(f"rules/{rules}" for rules in RULE_FILES), cwd=copy)
+    assert checked.returncode == 0, checked.stderr
+    path = copy / "tests" / file
+    document = read(path)
+    document["tests"] = [test for test in document["tests"] if test["name"] == name]
+    assert document["tests"], f"{file} has no such test"
+    _write(path, document)
+    _keep_what_it_needs(copy, json.dumps(document))
+    done = run("promtool", "test", "rules", f"tests/{file}", cwd=copy)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0, f"{name}: did not notice"
+    assert "FAILED" in said
+    assert re.search(r"exp:|duplicate series", said), said
+
+
+def _keep_what_it_needs(copy: Path, test: str) -> None:
+    """Takes out the rules of which the test sees nothing: evaluating them takes most of its time."""
+    documents = {path: read(path) for path in (copy / "rules").glob("*.yml")}
+    rules = [rule for document in documents.values() for rule in _rules(document)]
+    needed: set[str] = set()
+    named = _names(test)
+    while named - needed:
+        needed |= named
+        named = {name for rule in rules if _name(rule) in needed for name in _names(rule["expr"])}
+    for path, document in documents.items():
+        for group in document["groups"]:
+            group["rules"] = [rule for rule in group["rules"] if _name(rule) in needed]
+        _write(path, document)
+
+
+def _names(text: str) -> set[str]:
+    """Whatever may be the name of a series or an alert."""
+    return set(re.findall(r"[a-zA-Z_:][\w:]*", text))
+
+
+def _name(rule: dict[str, Any]) -> str:
+    return str(rule.get("alert") or rule["record"])
+
+
+def _write(path: Path, document: Any) -> None:
+    path.write_text(yaml.safe_dump(document, allow_unicode=True, width=1000))
+
+
+@pytest.mark.parametrize("guard", MUTANTS)
+def test_a_test_fails_without(guard: str, copy: Path) -> None:
+    mutant = MUTANTS[guard]
+    found = 0
+    for path in (copy / "rules").glob("*.yml"):
+        text, count = re.subn(mutant.guard, mutant.replacement, path.read_text())
+        path.write_text(text)
+        found += count
+    assert found, "the guard is not where it was"
+    _fails(copy, mutant.file, mutant.test)
+
+
+@pytest.mark.parametrize("alert", WAITS)
+def test_a_test_fails_without_the_wait_of(alert: str, copy: Path) -> None:
+    _fails_without(copy, "for", alert, *WAITS[alert])
+
+
+@pytest.mark.parametrize("alert", KEPT)
+def test_a_test_fails_if_it_does_not_fire_on(alert: str, copy: Path) -> None:
+    _fails_without(copy, "keep_firing_for", alert, *KEPT[alert])
+
+
+def _fails_without(copy: Path, key: str, alert: str, file: str, name: str) -> None:
+    found = 0
+    for path in (copy / "rules").glob("*.yml"):
+        document = read(path)
+        for rule in _rules(document):
+            if "alert" in rule and label(rule) == alert:
+                del rule[key]
+                found += 1
+        _write(path, document)
+    assert found == 1
+    _fails(copy, file, name)
+
+
+def _rules(document: Any) -> list[dict[str, Any]]:
+    return [rule for group in document["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize(("key", "known"), [("for", WAITS), ("keep_firing_for", KEPT)])
+def test_no_wait_is_left_out(key: str, known: dict[str, tuple[str, str]]) -> None:
+    assert {label(alert) for alert in ALERTS if key in alert} == set(known)

@@ -1,0 +1,214 @@
+"""Links that are clicked very unequally, in virtual time: how many clicks go unseen, and how few might.
+
+Pacing is the real one; the provider answers one request after the other, so that what it carries is known.
+Clicks come by chance, by rates that are known here and that pacing has to find out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import cos, exp, inf, pi, sin, sqrt
+from random import Random
+from typing import TYPE_CHECKING, Literal
+
+from exporter.errors import HttpStatusError
+from exporter.polling import Pacing, Ticket
+from tests.factories import make_account, make_links, make_reading
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from exporter.model import Account, Reading
+
+HOUR, DAY = 3600.0, 86_400.0
+Crowd = Literal["zipf", "lognormal", "campaigns"]
+_SWING = 0.8  # how much busier than the mean the busiest hour is
+_TURN = 2 * pi / DAY
+
+
+@dataclass(frozen=True)
+class Demand:
+    """One link's clicks, in seconds from a midnight on: a rhythm of the day, and one campaign or none.
+
+    The campaign brings ``peak`` clicks a second at ``begins`` and fades to a third in ``fades`` seconds.
+    """
+
+    base: float
+    peak: float = 0.0
+    begins: float = 0.0
+    fades: float = HOUR
+
+    def rate(self, at: float) -> float:
+        """Clicks a second."""
+        campaign = self.peak * exp(-(at - self.begins) / self.fades) if at > self.begins else 0.0
+        return self.base * (1 + _SWING * sin(_TURN * at)) + campaign
+
+    def clicks(self, at: float) -> float:
+        """Clicks so far that are to be expected: the rate's integral."""
+        since = max(0.0, at - self.begins)
+        campaign = self.peak * self.fades * (1 - exp(-since / self.fades))
+        return self.base * (at + _SWING / _TURN * (1 - cos(_TURN * at))) + campaign
+
+    def area(self, at: float) -> float:
+        """The integral of ``clicks``: click-seconds."""
+        since = max(0.0, at - self.begins)
+        campaign = self.peak * self.fades * (since - self.fades * (1 - exp(-since / self.fades)))
+        return self.base * (at * at / 2 + _SWING / _TURN * (at - sin(_TURN * at) / _TURN)) + campaign
+
+
+def make_crowd(kind: Crowd, count: int, random: Random) -> list[Demand]:
+    """Links with heavy tails, in clicks an hour: few have most of the clicks."""
+    if kind == "zipf":
+        return [Demand(count / rank / HOUR) for rank in range(1, count + 1)]
+    if kind == "lognormal":
+        return [Demand(random.lognormvariate(0, 2) / HOUR) for _ in range(count)]
+    return [_campaign(random) for _ in range(count)]
+
+
+def _campaign(random: Random) -> Demand:
+    base = random.lognormvariate(-1, 1.5) / HOUR
+    if random.random() < 0.8:
+        return Demand(base)
+    peak = random.lognormvariate(3, 1.5) / HOUR
+    return Demand(base, peak, random.uniform(0, 2 * DAY), random.uniform(1, 8) * HOUR)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``unseen`` clicks at any moment, on average (click-minutes a minute); ``worst_gap`` in seconds."""
+
+    unseen: float
+    worst_gap: float
+    polls: int
+
+
+class Simulation:
+    """An account polled from the second midnight on. ``learning`` off makes all turns equal.
+
+    ``failing`` is how many of the requests meet an HTTP error, as a share of them.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        crowd: Sequence[Demand],
+        seconds: float,
+        *,
+        learning: bool,
+        seed: int = 1,
+        failing: float = 0.0,
+    ) -> None:
+        self._random = Random(seed)
+        self._failing = failing
+        self._seconds = seconds
+        self._learning = learning
+        self._demand = {link.name: demand for link, demand in zip(account.links, crowd, strict=True)}
+        self._pacing = Pacing(wall_offset=1_750_000_000.0, random=Random(seed))
+        self._now = DAY
+        self._pacing.configure([account], self._now)
+        self._read_at = dict.fromkeys(self._demand, DAY)
+        self._yesterday = {name: self._chance(demand.clicks(DAY)) for name, demand in self._demand.items()}
+        self._today = dict.fromkeys(self._demand, 0)
+
+    def run(self, settle: float, measure: float) -> Outcome:
+        """Lets it settle, then measures; both in seconds."""
+        begin = self._now + settle
+        end = begin + measure
+        unseen = worst = 0.0
+        polls = 0
+        planner = self._pacing.active[0]
+        while self._now < end:
+            step = planner.next(self._now)
+            if not isinstance(step, Ticket):
+                assert step < inf
+                self._now = step
+                continue
+            name = step.link.name
+            # without failures, chance has to come as it did
+            if self._failing and self._random.random() < self._failing:
+                self._now += self._seconds
+                planner.finish(step, self._now, HttpStatusError(503))
+                continue
+            if self._now > begin:
+                polls += 1
+                worst = max(worst, self._now - self._read_at[name])
+                unseen += self._unseen(name, begin, self._now)
+            reading = self._read(name)
+            self._now += self._seconds
+            if self._learning:
+                planner.learn(step.link, reading, step.sent_at)
+            planner.finish(step, self._now, None)
+        unseen += sum(self._unseen(name, begin, end) for name in self._demand)
+        worst = max(worst, end - min(self._read_at.values()))
+        return Outcome(unseen / measure, worst, polls)
+
+    def without(self, names: Collection[str]) -> Account:
+        """Takes links out of the configuration, and tells what it is then."""
+        account = self._pacing.active[0].account
+        links = tuple(link for link in account.links if link.name not in names)
+        account = replace(account, links=links)
+        self._pacing.configure([account], self._now)
+        for name in names:
+            del self._demand[name], self._read_at[name]
+        return account
+
+    def _unseen(self, name: str, begin: float, now: float) -> float:
+        """Click-seconds since the link was read, as far as they fall after ``begin``."""
+        demand, read_at = self._demand[name], self._read_at[name]
+        begin = max(begin, read_at)
+        return demand.area(now) - demand.area(begin) - demand.clicks(read_at) * (now - begin)
+
+    def _read(self, name: str) -> Reading:
+        demand = self._demand[name]
+        self._today[name] += self._chance(demand.clicks(self._now) - demand.clicks(self._read_at[name]))
+        self._read_at[name] = self._now
+        today, yesterday = self._today[name], self._yesterday[name]
+        return make_reading(today + yesterday, today=today, yesterday=yesterday)
+
+    def _chance(self, expected: float) -> int:
+        """Poisson's distribution; from thirty on, the normal one is as good."""
+        if expected > 30:
+            return max(0, round(self._random.gauss(expected, sqrt(expected))))
+        limit, clicks, product = exp(-expected), 0, self._random.random()
+        while product > limit:
+            clicks += 1
+            product *= self._random.random()
+        return clicks
+
+
+def best(
+    crowd: Sequence[Demand], budget: float, bounds: tuple[float, float], begin: float, end: float
+) -> float:
+    """The least unseen clicks there can be with ``budget`` requests a second, were all rates known.
+
+    The mean over twenty moments of what is best at that moment.
+    """
+    moments = [begin + (end - begin) * (n + 0.5) / 20 for n in range(20)]
+    return sum(_best_at([demand.rate(at) for demand in crowd], budget, bounds) for at in moments) / 20
+
+
+def _best_at(rates: list[float], budget: float, bounds: tuple[float, float]) -> float:
+    least, longest = bounds
+    low, high = 1e-9, 1e9
+
+    def intervals(stretch: float) -> list[float]:
+        return [min(max(stretch / sqrt(rate), least), longest) for rate in rates]
+
+    for _ in range(60):
+        middle = sqrt(low * high)
+        fits = sum(1 / interval for interval in intervals(middle)) < budget
+        low, high = (low, middle) if fits else (middle, high)
+    return sum(rate * interval / 2 for rate, interval in zip(rates, intervals(high), strict=True))
+
+
+def overloaded(count: int, budget: int) -> tuple[Account, float]:
+    """``count`` links to be read once a minute where ``budget`` can be; and the seconds a request takes."""
+    account = make_account(links=make_links(count, interval=60.0), max_concurrent_requests=1)
+    return account, 60.0 / budget
+
+
+def adaptive(count: int, budget: int, bounds: tuple[float, float]) -> Account:
+    """``count`` links with bounds that ask for as many requests as ``budget`` links once a minute."""
+    links = make_links(count, interval=60.0 * count / budget)
+    links = tuple(replace(link, bounds=bounds, stale_after=3 * bounds[1]) for link in links)
+    return make_account(links=links, max_concurrent_requests=1)

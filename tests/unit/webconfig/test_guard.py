@@ -1,0 +1,325 @@
+"""Passwords, headers and the rate limit, over real connections."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import TYPE_CHECKING
+
+import bcrypt
+import pytest
+
+from exporter.web.guard import Bucket
+from exporter.web.passwords import MOST_FAILURES, MOST_WAITING, BusyError, Passwords
+from exporter.webconfig import RateLimit, load
+from tests.unit.webconfig.door import ALICE, LONG, Door, basic, run
+from tests.virtual import VirtualClock
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+USERS = f"basic_auth_users:\n  alice: {ALICE}\n  long: {LONG}\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[str], Path]:
+    def write(text: str) -> Path:
+        path = tmp_path / "web.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+WRONG: dict[str, tuple[str | bytes, str | bytes]] = {
+    "another password": ("alice", "Wonderland"),
+    "a password too many": ("alice", "wonderland "),
+    "no password": ("alice", ""),
+    "unknown user": ("bob", "wonderland"),
+    "no user": ("", "wonderland"),
+    "another user's password": ("long", "wonderland"),
+    "73 bytes, the first 72 of them right": ("long", "x" * 73),
+    "very many bytes": ("long", "x" * 5000),
+    "a zero byte": ("alice", "wonder\0land"),
+    "not UTF-8": (b"\xff", b"\xfe\xff"),
+}
+
+
+def test_who_is_let_in(write: Callable[[str], Path]) -> None:
+    async def talk(door: Door) -> None:
+        assert (await door.knock(login=("alice", "wonderland")))[0] == 200
+        assert (await door.knock(login=("long", "x" * 72)))[0] == 200
+        assert door.inside == 2
+        for name, login in WRONG.items():
+            for _ in range(2):  # the second answer is remembered
+                status, headers = await door.knock(login=login)
+                assert (status, headers["WWW-Authenticate"]) == (401, 'Basic realm="smsc-exporter"'), name
+        assert (await door.knock(login=("alice", "wonderland"), path="/nowhere"))[0] == 404
+        assert (await door.knock(path="/nowhere"))[0] == 401
+        assert door.inside == 3
+
+    run(write(USERS), talk)
+
+
+@pytest.mark.parametrize("version", ["2a", "2b", "2x", "2y"])
+def test_every_version_of_a_hash_that_is_taken_lets_its_user_in(
+    write: Callable[[str], Path], version: str
+) -> None:
+    async def talk(door: Door) -> None:
+        assert (await door.knock(login=("alice", "wonderland")))[0] == 200
+        assert (await door.knock(login=("alice", "Wonderland")))[0] == 401
+
+    run(write(USERS.replace("$2b$", f"${version}$")), talk)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Basic",
+        "Basic ",
+        "Basic !!!",
+        "Basic YWxpY2U=",  # no colon in it
+        "Basic YWxpY2U6d29uZGVybGFuZA",  # not padded
+        "Basic ё",
+        "Bearer YWxpY2U6d29uZGVybGFuZA==",
+        "YWxpY2U6d29uZGVybGFuZA==",
+    ],
+)
+def test_a_header_that_is_no_login_is_401(write: Callable[[str], Path], header: str) -> None:
+    async def talk(door: Door) -> None:
+        status, headers = await door.knock(Authorization=header)
+        assert (status, "WWW-Authenticate" in headers) == (401, True)
+
+    run(write(USERS), talk)
+
+
+def test_the_schemes_name_may_be_written_in_any_case(write: Callable[[str], Path]) -> None:
+    async def talk(door: Door) -> None:
+        token = base64.b64encode(b"alice:wonderland").decode()
+        assert (await door.knock(Authorization=f"bASIC  {token}"))[0] == 200
+
+    run(write(USERS), talk)
+
+
+def test_a_flood_of_wrong_logins_delays_no_scrape(write: Callable[[str], Path]) -> None:
+    hashed = bcrypt.hashpw(b"wonderland", bcrypt.gensalt(8)).decode()  # about 12 ms a check
+
+    async def talk(door: Door) -> None:
+        alice = ("alice", "wonderland")
+        assert (await door.knock(login=alice))[0] == 200
+        flood = [
+            asyncio.ensure_future(door.knock(login=("alice", f"guess {n}"))) for n in range(MOST_WAITING + 8)
+        ]
+        for _ in range(10):
+            assert (await door.knock(login=alice))[0] == 200
+        assert not all(guess.done() for guess in flood)
+        statuses = [status for status, _ in await asyncio.gather(*flood)]
+        assert set(statuses) <= {401, 503}
+        assert statuses.count(401) >= MOST_WAITING
+        assert door.inside == 11
+
+    run(write(f"basic_auth_users: {{alice: {hashed}}}\n"), talk)
+
+
+HEADERS = """
+http_server_config:
+  http2: no
+  headers:
+    X-Frame-Options: deny
+    Strict-Transport-Security: max-age=31536000
+"""
+
+
+def test_headers_are_on_every_response(write: Callable[[str], Path]) -> None:
+    async def talk(door: Door) -> None:
+        login = ("alice", "wonderland")
+        answers = [
+            await door.knock(login=login),
+            await door.knock(),
+            await door.knock(login=login, path="/nowhere"),
+            await door.knock(login=login, path="/crash"),
+            await door.knock(login=login),
+        ]
+        assert [status for status, _ in answers] == [200, 401, 404, 500, 429]
+        for _, headers in answers:
+            assert headers["X-Frame-Options"] == "deny"
+            assert headers["Strict-Transport-Security"] == "max-age=31536000"
+            assert "X-XSS-Protection" not in headers
+
+    run(write(USERS + HEADERS + "rate_limit: {interval: 1h, burst: 4}\n"), talk, clock=VirtualClock())
+
+
+def test_a_rate_limit(write: Callable[[str], Path]) -> None:
+    clock = VirtualClock()
+
+    async def talk(door: Door) -> None:
+        assert [(await door.knock())[0] for _ in range(4)] == [200, 200, 200, 429]
+        clock.advance(0.5)
+        assert [(await door.knock())[0] for _ in range(2)] == [200, 429]
+
+    run(write("rate_limit: {interval: 500ms, burst: 3}\n"), talk, clock=clock)
+
+
+def test_a_bucket_holds_no_more_than_its_burst_and_is_full_after_a_change() -> None:
+    clock = VirtualClock()
+    bucket = Bucket(clock)
+    limit = RateLimit(2.0, 2)
+
+    def taken(limit: RateLimit) -> int:
+        return sum(bucket.take(limit) for _ in range(10))
+
+    assert taken(limit) == 2
+    clock.advance(1.9)
+    assert taken(limit) == 0
+    clock.advance(0.2)
+    assert taken(limit) == 1
+    clock.advance(3600)
+    assert taken(limit) == 2
+    assert taken(RateLimit(2.0, 5)) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", None),
+        ("0s", None),
+        ("1s", 1),
+        ("1.5s", 1.5),
+        (".5s", 0.5),
+        ("1m30s", 90),
+        ("250ms", 0.25),
+        ("100µs", 1e-4),
+    ],
+)
+def test_durations_as_go_writes_them(write: Callable[[str], Path], text: str, seconds: float | None) -> None:
+    limit = load(write(f"rate_limit: {{interval: {text}, burst: 1}}\n")).rate_limit
+    assert (limit and limit.interval) == (seconds and pytest.approx(seconds))
+
+
+# --- what is remembered -----------------------------------------------------------------------------------
+
+
+class Checks:
+    """Counts the checks; the right password is the hash itself."""
+
+    def __init__(self) -> None:
+        self.hashes: list[bytes] = []
+
+    def __call__(self, password: bytes, hashed: bytes) -> bool:
+        self.hashes.append(hashed)
+        return password == hashed
+
+
+def with_passwords(talk: Callable[[Passwords, Checks], Awaitable[None]]) -> None:
+    async def main() -> None:
+        checks = Checks()
+        passwords = Passwords(checks)
+        await talk(passwords, checks)
+        assert b"secret" not in repr(vars(passwords)).encode()
+        passwords.close()
+
+    asyncio.run(main())
+
+
+THREE = {"a": b"secret 1", "b": b"secret 2", "c": b"secret 3"}
+
+
+def test_an_unknown_user_costs_one_check_against_somebodys_hash_and_is_never_let_in() -> None:
+    async def talk(passwords: Passwords, checks: Checks) -> None:
+        names = [f"user {n}" for n in range(50)]
+        for name in names:
+            for secret in THREE.values():
+                assert not await passwords.accept(THREE, basic(name, secret))
+        assert len(checks.hashes) == 150
+        assert set(checks.hashes) == set(THREE.values())
+        # the same hash for the same name, as a user would have
+        assert all(len(set(checks.hashes[at : at + 3])) == 1 for at in range(0, 150, 3))
+
+    with_passwords(talk)
+
+
+def test_outcomes_are_remembered_for_as_long_as_the_hash_stays() -> None:
+    async def talk(passwords: Passwords, checks: Checks) -> None:
+        for _ in range(3):
+            assert await passwords.accept(THREE, basic("a", "secret 1"))
+            assert not await passwords.accept(THREE, basic("b", "secret 1"))
+        assert len(checks.hashes) == 2
+        assert not await passwords.accept({"a": b"secret 9"}, basic("a", "secret 1"))
+        assert await passwords.accept({"b": b"secret 1"}, basic("b", "secret 1"))
+        assert len(checks.hashes) == 4
+
+    with_passwords(talk)
+
+
+def test_wrong_logins_are_forgotten_before_right_ones() -> None:
+    async def talk(passwords: Passwords, checks: Checks) -> None:
+        assert await passwords.accept(THREE, basic("a", "secret 1"))
+        for n in range(MOST_FAILURES + 1):
+            assert not await passwords.accept(THREE, basic("a", f"guess {n}"))
+        checks.hashes.clear()
+        assert await passwords.accept(THREE, basic("a", "secret 1"))
+        assert not await passwords.accept(THREE, basic("a", "guess 1"))
+        assert checks.hashes == []
+        assert not await passwords.accept(THREE, basic("a", "guess 0"))
+        assert checks.hashes == [b"secret 1"]
+
+    with_passwords(talk)
+
+
+def test_what_is_remembered_is_bounded_whoever_comes_and_goes() -> None:
+    async def talk(passwords: Passwords, checks: Checks) -> None:
+        for n in range(MOST_FAILURES + 100):
+            for secret in THREE.values():
+                assert not await passwords.accept(THREE, basic(f"unknown {n}", secret))
+            users = {f"user {n}": b"secret 4"}
+            assert await passwords.accept(users, basic(f"user {n}", "secret 4"))
+        kept = [each for each in vars(passwords).values() if isinstance(each, dict)]
+        assert sum(map(len, kept)) <= MOST_FAILURES + 1
+
+    with_passwords(talk)
+
+
+def test_who_comes_is_let_in_and_who_goes_is_not_whatever_was_found_before() -> None:
+    async def talk(passwords: Passwords, checks: Checks) -> None:
+        alone, both = {"a": b"secret 1"}, {"a": b"secret 1", "b": b"secret 1"}
+        for users, let_in in ((alone, False), (both, True), (alone, False), (both, True)):
+            assert await passwords.accept(users, basic("b", "secret 1")) is let_in
+
+    with_passwords(talk)
+
+
+def test_the_same_login_at_once_is_checked_once() -> None:
+    async def talk(passwords: Passwords, checks: Checks) -> None:
+        logins = (passwords.accept(THREE, basic("a", "secret 1")) for _ in range(MOST_WAITING))
+        assert all(await asyncio.gather(*logins))
+        assert checks.hashes == [b"secret 1"]
+
+    with_passwords(talk)
+
+
+def test_more_logins_than_can_be_checked_soon_are_turned_away() -> None:
+    async def talk(passwords: Passwords, checks: Checks) -> None:
+        logins = (passwords.accept(THREE, basic("a", f"guess {n}")) for n in range(MOST_WAITING + 8))
+        outcomes = await asyncio.gather(*logins, return_exceptions=True)
+        assert outcomes[:MOST_WAITING] == [False] * MOST_WAITING
+        assert [type(outcome) for outcome in outcomes[MOST_WAITING:]] == [BusyError] * 8
+        assert not await passwords.accept(THREE, basic("a", "guess"))
+
+    with_passwords(talk)
+
+
+def test_what_works_otherwise_than_it_is_written_is_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "web.yaml"
+    path.write_text(
+        f"http_server_config: {{http2: true}}\nbasic_auth_users:\n  alice: {ALICE.replace('04', '15')}\n"
+    )
+    warnings = [str(fault).removeprefix(str(path)) for fault in load(path).warnings]
+    assert warnings == [
+        ":1:29: http_server_config.http2: HTTP/2 is not spoken here: clients are told so, and use HTTP/1.1",
+        ":2:1: basic_auth_users: passwords travel unencrypted without tls_server_config: "
+        "keep the port inside",
+        ':3:10: basic_auth_users["?"]: a bcrypt cost of 15 takes seconds for each login: 10 is usual',
+    ]
+    assert "$2b$" not in repr(load(path))
