@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from exporter.errors import Outcome
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from pydantic import SecretStr
+
+
+LinkKey: TypeAlias = tuple[str, str]
+"""What identifies a link's series: account and name."""
+
+Target: TypeAlias = tuple[str, str]
+"""What the provider is asked for: the parameter ``id`` or ``link``, and its value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,10 @@
+"""Where what was sent outlives the process: in memory, in a SQLite file or in Redis.
+
+A journal holds no rule. It appends events, and hands over those that somebody else appended. ``journal`` says
+what each of them offers.
+"""
+
+from exporter.journal.journal import Appended, History, Journal, Reader, StoredReading
+from exporter.journal.memory import MemoryJournal
+
+__all__ = ["Appended", "History", "Journal", "MemoryJournal", "Reader", "StoredReading"]

@@ -1,0 +1,110 @@
+"""What every journal offers. How a request is claimed: see ``polling.recorder``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+from exporter.model import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from exporter.limits import Answered, Dated, Sent, Unknown
+    from exporter.model import Link, LinkKey, Reading, Target
+
+
+class Appended(Enum):
+    """What became of requests that were to be recorded."""
+
+    YES = "yes"
+    BEHIND = "behind"
+    NO = "no"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReading:
+    """The latest reading of a link, as a journal keeps it.
+
+    ``read_at`` is wall-clock time; 0 means that it cannot be known any more.
+    """
+
+    link: LinkKey
+    target: Target
+    reading: Reading
+    read_at: float
+    total: int
+
+    def under(self, link: Link) -> Snapshot:
+        """The snapshot to go on with; how the latest poll ended is not known any more."""
+        return Snapshot(link, self.reading.of(link), self.read_at, self.total)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What a journal knows when it is opened.
+
+    ``events`` come in their order, dated on the clock of whoever asks. Logins that were last accepted before
+    ``verified_since`` count as never accepted. ``unknown`` says what may be missing.
+    """
+
+    events: Sequence[Dated] = ()
+    verified_since: float = inf
+    unknown: Unknown | None = None
+
+
+class Reader(Protocol):
+    """Who decides by what the journal holds. Both are called on the event loop."""
+
+    def learn(self, news: Sequence[Dated]) -> None:
+        """Somebody else appended these events, in this order."""
+        ...
+
+    def assume(self, unknown: Unknown) -> None:
+        """The journal has forgotten something that others may have sent."""
+        ...
+
+
+class Journal(Protocol):
+    """Events in one order that all processes agree on.
+
+    ``up`` says whether it can be written now. Where ``fail_closed`` is true, nothing may be sent while it is
+    not ``up``; otherwise this process is alone and goes on from memory.
+    """
+
+    fail_closed: bool
+
+    @property
+    def up(self) -> bool:
+        """Whether the journal can be read and written at present."""
+        ...
+
+    async def open(self, reader: Reader) -> History:
+        """Begins; ``reader`` hears from then on of what others append.
+
+        Raises ``StorageError`` where it would not be safe to begin.
+        """
+        ...
+
+    async def append(self, requests: Sequence[Sent]) -> Appended:
+        """Records requests that are about to be sent, all of them or none.
+
+        ``YES``: they are on record, safe from whatever becomes of this process. ``BEHIND``: somebody appended
+        an event that binds; ``reader`` has learnt of it, so that it can decide again. ``NO``: the journal
+        cannot be written. Ends that were noted before are written first.
+        """
+        ...
+
+    def note(self, answer: Answered) -> None:
+        """Records an end soon, and its reading. Never waits."""
+        ...
+
+    async def read(self, links: Collection[LinkKey]) -> Iterable[StoredReading]:
+        """The latest readings of these links, where there are any."""
+        ...
+
+    async def close(self) -> None:
+        """Writes what is left, and lets go."""
+        ...

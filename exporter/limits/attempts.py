@@ -1,0 +1,131 @@
+"""Requests that the provider may still count: three a minute for a link, fourteen at once for a login."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+from typing import TYPE_CHECKING
+
+from exporter.limits.constants import ABANDONED_TTL, MAX_IN_FLIGHT, RATE_LIMIT, RATE_WINDOW, SEND_BY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter.limits.events import Request
+    from exporter.model import Target
+
+
+class Attempt:
+    """One request, from its record to the moment from which nobody counts it.
+
+    ``order`` tells which of two requests was sent first. ``counts_until`` is when it gives back its place
+    among the fourteen; the minute counts it for ``RATE_WINDOW`` longer. ``open`` says that its end is not
+    known yet, and ``live_until`` how long its sender may still be waiting for an answer.
+    """
+
+    __slots__ = ("counts_until", "live_until", "number", "open", "order", "request")
+
+    def __init__(
+        self, request: Request, number: int, order: int, counts_until: float, live_until: float
+    ) -> None:
+        self.request = request
+        self.number = number
+        self.order = order
+        self.counts_until = counts_until
+        self.live_until = live_until
+        self.open = True
+
+    def end(self, at: float, *, abandoned: bool) -> None:
+        """The client's part ended at ``at``; the provider may work on what was abandoned for a while."""
+        self.open = False
+        self.counts_until = at + ABANDONED_TTL if abandoned else at
+
+
+class Attempts:
+    """All attempts that may still count, by number, by link and by login."""
+
+    def __init__(self) -> None:
+        self.order = 0
+        self._by_number: dict[int, Attempt] = {}
+        self._by_link: dict[tuple[str, Target], tuple[Attempt, ...]] = {}
+        self._by_login: dict[str, tuple[Attempt, ...]] = {}
+        self._in_order: deque[Attempt] = deque()
+
+    def get(self, number: int) -> Attempt | None:
+        """The attempt of that number, if it is still remembered."""
+        return self._by_number.get(number)
+
+    def add_own(self, request: Request, number: int) -> Attempt:
+        """Counts a request of this process: until its end is told, for that is certain to happen."""
+        return self._add(request, number, inf, inf)
+
+    def add_recorded(self, request: Request, number: int, at: float, *, orphan: bool) -> Attempt:
+        """Counts a request that another process recorded at ``at``: until it must be over at the latest.
+
+        It left late at worst, timed out, and the provider went on working on it.
+        """
+        timed_out = at + SEND_BY + request.timeout
+        return self._add(request, number, timed_out + ABANDONED_TTL, -inf if orphan else timed_out)
+
+    def _add(self, request: Request, number: int, counts_until: float, live_until: float) -> Attempt:
+        self.order += 1
+        attempt = Attempt(request, number, self.order, counts_until, live_until)
+        link = request.login, request.target
+        self._by_number[number] = attempt
+        self._by_link[link] = (*self._by_link.get(link, ()), attempt)
+        self._by_login[request.login] = (*self._by_login.get(request.login, ()), attempt)
+        self._in_order.append(attempt)
+        return attempt
+
+    def remove(self, attempt: Attempt) -> None:
+        """Counts an attempt no more: it was never sent, or nobody counts it any longer."""
+        if self._by_number.pop(attempt.number, None) is not None:
+            _discard(self._by_link, (attempt.request.login, attempt.request.target), attempt)
+            _discard(self._by_login, attempt.request.login, attempt)
+
+    def minute_at(self, request: Request, now: float, assumed: tuple[float, ...] = ()) -> float:
+        """When the provider's minute allows one more request for the link: ``now`` or later.
+
+        ``assumed`` are the ends of requests that may have been sent without a record.
+        """
+        known = (one.counts_until for one in self._by_link.get((request.login, request.target), ()))
+        ends = sorted([*known, *assumed])
+        return now if len(ends) < RATE_LIMIT else max(now, ends[-RATE_LIMIT] + RATE_WINDOW)
+
+    def place_at(self, login: str, now: float) -> float:
+        """When one of the login's fourteen places is free: ``now`` or later."""
+        places = self._places(login, now)
+        if len(places) < MAX_IN_FLIGHT:
+            return now
+        return sorted(one.counts_until for one in places)[-MAX_IN_FLIGHT]
+
+    def in_flight(self, login: str, now: float) -> int:
+        """How many requests of the login wait for an answer, in whichever process."""
+        return sum(one.open and one.live_until > now for one in self._places(login, now))
+
+    def _places(self, login: str, now: float) -> tuple[Attempt, ...]:
+        """The login's attempts that hold a place; forgets those that gave it back."""
+        there = self._by_login.get(login, ())
+        places = tuple([one for one in there if one.counts_until > now])
+        if len(places) != len(there):
+            self._by_login[login] = places
+        return places
+
+    def forget(self, now: float) -> Iterable[Attempt]:
+        """Drops attempts that nobody counts any more; returns those of them whose end was never told."""
+        lost = []
+        while self._in_order and self._in_order[0].counts_until + RATE_WINDOW <= now:
+            attempt = self._in_order.popleft()
+            if attempt.open and attempt.number in self._by_number:
+                lost.append(attempt)
+            self.remove(attempt)
+        return lost
+
+
+def _discard(index: dict, key: object, attempt: Attempt) -> None:  # type: ignore[type-arg]
+    """Takes the attempt out of one index; a key without attempts goes, so that memory stays bounded."""
+    rest = tuple(one for one in index.get(key, ()) if one is not attempt)
+    if rest:
+        index[key] = rest
+    else:
+        index.pop(key, None)

@@ -1,0 +1,177 @@
+"""What happened, as a journal records it: a request was sent, and how it ended.
+
+Everything else (pauses, verified logins, rests) follows from these two by the ledger's rules, so that every
+process that reads the same events decides alike.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from secrets import randbits
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from exporter.errors import Outcome
+from exporter.model import Reading
+
+if TYPE_CHECKING:
+    from exporter.model import LinkKey, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as the provider counts it.
+
+    ``host``, ``login`` and ``secret`` are names that tell no secret; another password makes another
+    ``secret``. ``timeout`` is how long the client waits for the answer, in seconds.
+    """
+
+    host: str
+    login: str
+    secret: str
+    target: Target
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request is about to be sent. ``number`` names it in every process."""
+
+    request: Request
+    number: int = field(default_factory=lambda: randbits(62))
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A request ended as ``outcome``; None means that it was not sent after all.
+
+    It repeats the request, so that it counts where its beginning is unknown.
+
+    - ``transport``: the API itself did not speak.
+    - ``abandoned``: the provider may still be working on the request.
+    - ``unclear``: the request may have been a failed login.
+    - ``retry_after``: how long the server asked us to wait, in seconds.
+    - ``elapsed``: the time from sending to the end, in seconds.
+    - ``link``, ``reading``, ``total``: the figures it brought, the name they are stored under, its counter.
+    - ``binds``: nobody may decide without knowing of it. ``lasting``: it counts for hours.
+    """
+
+    request: Request
+    number: int
+    outcome: Outcome | None
+    abandoned: bool = False
+    transport: bool = False
+    unclear: bool = False
+    retry_after: float | None = None
+    elapsed: float = 0.0
+    link: LinkKey = ("", "")
+    reading: Reading | None = None
+    total: int = 0
+    binds: bool = False
+    lasting: bool = False
+
+
+Event: TypeAlias = Sent | Answered
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """An event with its time on the reader's clock: it was recorded between ``earliest`` and ``latest``.
+
+    For the limits, late is safe; for the age of figures, early is. ``orphan`` says that the process that
+    recorded it has ended, so that a request without an end never gets one.
+    """
+
+    event: Event
+    earliest: float
+    latest: float
+    orphan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What was sent before is not known: why, and what that means.
+
+    For ``seconds`` nothing may leave. ``failed_logins`` are counted for each host, and ``attempts`` for each
+    link, as if they had ended now.
+    """
+
+    reason: str
+    seconds: float = 0.0
+    failed_logins: int = 0
+    attempts: int = 0
+
+
+def binds(event: Event) -> bool:
+    """Whether nobody may decide about another request before having learnt of this event."""
+    return isinstance(event, Sent) or event.binds
+
+
+def lasting(event: Event) -> bool:
+    """Whether the event counts for hours, rather than minutes."""
+    return isinstance(event, Answered) and event.lasting
+
+
+def encode(event: Event) -> str:
+    """The event as one line of JSON."""
+    request = event.request
+    head = [event.number, request.host, request.login, request.secret, *request.target, request.timeout]
+    if isinstance(event, Sent):
+        return json.dumps(head, ensure_ascii=False, separators=(",", ":"))
+    flags = [event.abandoned, event.transport, event.unclear, event.binds, event.lasting]
+    figures = None if event.reading is None else [getattr(event.reading, name) for name in Reading.__slots__]
+    tail = [
+        event.outcome,
+        *flags,
+        event.retry_after,
+        round(event.elapsed, 3),
+        *event.link,
+        event.total,
+        figures,
+    ]
+    return json.dumps(head + tail, ensure_ascii=False, separators=(",", ":"))
+
+
+def decode(text: str) -> Event:
+    """The event that ``encode`` wrote. Raises ``ValueError`` if this is none."""
+    try:
+        return _decoded(*json.loads(text))
+    except (TypeError, ValueError, LookupError) as error:
+        raise ValueError(f"this is not an event of smsc-exporter: {error}") from None
+
+
+def _decoded(
+    number: int, host: str, login: str, secret: str, kind: str, value: str, timeout: float, *tail: Any
+) -> Event:
+    request = Request(host, login, secret, (kind, value), timeout)
+    if not tail:
+        return Sent(request, number)
+    (
+        outcome,
+        abandoned,
+        transport,
+        unclear,
+        binding,
+        lasts,
+        retry_after,
+        elapsed,
+        account,
+        name,
+        total,
+        figures,
+    ) = tail
+    return Answered(
+        request=request,
+        number=number,
+        outcome=None if outcome is None else Outcome(outcome),
+        abandoned=abandoned,
+        transport=transport,
+        unclear=unclear,
+        retry_after=retry_after,
+        elapsed=elapsed,
+        link=(account, name),
+        reading=None if figures is None else Reading(*figures),
+        total=total,
+        binds=binding,
+        lasting=lasts,
+    )

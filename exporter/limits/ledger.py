@@ -1,0 +1,252 @@
+"""May this request leave? What the provider has been sent, and all rules about it, in one pure object.
+
+Times are seconds of one monotonic clock that goes on while the machine sleeps; each call gets the time.
+The rules come from the provider's page and FAQ; docs/internals/ledger.md explains each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+from typing import TYPE_CHECKING
+
+from exporter.errors import Outcome
+from exporter.limits.attempts import Attempts
+from exporter.limits.constants import (
+    CIRCUIT_BREAKER_FAILURES,
+    LONGEST_PAUSE,
+    LONGEST_THROTTLE_REST,
+    MAX_IN_FLIGHT,
+    PROBE_INTERVAL,
+    RATE_WINDOW,
+    REMEMBERED,
+    THROTTLE_REST,
+    VERIFIED_TTL,
+    doubled,
+)
+from exporter.limits.denied import Denied, Reason, Scope
+from exporter.limits.events import Answered, Sent
+from exporter.limits.logins import ACCEPTED, API_OUTCOMES, Host, Trust
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter.limits.events import Dated, Request, Unknown
+    from exporter.model import Target
+
+_BINDING = frozenset({Outcome.UNAUTHORIZED, Outcome.BLOCKED, Outcome.THROTTLED})
+
+
+class _Login:
+    """What is remembered of one login: its pause, and whether it can be reached from this process."""
+
+    __slots__ = ("failures", "last_sent", "paused_until", "probe_at", "silent_since")
+
+    def __init__(self) -> None:
+        self.paused_until = -inf
+        self.failures = 0
+        self.last_sent = -inf
+        self.probe_at: float | None = None
+        self.silent_since = 0
+
+
+class Ledger:
+    """Decides for every request of every login, by what was sent before."""
+
+    def __init__(self) -> None:
+        self.attempts = Attempts()
+        self._hosts: dict[str, Host] = {}
+        self._logins: dict[str, _Login] = {}
+        self._rests: dict[tuple[str, Target], tuple[float, int]] = {}
+        self._answered: dict[int, float] = {}
+        self.unknown_until = -inf
+        self._assumed: tuple[float, ...] = ()
+        self._unknown_logins: list[float] = []
+        self._next_tidy = -inf
+
+    def host(self, name: str) -> Host:
+        """What is known of a host."""
+        if name not in self._hosts:
+            self._hosts[name] = Host()
+            self._hosts[name].failed_logins.extend(self._unknown_logins)
+        return self._hosts[name]
+
+    def configure(self, requests: Iterable[Request]) -> None:
+        """Takes which logins are configured, with which secrets; what was sent before still counts."""
+        in_use: dict[str, set[str]] = {}
+        for request in requests:
+            in_use.setdefault(request.host, set()).add(request.secret)
+        for name in self._hosts.keys() | in_use:
+            self.host(name).secrets_in_use = in_use.get(name, set())
+
+    # --- may it leave? ------------------------------------------------------------------------------------
+
+    def check(self, request: Request, now: float, limit: int = MAX_IN_FLIGHT) -> Denied | None:
+        """Why the request may not leave now; None if it may.
+
+        ``limit`` is how many requests may be in flight under its login, fewer than the provider allows.
+        """
+        return (
+            self.check_login(request, now)
+            or self._check_places(request, now, limit)
+            or self._check_link(request, now)
+        )
+
+    def check_login(self, request: Request, now: float) -> Denied | None:
+        """Why no request of this login may leave now, whichever link it is for; None if one may."""
+        if now < self.unknown_until:
+            return Denied(Scope.ALL, self.unknown_until, Reason.UNKNOWN_PAST)
+        if (denied := self.host(request.host).check(request.secret, now)) is not None:
+            return denied
+        login = self._login(request)
+        if now < login.paused_until:
+            return Denied(Scope.LOGIN, login.paused_until, Reason.SLOW_DOWN)
+        return self._check_breaker(request, login, now)
+
+    def _check_breaker(self, request: Request, login: _Login, now: float) -> Denied | None:
+        """One probe at a time for a login that cannot be reached, and one per host while nobody is answered."""
+        if login.failures < CIRCUIT_BREAKER_FAILURES:
+            return None
+        if self.attempts.in_flight(request.login, now):
+            return Denied(Scope.LOGIN, inf, Reason.UNREACHABLE)
+        until = login.probe_at
+        if until is None:
+            host = self.host(request.host)
+            silent = host.answered_order <= login.silent_since
+            until = max(login.last_sent, host.last_sent if silent else -inf) + PROBE_INTERVAL
+        return Denied(Scope.LOGIN, until, Reason.UNREACHABLE) if now < until else None
+
+    def _check_places(self, request: Request, now: float, limit: int) -> Denied | None:
+        if self.attempts.in_flight(request.login, now) >= limit:
+            return Denied(Scope.LOGIN, inf, Reason.CONCURRENCY)
+        until = self.attempts.place_at(request.login, now)
+        return Denied(Scope.LOGIN, until, Reason.CONCURRENCY) if until > now else None
+
+    def _check_link(self, request: Request, now: float) -> Denied | None:
+        rests_until, _ = self._rests.get((request.login, request.target), (-inf, 0))
+        if now < rests_until:
+            return Denied(Scope.LINK, rests_until, Reason.THROTTLED)
+        until = self.attempts.minute_at(request, now, self._assumed)
+        return Denied(Scope.LINK, until, Reason.MINUTE) if until > now else None
+
+    # --- what happened ------------------------------------------------------------------------------------
+
+    def begin(self, sent: Sent, now: float) -> None:
+        """This process is about to send a request: it counts from now on."""
+        self._tidy(now)
+        attempt = self.attempts.add_own(sent.request, sent.number)
+        self.host(sent.request.host).begin(attempt, now)
+        self._login(sent.request).last_sent = now
+
+    def withdraw(self, sent: Sent) -> None:
+        """The request was not recorded, so it does not leave."""
+        if (attempt := self.attempts.get(sent.number)) is not None:
+            self.attempts.remove(attempt)
+            self.host(sent.request.host).withdraw(attempt)
+
+    def end(self, answer: Answered, at: float) -> Answered:
+        """A request of this process ended. Returns the event to record, which says how long it counts."""
+        binds = self._binds(answer)
+        lasting = binds or self._is_news(answer, at)
+        self._count_failure(answer, at)
+        self._apply(answer, at)
+        if lasting and answer.outcome in ACCEPTED:
+            self.host(answer.request.host).secret(answer.request.secret).recorded_at = at
+        return replace(answer, binds=binds, lasting=lasting)
+
+    def learn(self, dated: Dated) -> None:
+        """Takes an event that was recorded by another process, or by an earlier one. Twice does no harm."""
+        event, at = dated.event, dated.latest
+        if isinstance(event, Answered):
+            self._apply(event, at)
+            if event.lasting and event.outcome in ACCEPTED:
+                self.host(event.request.host).secret(event.request.secret).recorded_at = at
+        elif self.attempts.get(event.number) is None and event.number not in self._answered:
+            attempt = self.attempts.add_recorded(event.request, event.number, at, orphan=dated.orphan)
+            self.host(event.request.host).begin(attempt, at)
+
+    def distrust(self, since: float) -> None:
+        """A start takes no login as verified that was last accepted before ``since``."""
+        for host in self._hosts.values():
+            host.distrust(since)
+
+    def assume(self, unknown: Unknown, now: float) -> None:
+        """It is not known what was sent before: waits until it cannot count any more; assumes the worst."""
+        self.unknown_until = max(self.unknown_until, now + unknown.seconds)
+        self._assumed = (now,) * unknown.attempts
+        self._unknown_logins = [now] * unknown.failed_logins
+        for host in self._hosts.values():
+            host.failed_logins.extend(self._unknown_logins)
+
+    def _apply(self, answer: Answered, at: float) -> None:
+        if answer.number in self._answered:
+            return
+        self._answered[answer.number] = at
+        attempt = self.attempts.get(answer.number)
+        if attempt is None:  # its beginning is not known here
+            attempt = self.attempts.add_recorded(answer.request, answer.number, at, orphan=False)
+        attempt.end(at, abandoned=answer.abandoned)
+        self.host(answer.request.host).end(attempt, answer, self.attempts.order, at)
+        if answer.retry_after is not None:
+            login = self._login(answer.request)
+            login.paused_until = max(login.paused_until, at + min(answer.retry_after, LONGEST_PAUSE))
+        self._rest_link(answer, at)
+
+    def _rest_link(self, answer: Answered, at: float) -> None:
+        link = answer.request.login, answer.request.target
+        if answer.outcome is Outcome.THROTTLED:
+            _, times = self._rests.get(link, (at, 0))
+            self._rests[link] = at + doubled(THROTTLE_REST, times, LONGEST_THROTTLE_REST), times + 1
+        elif answer.outcome is Outcome.OK:
+            self._rests.pop(link, None)
+
+    def _binds(self, answer: Answered) -> bool:
+        """Whether the end forbids something, so that nobody may decide without knowing of it."""
+        trust = self.host(answer.request.host).secret(answer.request.secret).trust
+        forbids = answer.outcome in _BINDING or answer.retry_after is not None
+        return forbids or (answer.unclear and trust is not Trust.VERIFIED)
+
+    def _is_news(self, answer: Answered, at: float) -> bool:
+        """Whether an accepted login lifts something, or its record grows old."""
+        if answer.outcome not in ACCEPTED:
+            return False
+        host = self.host(answer.request.host)
+        secret = host.secret(answer.request.secret)
+        return (
+            host.blocked or secret.trust is not Trust.VERIFIED or at - secret.recorded_at > VERIFIED_TTL / 4
+        )
+
+    def _count_failure(self, answer: Answered, at: float) -> None:
+        """Only failures of this process count here: another's network says nothing of ours."""
+        login = self._login(answer.request)
+        if answer.outcome in API_OUTCOMES:
+            login.failures = 0
+        elif answer.transport:
+            login.failures += 1
+            login.probe_at = None if answer.retry_after is None else at + answer.retry_after
+            if login.failures == CIRCUIT_BREAKER_FAILURES:
+                login.silent_since = self.attempts.order
+
+    # --- what is remembered -------------------------------------------------------------------------------
+
+    def _login(self, request: Request) -> _Login:
+        return self._logins.setdefault(request.login, _Login())
+
+    def _tidy(self, now: float) -> None:
+        """Forgets what nobody counts any more."""
+        for attempt in self.attempts.forget(now):
+            self.host(attempt.request.host).lose(attempt)
+        if now >= self._next_tidy:
+            self._next_tidy = now + RATE_WINDOW
+            self._answered = {number: at for number, at in self._answered.items() if at + REMEMBERED > now}
+            self._rests = {
+                link: rest for link, rest in self._rests.items() if rest[0] + LONGEST_THROTTLE_REST > now
+            }
+
+    def reachable(self, request: Request) -> bool:
+        """Whether the login's latest requests of this process were not all failures of transport."""
+        return self._login(request).failures < CIRCUIT_BREAKER_FAILURES
+
+    def failed_logins(self, host: str, now: float) -> int:
+        """How many failed logins the provider still counts at a host."""
+        return len(self.host(host).failed(now))

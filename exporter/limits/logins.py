@@ -1,0 +1,259 @@
+"""What the provider counts by our address, at one host: failed logins and blocks.
+
+The provider's FAQ: five failed logins in 30 minutes block the address, so all logins of a host share four.
+A login that was accepted is *verified* and ignores that budget. If one of those is refused, the cause may be
+our address rather than its password: the host's other verified logins become *suspect* and are tried again
+one at a time. The rules are numbered as in docs/internals/ledger.md.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from math import inf
+from typing import TYPE_CHECKING
+
+from exporter.errors import Outcome
+from exporter.limits.constants import (
+    FAILED_LOGIN_LIMIT,
+    FAILED_LOGIN_WINDOW,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    PROBE_EXTENSION,
+    SUSPECT_BACKOFF,
+    SUSPECT_PATIENCE,
+    UNVERIFIED_BACKOFF,
+    doubled,
+)
+from exporter.limits.denied import Denied, Reason, Scope
+
+if TYPE_CHECKING:
+    from exporter.limits.attempts import Attempt
+    from exporter.limits.events import Answered
+
+ACCEPTED = frozenset({Outcome.OK, Outcome.NOT_FOUND})
+"""Outcomes for which the provider must have accepted the login."""
+
+API_OUTCOMES = ACCEPTED | {
+    Outcome.PARAMETERS,
+    Outcome.UNAUTHORIZED,
+    Outcome.BLOCKED,
+    Outcome.THROTTLED,
+    Outcome.UNKNOWN_ERROR,
+}
+"""Outcomes with which the API itself answered."""
+
+
+class Trust(IntEnum):
+    """What is known of a login with its present password, the best first."""
+
+    VERIFIED = 0
+    SUSPECT = 1
+    NEW = 2
+
+
+class Secret:
+    """A login with one password.
+
+    ``recorded_at`` is when it was last accepted, as far as a journal remembers that for hours.
+    """
+
+    __slots__ = ("paused_until", "recorded_at", "refusals", "tried", "trust", "unclear", "waits_until")
+
+    def __init__(self) -> None:
+        self.trust = Trust.NEW
+        self.tried = 0
+        self.refusals = 0
+        self.paused_until = -inf
+        self.unclear = 0
+        self.waits_until = -inf
+        self.recorded_at = -inf
+
+    @property
+    def rank(self) -> tuple[int, bool, int]:
+        """Who is tried first: suspects, then logins never tried, then refused ones, longest untried first."""
+        return self.trust, self.refusals > 0, self.tried
+
+
+class Host:
+    """The logins of one host, and what the provider holds against our address there.
+
+    ``secrets_in_use`` are those of the configuration: the refusal of any other changes nothing but the count.
+    """
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, Secret] = {}
+        self.secrets_in_use: set[str] = set()
+        self.failed_logins: list[float] = []
+        self.blocked = False
+        self.answered_order = 0
+        self.last_sent = -inf
+        self._open: dict[int, Attempt] = {}
+        self._blocked_until = -inf
+        self._blocked_order = 0
+        self._blocks = 0
+        self._revoked_order = 0
+        self._revoked_by_order = 0
+        self._revoked: dict[str, float] = {}
+        self._unclear_in_row = 0
+        self._waits_until = -inf
+
+    def secret(self, name: str) -> Secret:
+        """What is known of a login with its password."""
+        return self.secrets.setdefault(name, Secret())
+
+    def failed(self, now: float) -> list[float]:
+        """When logins failed that the provider still counts, the oldest first.
+
+        A login that was not verified and whose end is unknown may have failed as late as it may be over.
+        """
+        since = now - FAILED_LOGIN_WINDOW
+        self.failed_logins = [at for at in self.failed_logins if at > since]
+        unknown = [one.counts_until for one in self._unverified() if one.live_until <= now]
+        return sorted([*self.failed_logins, *unknown])
+
+    def _unverified(self) -> list[Attempt]:
+        """Requests without an end yet whose login is not verified now, whatever it was when they left."""
+        trusted = Trust.VERIFIED
+        return [one for one in self._open.values() if self.secret(one.request.secret).trust is not trusted]
+
+    # --- may a login be sent? -----------------------------------------------------------------------------
+
+    def check(self, name: str, now: float) -> Denied | None:
+        """Why a request with this secret may not leave now; None if it may."""
+        if self.blocked and now < self._blocked_until:
+            return Denied(Scope.HOST, self._blocked_until, Reason.BLOCKED)
+        if self.blocked and any(one.order > self._blocked_order for one in self._live(now)):
+            return Denied(Scope.HOST, inf, Reason.BLOCKED)  # the probe is under way
+        secret = self.secret(name)
+        return None if secret.trust is Trust.VERIFIED else self._check_unverified(secret, now)
+
+    def _check_unverified(self, secret: Secret, now: float) -> Denied | None:
+        if now < secret.paused_until:
+            return Denied(Scope.LOGIN, secret.paused_until, Reason.UNAUTHORIZED)
+        waits_until = max(secret.waits_until, self._waits_until if secret.trust is Trust.NEW else -inf)
+        if now < waits_until:
+            return Denied(Scope.LOGIN, waits_until, Reason.UNCLEAR_LOGIN)
+        if any(one.live_until > now for one in self._unverified()):
+            return Denied(Scope.HOST, inf, Reason.LOGIN_UNDER_WAY)
+        return self._check_budget(secret, now)
+
+    def _check_budget(self, secret: Secret, now: float) -> Denied | None:
+        """Refused logins leave one of the four to others; suspects need none while one alone was refused."""
+        revoked = [at for at in self._revoked.values() if at > now - FAILED_LOGIN_WINDOW]
+        if secret.trust is Trust.SUSPECT and len(revoked) < 2:
+            return None
+        allowed = FAILED_LOGIN_LIMIT - (secret.refusals > 0)
+        failed = self.failed(now)
+        if len(failed) < allowed:
+            return None
+        return Denied(Scope.HOST, failed[-allowed] + FAILED_LOGIN_WINDOW, Reason.FAILED_LOGINS)
+
+    def _live(self, now: float) -> list[Attempt]:
+        return [one for one in self._open.values() if one.live_until > now]
+
+    # --- what happened ------------------------------------------------------------------------------------
+
+    def begin(self, attempt: Attempt, now: float) -> None:
+        """A request is on record."""
+        self._open[attempt.number] = attempt
+        self.secret(attempt.request.secret).tried = attempt.order
+        self.last_sent = now
+
+    def withdraw(self, attempt: Attempt) -> None:
+        """A request was taken back before it was on record."""
+        self._open.pop(attempt.number, None)
+
+    def lose(self, attempt: Attempt) -> None:
+        """The end of a request will never be told: a login that was not verified may have failed."""
+        self._open.pop(attempt.number, None)
+        if self.secret(attempt.request.secret).trust is not Trust.VERIFIED:
+            self.failed_logins.append(attempt.counts_until)
+
+    def end(self, attempt: Attempt, answer: Answered, order: int, at: float) -> None:
+        """A request ended; ``order`` is that of the latest request of all."""
+        self._open.pop(attempt.number, None)
+        probe = self.blocked and attempt.order > self._blocked_order
+        if answer.outcome in API_OUTCOMES:
+            self._answered(attempt, answer.outcome, order, at)
+        elif answer.unclear:
+            self._unclear(attempt, at)
+        if probe and answer.outcome is not None and answer.outcome not in API_OUTCOMES:
+            self._blocked_until = max(self._blocked_until, at + PROBE_EXTENSION)
+
+    def _answered(self, attempt: Attempt, outcome: Outcome | None, order: int, at: float) -> None:
+        """The API spoke: that ends waiting for it, and a block unless it spoke of one."""
+        self.answered_order, self._unclear_in_row, self._waits_until = order, 0, -inf
+        if outcome is Outcome.BLOCKED:
+            self._block(attempt, order, at)
+            return
+        if self.blocked and attempt.order > self._blocked_order:
+            self.blocked, self._blocks = False, 0
+        if outcome is Outcome.UNAUTHORIZED:
+            self._refused(attempt, order, at)
+        elif outcome in ACCEPTED and attempt.order > self._revoked_by_order:
+            self._accepted(self.secret(attempt.request.secret))
+
+    def _block(self, attempt: Attempt, order: int, at: float) -> None:
+        """Error 4. Requests that were in the air when the block was noticed tell nothing new."""
+        if self.blocked and attempt.order <= self._blocked_order:
+            return
+        self.blocked, self._blocked_order = True, order
+        self._blocked_until = at + doubled(FIRST_PAUSE, self._blocks, LONGEST_PAUSE)
+        self._blocks += 1
+
+    def _accepted(self, secret: Secret) -> None:
+        secret.trust = Trust.VERIFIED
+        secret.refusals = secret.unclear = 0
+        secret.paused_until = secret.waits_until = -inf
+
+    def _refused(self, attempt: Attempt, order: int, at: float) -> None:
+        """Error 2. Requests in the air when a verified login was refused tell nothing new."""
+        self.failed_logins.append(at)
+        name = attempt.request.secret
+        if name not in self.secrets_in_use or attempt.order <= self._revoked_order:
+            return
+        secret = self.secret(name)
+        if secret.trust is Trust.VERIFIED:
+            self._revoke(attempt, order)
+        if secret.trust is not Trust.NEW:
+            self._revoked[name] = at
+        secret.trust = Trust.NEW
+        secret.paused_until = at + doubled(FIRST_PAUSE, secret.refusals, LONGEST_PAUSE)
+        secret.refusals += 1
+
+    def _revoke(self, attempt: Attempt, order: int) -> None:
+        """A login that worked is refused: the others may be, too. What is sent from now on tells."""
+        self._revoked_order, self._revoked_by_order = order, attempt.order
+        for secret in self.secrets.values():
+            if secret.trust is Trust.VERIFIED:
+                secret.trust = Trust.SUSPECT
+
+    def _unclear(self, attempt: Attempt, at: float) -> None:
+        """No answer that tells whether the login was accepted."""
+        secret = self.secret(attempt.request.secret)
+        self._unclear_in_row += 1
+        if secret.trust is Trust.SUSPECT:
+            secret.waits_until = at + SUSPECT_BACKOFF
+        elif secret.trust is Trust.NEW:
+            self.failed_logins.append(at)
+            secret.waits_until = at + UNVERIFIED_BACKOFF[min(secret.unclear, len(UNVERIFIED_BACKOFF) - 1)]
+            secret.unclear += 1
+            if self.answered_order < attempt.order:
+                self._waits_until = secret.waits_until
+        if self._unclear_in_row >= SUSPECT_PATIENCE:
+            self._give_suspects_up()
+
+    def _give_suspects_up(self) -> None:
+        for secret in self.secrets.values():
+            if secret.trust is Trust.SUSPECT:
+                secret.trust = Trust.NEW
+
+    def distrust(self, since: float) -> None:
+        """Takes logins as never accepted whose last accepted request on record is from before ``since``."""
+        for secret in self.secrets.values():
+            if secret.recorded_at < since:
+                secret.trust = Trust.NEW
+
+    def idle(self, now: float) -> bool:
+        """Whether nothing is remembered that still counts."""
+        return not (self.blocked or self._open or self.failed(now))
