@@ -12,11 +12,7 @@ class Clock(Protocol):
     """What the exporter knows of time."""
 
     def monotonic(self) -> float:
-        """Seconds that only ever run forward, for intervals."""
-        ...
-
-    def boottime(self) -> float:
-        """The same, but running on while the machine sleeps: for what outlives the process."""
+        """Seconds that only ever run forward, also while the machine sleeps."""
         ...
 
     def time(self) -> float:
@@ -25,14 +21,10 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clocks. The event loop sleeps by the same monotonic clock."""
+    """The machine's clocks."""
 
     def monotonic(self) -> float:
-        """``time.monotonic``."""
-        return time.monotonic()
-
-    def boottime(self) -> float:
-        """``CLOCK_BOOTTIME`` where there is one."""
+        """``CLOCK_BOOTTIME`` where there is one, for every process of a boot shares it."""
         return time.clock_gettime(_BOOTTIME)
 
     def time(self) -> float:

@@ -45,12 +45,12 @@ class Link:
     bounds: tuple[float, float] | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> LinkKey:
         """What identifies the link's series: account and name."""
         return self.account, self.name
 
     @property
-    def target(self) -> tuple[str, str]:
+    def target(self) -> Target:
         """What the provider is asked for: the parameter ``id`` or ``link`` and its value.
 
         Requests are *identical* to the provider when they agree in this and in the login.
@@ -103,22 +103,15 @@ class Account:
 
     @property
     def login_key(self) -> str:
-        """Names the login at its host without telling it: what the provider counts requests by."""
+        """Names the login at its host without revealing it: what the provider counts requests by."""
         who = self.credentials.login or self.credentials.api_key
-        told = who.get_secret_value() if who else ""
-        return _login_key(self.host, told)
+        return _key_of(self.host, who.get_secret_value() if who else "")
 
     @property
     def secret_key(self) -> str:
-        """Names the login together with its secret, telling neither: another password, another name.
-
-        It is stored, so it is derived as a password's hash should be: too slow for guessing.
-        """
+        """Names the login with its password, revealing neither: another password makes another name."""
         password = self.credentials.password
-        return _fingerprint(self.login_key, password.get_secret_value() if password else "")
-
-
-# Each poll asks for these.
+        return _key_of(self.login_key, password.get_secret_value() if password else "")
 
 
 @lru_cache(maxsize=1024)
@@ -126,15 +119,14 @@ def _host_of(url: str) -> str:
     return re.sub(r"^www\d*\.", "", urlsplit(url).netloc.lower())
 
 
-@lru_cache(maxsize=1024)
-def _login_key(host: str, login: str) -> str:
-    return f"{host}/{hashlib.blake2s(login.encode(), digest_size=12).hexdigest()}"
+@lru_cache(maxsize=65_536)
+def _key_of(salt: str, secret: str) -> str:
+    """A name for ``secret``. It is stored, so it is derived as a password's hash is: too slow for guessing.
 
-
-@lru_cache(maxsize=1024)
-def _fingerprint(login_key: str, password: str) -> str:
-    told = hashlib.scrypt(password.encode(), salt=login_key.encode(), n=2**12, r=8, p=1, dklen=12)
-    return f"{login_key}#{told.hex()}"
+    Each poll asks for it, so it is kept for as many accounts as anybody may have.
+    """
+    derived = hashlib.scrypt(secret.encode(), salt=salt.encode(), n=2**12, r=8, p=1, dklen=12)
+    return f"{salt}/{derived.hex()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +142,7 @@ class Reading:
     short_link: str
 
     def of(self, link: Link) -> Reading:
-        """The same of ``link``, whose id it shares: one string less, of as many as there are links."""
+        """This reading with the very string that ``link`` has as its id: memory for thousands of links."""
         return replace(self, id=link.id) if link.id is not None and link.id == self.id else self
 
 
@@ -160,7 +152,8 @@ class Snapshot:
 
     ``read_at`` is the wall-clock time (seconds since the epoch) at which the request behind ``reading`` was
     sent: the figures are at least as new. ``total`` adds up the rises of the all-time figure and never falls.
-    ``outcome`` is how the latest poll ended, None before the first.
+    ``outcome`` is how the latest poll ended, None before the first. ``carried`` says that ``total`` was counted
+    for another target that had the same name.
     """
 
     link: Link
@@ -168,54 +161,56 @@ class Snapshot:
     read_at: float = 0.0
     total: int = 0
     outcome: Outcome | None = None
+    carried: bool = False
 
     def succeeded(self, reading: Reading, at: float) -> Snapshot:
         """The snapshot after a poll that brought ``reading``, sent at ``at``."""
         total = self.total + self._rise(reading)
-        return replace(self, reading=reading, read_at=at, total=total, outcome=Outcome.OK)
+        return replace(self, reading=reading, read_at=at, total=total, outcome=Outcome.OK, carried=False)
 
-    def failed(self, outcome: Outcome) -> Snapshot:
-        """The snapshot after a poll that brought none: figures and their age stay as they are."""
-        return replace(self, outcome=outcome)
+    def ended(self, outcome: Outcome) -> Snapshot:
+        """The snapshot after a poll that ended so: figures and their age stay as they are."""
+        return self if outcome is self.outcome else replace(self, outcome=outcome)
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> LinkKey:
         """The link's identity to Prometheus: see ``Link.key``."""
         return self.link.key
 
     @property
-    def target(self) -> tuple[str, str]:
+    def target(self) -> Target:
         """What the provider is asked for: see ``Link.target``."""
         return self.link.target
 
     def under(self, link: Link) -> Snapshot:
-        """The same knowledge under a link's new configuration; itself, if that is the old one."""
+        """What is known, under the link's new configuration; itself, if that is the old one."""
         return self if link == self.link else replace(self, link=link)
-
-    def read_by_another(self, known: Snapshot) -> Snapshot:
-        """This snapshot of another exporter, after what was ``known`` here: the counter never falls."""
-        return replace(self, total=max(self.total, known.total), outcome=Outcome.OK)
 
     def _rise(self, reading: Reading) -> int:
         """Clicks to add for ``reading``: the first figure seen, then every rise; a fall adds nothing.
 
-        A full link whose short link was made anew has another id and another count: nothing rose.
+        Nothing is known to have risen where the count is another link's: the name was given to another target,
+        or a full link got a new short link, and with it another id.
         """
         if self.reading is None:
-            return reading.all_time
+            return 0 if self.carried else reading.all_time
         if self.reading.id != reading.id:
             return 0
         return max(0, reading.all_time - self.reading.all_time)
 
 
 class State(StrEnum):
-    """What an account is doing: the values of ``smsc_account_state``."""
+    """What an account is doing: the values of ``smsc_account_state``.
+
+    ``waiting``: nothing may be sent until it is known what was sent before, or until it can be recorded.
+    """
 
     POLLING = "polling"
     THROTTLED = "throttled"
     BLOCKED = "blocked"
     UNAUTHORIZED = "unauthorized"
     UNREACHABLE = "unreachable"
+    WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +218,8 @@ class AccountStatus:
     """An account as seen now.
 
     ``up`` is None before the first answer. ``paused_until`` is wall-clock time, 0 when not paused. ``lag`` is
-    how late the most overdue link is, in seconds. ``failed_logins`` are those met at the account's host
-    that the provider still counts.
+    how late the most overdue link is, in seconds. ``failed_logins`` are those at the account's host that the
+    provider still counts. ``reason`` says in words why nothing leaves, if nothing does.
     """
 
     name: str
@@ -236,6 +231,7 @@ class AccountStatus:
     concurrency_limit: int
     in_flight: int
     failed_logins: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

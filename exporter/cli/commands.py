@@ -12,6 +12,7 @@ from exporter import app, config, logs, simulator, threads
 from exporter.cli import ask
 from exporter.demo import demo
 from exporter.errors import load_both
+from exporter.signals import Signals
 from exporter.webconfig import Live
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def simulate(options: argparse.Namespace) -> int:
 
 
 async def _run_simulator(provider: simulator.Provider, host: str, port: int) -> None:
-    signals = app.Signals()
+    signals = Signals()
     async with simulator.serving(provider, host, port) as url:
         print(f"Simulating the provider on {url} (login demo, password demo). Stop with Ctrl-C.", flush=True)
         await signals.until_stopped(_ignore_hangup)
@@ -119,6 +120,7 @@ def _web_options(options: argparse.Namespace) -> app.Options:
         tuple(options.health_addresses or []),
         options.enable_lifecycle,
         options.max_requests,
+        getattr(options, "auto_reload", False),
     )
 
 

@@ -20,6 +20,9 @@ COMMANDS = {
     "get": "read links once, inside the same limits as the service",
     "simulate": "run the simulator alone",
 }
+SERVICES = ("serve", "demo", "simulate")
+"""Commands that run until they are told to stop."""
+
 RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": commands.serve,
     "demo": commands.run_demo,
@@ -52,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     for name in ("serve", "demo"):
         _add_web_flags(add[name])
         _add_log_flags(add[name])
+    _add_reload_flag(add["serve"])
     _add_simulator_flags(add["simulate"])
     return whole
 
@@ -63,6 +67,16 @@ def _add_config_flag(parser: argparse.ArgumentParser) -> None:
         default="config.yaml",
         metavar="FILE",
         help="default: %(default)s",
+    )
+
+
+def _add_reload_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config.auto-reload",
+        dest="auto_reload",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="reload when a file of the configuration changes; default: on",
     )
 
 

@@ -4,91 +4,114 @@ The file passes through these, each a module here: ``syntax`` (bytes to YAML nod
 plain data that remembers its places), ``schema`` (what may stand where, with ``values`` for single values and
 ``wording`` for its complaints), ``secrets``, ``checks`` and ``intervals`` (what must agree), ``build`` (the
 models). A link file passes through ``formats`` (with ``table`` for CSV) and then the same; ``linkfile`` is
-one of them, ``group`` all of an account. ``config`` puts everything together, anew whenever a link file has
-changed.
+one of them, ``group`` all of an account. ``config`` puts everything together; ``sources`` says which files it
+was made from, and ``watching`` follows them.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.config.build import build, clear_text, make_link, storage_url
+from exporter.config.build import build, clear_text, storage_url
 from exporter.config.checks import check
-from exporter.config.config import Config, Frame, Listing, Member, assemble, look
+from exporter.config.config import AccountTemplate, Config, assemble
 from exporter.config.document import Report, read
 from exporter.config.durations import parse_duration
 from exporter.config.group import groups_of
 from exporter.config.linkfile import LinkFile
 from exporter.config.schema import SCHEMA
 from exporter.config.secrets import Finder
+from exporter.config.sources import Sources
 from exporter.config.wording import validate
 from exporter.errors import ConfigError
-from exporter.garbage import uncollected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from exporter.config.document import Document
     from exporter.config.group import Group
-    from exporter.config.schema import AccountSection, File, LinkSection
+    from exporter.config.schema import File
     from exporter.config.secrets import Secrets
     from exporter.errors import Fault
-    from exporter.model import Link
 
-__all__ = ["Config", "LinkFile", "Listing", "load", "look", "parse_duration"]
+__all__ = ["Config", "LinkFile", "Sources", "load", "parse_duration"]
 
 
-@uncollected()
-def load(path: str | Path, environ: Mapping[str, str]) -> Config:
+def load(path: str | Path, environ: Mapping[str, str], last_good: Config | None = None) -> Config:
     """The configuration in the file at ``path``, with the variables of ``environ``.
 
-    Raises ConfigError with every fault of the file, and of every link file it names. Reads those and the
-    secrets' files; blocks meanwhile.
+    Raises ConfigError with every error in the file, and in every link file it names. With ``last_good``, a
+    link file with errors keeps what it had there. Reads those files and the secrets' files; blocks meanwhile.
     """
     document = read(Path(path))
-    try:
-        return _configured(document, Path(path).parent, environ)
-    finally:
-        document.take_apart()
-
-
-def _configured(document: Document, folder: Path, environ: Mapping[str, str]) -> Config:
+    folder = Path(path).parent
     report = Report(document)
     file = validate(document.data, SCHEMA, report)
-    secrets = Finder(folder, environ, report).find(document.data)
+    finder = Finder(folder, environ, report)
+    secrets = finder.find(document.data)
     check(document.data, secrets, report)
     report.add_empties()
     groups = groups_of(document, folder)
-    seen = [group.find() for group in groups]
-    read_files = [group.read(names, {}) for group, names in zip(groups, seen, strict=True)]
-    faults = [fault for _, faulty in read_files for those in faulty.values() for fault in those]
-    if file is None or report.faults or faults:
-        raise ConfigError([*report.faults, *faults])
-    frame = _frame(file, secrets, document, groups)
-    files = (
-        member.take(name, names[name], draft)
-        for member, names, (drafts, _) in zip(frame.members, seen, read_files, strict=True)
-        for name, draft in drafts.items()
-    )
-    return assemble(frame, files)
+    found = [group.find() for group in groups]
+    if file is None or report.faults:
+        unread = [
+            fault for group, names in zip(groups, found, strict=True) for fault in _faults_of(group, names)
+        ]
+        raise ConfigError([*report.faults, *unread])
+    templates = _templates(file, secrets, document, groups)
+    files = [
+        link_file
+        for template, names in zip(templates, found, strict=True)
+        for link_file in _link_files(template, names, last_good)
+    ]
+    faults = [fault for link_file in files for fault in link_file.faults]
+    if faults and last_good is None:
+        raise ConfigError(faults)
+    warnings = (*clear_text(tuple(one.account for one in templates), document), *_unmatched(groups, document))
+    sources = Sources((Path(path), *finder.files), tuple(groups))
+    seen = sources.look() | {
+        str(group.folder / name): sign
+        for group, names in zip(groups, found, strict=True)
+        for name, sign in names.items()
+    }
+    sources = Sources(sources.files, sources.groups, seen)
+    for template in templates:
+        template.account.secret_key  # noqa: B018 - derived here, on a thread, rather than at the first poll
+    return assemble(templates, storage_url(secrets, document), warnings, files, sources)
 
 
-def _frame(file: File, secrets: Secrets, document: Document, groups: list[Group]) -> Frame:
+def _faults_of(group: Group, names: Mapping[str, tuple[int, ...]]) -> Iterator[Fault]:
+    _, faults = group.read(names, {})
+    for those in faults.values():
+        yield from those
+
+
+def _link_files(
+    template: AccountTemplate, names: Mapping[str, tuple[int, ...]], last_good: Config | None
+) -> list[LinkFile]:
+    if last_good is None:
+        return template.link_files(names, None, {})
+    account = template.account.name
+    return template.link_files(names, last_good.template(account), last_good.files_of(account))
+
+
+def _templates(
+    file: File, secrets: Secrets, document: Document, groups: list[Group]
+) -> tuple[AccountTemplate, ...]:
+    """What link files will need; it keeps no links of ``config.yaml``, of which there may be very many."""
     accounts = build(file, secrets)
     bare = file.model_copy(update={"accounts": []})
-    members = tuple(
-        Member(account, _maker(bare, section), group, document.fault(("accounts", index), ""))
+    return tuple(
+        AccountTemplate(
+            account,
+            bare,
+            section.model_copy(update={"links": None}),
+            group,
+            document.fault(("accounts", index), ""),
+        )
         for index, (account, section, group) in enumerate(zip(accounts, file.accounts, groups, strict=True))
     )
-    warnings = (*clear_text(accounts, document), *_unmatched(groups, document))
-    return Frame(members, storage_url(secrets, document), warnings)
-
-
-def _maker(file: File, account: AccountSection) -> Callable[[LinkSection], Link]:
-    """What makes links of the account; it keeps no other links, of which there may be very many."""
-    return partial(make_link, file, account.model_copy(update={"links": None}))
 
 
 def _unmatched(groups: list[Group], document: Document) -> Iterator[Fault]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 import yaml
@@ -123,20 +122,6 @@ class Document(Source):
                 return _mark(node)
             key_node, node = found
         return _mark(key_node if key else node)
-
-    def take_apart(self) -> None:
-        """Frees the nodes one by one, when all has been said of them.
-
-        Those of 10,000 links, freed at once, would hold up all other threads for tens of milliseconds.
-        """
-        while self._pairs:
-            self._pairs.popitem()
-        nodes = [self._root]
-        while nodes:
-            node = nodes.pop()
-            if not isinstance(node, yaml.ScalarNode):
-                nodes += node.value if isinstance(node, yaml.SequenceNode) else chain(*node.value)
-                node.value.clear()
 
     def _step(self, node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | None:
         if isinstance(step, int):

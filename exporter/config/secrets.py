@@ -30,11 +30,15 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class Finder:
-    """Finds secrets. Relative paths start at ``folder``; variables are those of ``environ``."""
+    """Finds secrets. Relative paths start at ``folder``; variables are those of ``environ``.
+
+    ``files`` lists the files that were read, so that their changes can be followed.
+    """
 
     folder: Path
     environ: Mapping[str, str] = field(repr=False)
     report: Report = field(repr=False)
+    files: list[Path] = field(default_factory=list)
 
     def find(self, data: Plain) -> Secrets:
         """Every secret that ``data`` names; what is wrong with them goes to the report."""
@@ -91,6 +95,7 @@ class Finder:
 
     def _read(self, key: str, given: str) -> str:
         if key.endswith("_file"):
+            self.files.append(self.folder / given)
             return read_file(self.folder, given)
         return self._from_env(given) if key.endswith("_env") else given
 

@@ -32,35 +32,42 @@ class Family:
         return f"# HELP {name} {self.help}\n# TYPE {name} {self.type}\n".encode()
 
 
-def _clicks(period: str, field: str, until: str) -> Family:
-    help_text = f"Clicks {period}, as last read and cached ({field} of the provider). Absent {until}."
-    return Family(f"smsc_link_clicks_{period.replace(' ', '_')}", help_text)
+def _clicks(period: str, field: str, until: str = "") -> Family:
+    words = f"Clicks {period} ({field}), cached. Absent when stale{until}."
+    return Family(f"smsc_link_clicks_{_NAMES_OF_PERIODS[period]}", words)
 
+
+_NAMES_OF_PERIODS = {
+    "of all time": "all_time",
+    "so far today": "today",
+    "yesterday": "yesterday",
+    "so far this month": "month",
+    "in the previous month": "previous_month",
+}
+_AFTER_MIDNIGHT = ", and after midnight until re-read"
+_AFTER_MONTH = ", and after month end until re-read"
 
 FAMILIES = (
-    _clicks("all time", "cnt", "when stale"),
-    _clicks("today", "cnt_day", "when stale or from before midnight of the account's time zone"),
-    _clicks("yesterday", "cnt_yes", "when stale or from before midnight of the account's time zone"),
-    _clicks("month", "cnt_mon", "when stale or from before the month's end in the account's time zone"),
-    _clicks(
-        "previous month", "cnt_pmon", "when stale or from before the month's end in the account's time zone"
-    ),
+    _clicks("of all time", "cnt"),
+    _clicks("so far today", "cnt_day", _AFTER_MIDNIGHT),
+    _clicks("yesterday", "cnt_yes", _AFTER_MIDNIGHT),
+    _clicks("so far this month", "cnt_mon", _AFTER_MONTH),
+    _clicks("in the previous month", "cnt_pmon", _AFTER_MONTH),
     Family(
         "smsc_link_clicks_total",
-        "Rises of the all-time clicks added up, as last read and cached (cnt of the provider)."
-        " For rate() and increase().",
+        "Clicks counted since the first reading (rises of cnt), cached. For rate() and increase()."
+        " Absent when stale.",
         "counter",
     ),
-    Family("smsc_link_up", "1 if the latest poll of this link succeeded, 0 if it failed; absent before it."),
-    Family("smsc_link_failing", "1 while the latest poll of this link failed, with its outcome."),
+    Family(
+        "smsc_link_up", "1 if the latest poll of the link succeeded, 0 if it failed. Absent until polled."
+    ),
+    Family("smsc_link_failing", "1 while the latest poll of the link failed; outcome says how."),
     Family(
         "smsc_link_last_success_timestamp_seconds",
-        "When the reading behind this link's cached click series was taken.",
+        "When the cached click figures of the link were read.",
     ),
-    Family(
-        "smsc_link_info",
-        "The link's id and short link, as last read and cached (id and link of the provider).",
-    ),
+    Family("smsc_link_info", "The link's id and short link, cached (id and link)."),
 )
 ALL_TIME, TODAY, YESTERDAY, MONTH, PREVIOUS, TOTAL, UP, FAILING, LAST_SUCCESS, INFO = range(len(FAMILIES))
 _NAMES = tuple(family.name for family in FAMILIES)

@@ -46,7 +46,7 @@ def period_ends(read_at: float, zone: ZoneInfo) -> tuple[float, float]:
 
 @lru_cache(maxsize=4096)
 def _ends_of_minute(minute: int, zone: ZoneInfo) -> tuple[float, float]:
-    """The same for a minute since the epoch: days begin with one, and thousands of readings share it."""
+    """The ends for a minute since the epoch: days begin with one, and thousands of readings share it."""
     day = datetime.fromtimestamp(minute * 60, zone).replace(hour=0, minute=0)
     next_day = (day + timedelta(days=1)).replace(fold=0)
     next_month = (day.replace(day=1) + timedelta(days=32)).replace(day=1, fold=0)
@@ -56,7 +56,7 @@ def _ends_of_minute(minute: int, zone: ZoneInfo) -> tuple[float, float]:
 class Slot:
     """A link's place in the families' lists, and when its lines expire (seconds since the epoch).
 
-    There are as many as links, so that no more is kept here than takes long to find out.
+    There are as many as links, so only what takes long to compute is kept here.
     """
 
     __slots__ = ("_period_ends", "queued", "snapshot", "taken", "taken_mono", "zone")

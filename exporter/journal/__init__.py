@@ -4,7 +4,8 @@ A journal holds no rule. It appends events, and hands over those that somebody e
 what each of them offers.
 """
 
+from exporter.journal.choose import journal_for
 from exporter.journal.journal import Appended, History, Journal, Reader, StoredReading
 from exporter.journal.memory import MemoryJournal
 
-__all__ = ["Appended", "History", "Journal", "MemoryJournal", "Reader", "StoredReading"]
+__all__ = ["Appended", "History", "Journal", "MemoryJournal", "Reader", "StoredReading", "journal_for"]

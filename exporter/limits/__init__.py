@@ -5,7 +5,7 @@ fourteen, ``constants`` the figures with their sources, ``events`` what a journa
 sends or reads a clock.
 """
 
-from exporter.limits.constants import FAILED_LOGIN_LIMIT, MAX_IN_FLIGHT, SEND_BY
+from exporter.limits.constants import FAILED_LOGIN_LIMIT, MAX_IN_FLIGHT, RATE_LIMIT, SEND_BY
 from exporter.limits.denied import Denied, Reason, Scope
 from exporter.limits.events import Answered, Dated, Event, Request, Sent, Unknown
 from exporter.limits.ledger import Ledger
@@ -13,6 +13,7 @@ from exporter.limits.ledger import Ledger
 __all__ = [
     "FAILED_LOGIN_LIMIT",
     "MAX_IN_FLIGHT",
+    "RATE_LIMIT",
     "SEND_BY",
     "Answered",
     "Dated",

@@ -247,6 +247,15 @@ class Ledger:
         """Whether the login's latest requests of this process were not all failures of transport."""
         return self._login(request).failures < CIRCUIT_BREAKER_FAILURES
 
+    def trouble(self, request: Request) -> Reason | None:
+        """What is wrong with a login, also while a probe of it may leave."""
+        host = self.host(request.host)
+        if host.blocked:
+            return Reason.BLOCKED
+        if host.secret(request.secret).refusals:
+            return Reason.UNAUTHORIZED
+        return None if self.reachable(request) else Reason.UNREACHABLE
+
     def failed_logins(self, host: str, now: float) -> int:
         """How many failed logins the provider still counts at a host."""
         return len(self.host(host).failed(now))

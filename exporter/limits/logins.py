@@ -78,6 +78,7 @@ class Host:
     """The logins of one host, and what the provider holds against our address there.
 
     ``secrets_in_use`` are those of the configuration: the refusal of any other changes nothing but the count.
+    ``changes`` rises whenever something happened that may let another login of the host go on.
     """
 
     def __init__(self) -> None:
@@ -86,6 +87,7 @@ class Host:
         self.failed_logins: list[float] = []
         self.blocked = False
         self.answered_order = 0
+        self.changes = 0
         self.last_sent = -inf
         self._open: dict[int, Attempt] = {}
         self._blocked_until = -inf
@@ -96,6 +98,10 @@ class Host:
         self._revoked: dict[str, float] = {}
         self._unclear_in_row = 0
         self._waits_until = -inf
+        self._failing = False
+
+    def _trusts(self, attempt: Attempt) -> bool:
+        return self.secret(attempt.request.secret).trust is Trust.VERIFIED
 
     def secret(self, name: str) -> Secret:
         """What is known of a login with its password."""
@@ -113,8 +119,7 @@ class Host:
 
     def _unverified(self) -> list[Attempt]:
         """Requests without an end yet whose login is not verified now, whatever it was when they left."""
-        trusted = Trust.VERIFIED
-        return [one for one in self._open.values() if self.secret(one.request.secret).trust is not trusted]
+        return [one for one in self._open.values() if not self._trusts(one)]
 
     # --- may a login be sent? -----------------------------------------------------------------------------
 
@@ -166,12 +171,15 @@ class Host:
     def lose(self, attempt: Attempt) -> None:
         """The end of a request will never be told: a login that was not verified may have failed."""
         self._open.pop(attempt.number, None)
-        if self.secret(attempt.request.secret).trust is not Trust.VERIFIED:
+        if not self._trusts(attempt):
             self.failed_logins.append(attempt.counts_until)
 
     def end(self, attempt: Attempt, answer: Answered, order: int, at: float) -> None:
         """A request ended; ``order`` is that of the latest request of all."""
         self._open.pop(attempt.number, None)
+        if answer.outcome is not Outcome.OK or self.blocked or self._failing or not self._trusts(attempt):
+            self.changes += 1
+        self._failing = answer.outcome not in API_OUTCOMES
         probe = self.blocked and attempt.order > self._blocked_order
         if answer.outcome in API_OUTCOMES:
             self._answered(attempt, answer.outcome, order, at)

@@ -1,373 +1,381 @@
-"""One account's plan: which request leaves next, and what each answer means for those that follow."""
+"""One account's plan: which link is polled next, and what each answer means for those that follow.
+
+The planner counts nothing that the provider counts: whether a request may leave is the ledger's to decide.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
 from exporter.errors import ApiError, Outcome
+from exporter.limits import Reason, Request, Scope
 from exporter.model import AccountStatus, State
-from exporter.polling.gate import Gate
-from exporter.polling.line import Line
-from exporter.polling.schedule import Turn, next_turn, phase, sweep_interval
-from exporter.polling.shares import Shares
-from exporter.polling.ticket import Ticket
-from exporter.rules import (
-    COOLING,
+from exporter.polling.concurrency import AdaptiveConcurrency
+from exporter.polling.constants import (
+    CATCH_UP_FACTOR,
+    CATCH_UP_RATE,
     LEAST_RETRY,
-    LINGER,
-    LONGEST_COOLING,
-    LONGEST_PAUSE,
     MIRROR_STAY,
-    RARELY,
-    RECHECK,
+    NOT_FOUND_RETRY,
     backoff,
-    doubled,
 )
+from exporter.polling.queue import PollQueue
+from exporter.polling.schedule import LinkSchedule, next_moment, phase
+from exporter.polling.weights import Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from random import Random
 
     from exporter.errors import PollError
-    from exporter.model import Account, Link, Reading
-    from exporter.polling.host import Host
+    from exporter.limits import Denied, Sent
+    from exporter.model import Account, Link, LinkKey, Reading, Target
+    from exporter.polling.recorder import Recorder
 
+    Known = Callable[[Link], "tuple[Reading, float] | None"]
 
-_WAIT_ON = 3
-"""Failures in a row for which a link is as overdue as before: what fails for good would be so for ever."""
+_LINK_RETRIES = 3
+"""Failures in a row for which a link stays as overdue as it was: what fails for good would stay so for ever."""
 
 _AT_WORK = (State.POLLING, State.THROTTLED)
+_STATES = {
+    Reason.UNKNOWN_PAST: State.WAITING,
+    Reason.STORAGE_DOWN: State.WAITING,
+    Reason.BLOCKED: State.BLOCKED,
+    Reason.UNAUTHORIZED: State.UNAUTHORIZED,
+    Reason.FAILED_LOGINS: State.UNAUTHORIZED,
+    Reason.UNCLEAR_LOGIN: State.UNREACHABLE,
+    Reason.UNREACHABLE: State.UNREACHABLE,
+    Reason.SLOW_DOWN: State.THROTTLED,
+}
+"""What an account is doing while it is denied for a reason; for the others it is polling."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Poll:
+    """One request for ``link`` to ``url``, the ``address``-th of the account; ``sent`` names it."""
+
+    account: Account
+    link: Link
+    url: str
+    address: int
+    schedule: LinkSchedule
+    sent: Sent
+    sent_at: float
 
 
 class Planner:
-    """Decides for one login. Times are monotonic seconds; ``wall_offset`` added makes them wall-clock."""
+    """Plans for one login. Times are monotonic seconds; ``wall_offset`` added makes them wall-clock.
 
-    def __init__(self, account: Account, host: Host, random: Random, wall_offset: float) -> None:
+    ``delay`` is drawn once by each process: replicas that are due at the same moment then do not collide.
+    """
+
+    def __init__(
+        self, account: Account, recorder: Recorder, random: Random, wall_offset: float, delay: float = 0.0
+    ) -> None:
         self.account = account
-        self.host = host
-        self.gate = Gate(account.max_concurrent_requests, random)
-        self.touched_at = -inf
+        self.concurrency = AdaptiveConcurrency(account.max_concurrent_requests)
+        self.answered: bool | None = None
+        self._recorder = recorder
         self._random = random
         self._wall_offset = wall_offset
-        self._turns: dict[tuple[str, str], Turn] = {}
-        self._shares = Shares(self._turns)
-        self._line = Line()
+        self._delay = delay
+        self._schedules: dict[Target, LinkSchedule] = {}
+        self._weights = Weights(self._schedules)
+        self._queue = PollQueue()
+        self._in_flight = 0
         self._added = 0
         self._mirror = 0
         self._mirror_since = -inf
+        self._next_slot = -inf
+        self._spacing = 1 / CATCH_UP_RATE
+        self.request = self._request_for(("", ""))
 
     # --- configuration ------------------------------------------------------------------------------------
 
-    def switch(self, account: Account) -> None:
-        """Takes a new configuration of the account, but for its links: see ``take_links``."""
-        if account.credentials != self.account.credentials:
-            self.gate.new_secret()
-        self.account = account
-        self.gate.set_ceiling(account.max_concurrent_requests)
-        self._mirror = 0
+    def configure(self, account: Account, now: float, known: Known) -> None:
+        """Takes a new configuration; links that stay keep their schedules.
 
-    def take_links(self, now: float) -> Iterator[Link]:
-        """Takes the account's links, one a step: budgets, pauses and due times of those that stay are kept.
-
-        Those that left are dropped at first.
+        ``known`` gives the reading that is known of a link, with the time of its request.
         """
-        links = self.account.links
-        self._drop_links({link.target for link in links}, now)
-        for link in links:
-            self._take_link(link, now)
-            yield link
-        self._line.compact()
-        self._shares.balance()
+        if account.credentials != self.account.credentials:
+            self.concurrency.restart()
+        self.account = account
+        self.concurrency.set_ceiling(account.max_concurrent_requests)
+        self._mirror = 0
+        self.request = self._request_for(("", ""))
+        self._drop_links({link.target for link in account.links})
+        for link in account.links:
+            self._take_link(link, now, known)
+        usual = sum(1 / link.refresh_interval for link in account.links)
+        self._spacing = 1 / max(CATCH_UP_RATE, CATCH_UP_FACTOR * usual)
+        self._queue.compact()
+        self._weights.balance()
 
-    def retire(self, now: float) -> None:
-        """The account left the configuration: nothing is due any more, what was sent still counts."""
-        self._drop_links(set(), now)
+    def _drop_links(self, kept: set[Target]) -> None:
+        for target in self._schedules.keys() - kept:
+            schedule = self._schedules.pop(target)
+            schedule.wanted = False
+            self._queue.drop(schedule)
 
-    def _drop_links(self, kept: set[tuple[str, str]], now: float) -> None:
-        for target in self._turns.keys() - kept:
-            turn = self._turns[target]
-            turn.wanted = False
-            self._line.drop(turn)
-            if turn.window.idle(now) and turn.rests_until <= now:
-                del self._turns[target]
-
-    def _take_link(self, link: Link, now: float) -> None:
-        turn = self._turns.get(link.target)
-        if turn is None:
-            turn = self._turns[link.target] = Turn(link, phase(self._added, self.account.login_key))
+    def _take_link(self, link: Link, now: float, known: Known) -> None:
+        schedule = self._schedules.get(link.target)
+        if schedule is None:
+            schedule = self._schedules[link.target] = LinkSchedule(
+                link, phase(self._added, self.account.login_key)
+            )
             self._added += 1
-        was, turn.link = turn.link, link
-        self._line.bear(turn, link.stale_after - was.stale_after)
-        stays = turn.wanted and _paced(was) == _paced(link)
-        due = turn.due if turn.wanted else inf  # one that is due by then does not lose its turn
-        turn.wanted = True
-        if not stays:
-            turn.interval = self._shares.interval(turn)
-            if not turn.in_flight:
-                self._line.put(turn, min(due, max(turn.rests_until, self._sweep_turn(turn, now))))
+        before, schedule.link = schedule.link, link
+        self._queue.stale_after_changed(schedule, link.stale_after - before.stale_after)
+        stays = schedule.wanted and _pace(before) == _pace(link)
+        if stays:
+            return
+        was_due = schedule.due if schedule.wanted else inf  # a link that is due does not lose its turn
+        schedule.wanted = True
+        self._seed(schedule, known(link))
+        schedule.interval = self._weights.interval(schedule)
+        if not schedule.in_flight:
+            self._queue.put(schedule, min(was_due, self._first_due(schedule, known(link), now)))
 
-    def learn(self, link: Link, reading: Reading, at: float) -> None:
-        """Takes what is known of a link's clicks: its reading, sent ``at`` (monotonic seconds)."""
-        if (turn := self._turns.get(link.target)) is not None:
-            self._shares.learn(turn, reading, at)
-            self._line.know(turn, at)
+    def _seed(self, schedule: LinkSchedule, known: tuple[Reading, float] | None) -> None:
+        if known is not None:
+            self._weights.learn(schedule, *known)
+            self._queue.seed(schedule, known[1])
+
+    def _first_due(self, schedule: LinkSchedule, known: tuple[Reading, float] | None, now: float) -> float:
+        """At once, but for a link of which there is a fresh reading."""
+        if known is None or known[1] + schedule.interval <= now:
+            return max(now, schedule.rests_until)
+        return max(schedule.rests_until, self._regular(schedule, known[1], now))
+
+    def _request_for(self, target: Target) -> Request:
+        account = self.account
+        return Request(account.host, account.login_key, account.secret_key, target, account.timeout)
 
     # --- what next ----------------------------------------------------------------------------------------
 
-    def next(self, now: float) -> Ticket | float:
-        """A ticket for the request that may leave now, or the time from which asking again is worth it.
+    @property
+    def rank(self) -> tuple[int, bool, int]:
+        """Which account of a host goes first: see ``limits.logins.Secret.rank``."""
+        return self._recorder.ledger.host(self.account.host).secret(self.request.secret).rank
+
+    def next(self, now: float) -> Poll | float:
+        """The poll that may start now, counted already, or the time from which asking again is worth it.
 
         ``inf`` means: once a request in flight has ended, here or at the same host.
         """
-        ready_at = max(self.gate.ready_at(now), self.host.ready_at(now, proven=self.gate.proven))
-        if ready_at > now:
-            return ready_at
-        while (turn := self._line.first(now)) is not None:
-            free_at = turn.window.free_at(now)
-            if free_at <= now:
-                self._line.take(turn)
-                return self._issue(turn, now, regular=True)
-            self._line.put(turn, free_at)
-        return self._line.next_due()
+        if now < max(self._next_slot, self.concurrency.paused_until):
+            return max(self._next_slot, self.concurrency.paused_until)
+        while (schedule := self._queue.first(now)) is not None:
+            request = self._request_for(schedule.link.target)
+            denied = self._recorder.check(request, now, self.concurrency.limit)
+            if denied is None:
+                self._queue.take(schedule)
+                return self._start(schedule, request, now)
+            if denied.scope is not Scope.LINK:
+                return denied.until
+            self._queue.put(schedule, denied.until)
+        return self._queue.next_due()
 
-    def ask(self, link: Link, now: float) -> Ticket | float:
-        """The same for one link of the account, whoever's turn it is: somebody wants to know now."""
-        turn = self._turns[link.target]
-        host_at = self.host.ready_at(now, proven=self.gate.proven)
-        ready_at = max(self.gate.ready_at(now), host_at, turn.window.free_at(now))
-        if ready_at > now:
-            return ready_at
-        self._line.drop(turn)
-        return self._issue(turn, now, regular=False)
-
-    def _issue(self, turn: Turn, now: float, *, regular: bool) -> Ticket:
-        turn.in_flight = True
-        turn.window.begin()
-        self.gate.begin()
-        self.touched_at = now
-        mirror = (self._choose_mirror(now) + turn.tries) % len(self.account.urls)
-        proven = self.gate.proven
-        probe = self.host.begin(proven=proven)
-        return Ticket(
+    def _start(self, schedule: LinkSchedule, request: Request, now: float) -> Poll:
+        schedule.in_flight = True
+        self._in_flight += 1
+        self._next_slot = now + self._spacing
+        address = self._choose_address(schedule, now)
+        return Poll(
             account=self.account,
-            link=turn.link,
-            url=self.account.urls[mirror],
+            link=schedule.link,
+            url=self.account.urls[address],
+            address=address,
+            schedule=schedule,
+            sent=self._recorder.begin(request),
             sent_at=now,
-            turn=turn,
-            mirror=mirror,
-            proven=proven,
-            probe=probe,
-            regular=regular,
         )
 
-    def _choose_mirror(self, now: float) -> int:
-        """The mirror that answered last; after a while one request tries ``base_url`` again."""
-        if self._mirror and now - self._mirror_since > MIRROR_STAY:
+    def _choose_address(self, schedule: LinkSchedule, now: float) -> int:
+        """The mirror that answered last, then the others; after a while one poll begins with ``base_url``."""
+        addresses = [self._mirror, *(n for n in range(len(self.account.urls)) if n != self._mirror)]
+        if self._mirror and not schedule.tried and now - self._mirror_since > MIRROR_STAY:
             self._mirror_since = now
             return 0
-        return self._mirror
+        return next((n for n in addresses if n not in schedule.tried), self._mirror)
+
+    def put_back(self, poll: Poll, now: float) -> None:
+        """The poll did not start: another process was faster, or the request could not be recorded."""
+        self._released(poll)
+        self._queue.put(poll.schedule, min(poll.schedule.due, now))
+
+    def _released(self, poll: Poll) -> None:
+        poll.schedule.in_flight = False
+        self._in_flight -= 1
 
     # --- what came of it ----------------------------------------------------------------------------------
 
-    def finish(self, ticket: Ticket, now: float, error: PollError | None) -> bool:
-        """Takes a ticket back: the request ended ``now``, well if ``error`` is None.
-
-        Tells whether that settles the link's turn: it does not if a mirror is asked next.
-        """
-        turn = ticket.turn
-        abandoned = error is not None and error.outcome is Outcome.TIMEOUT
-        turn.in_flight = False
-        turn.window.end(now + LINGER if abandoned else now)
-        self.gate.end(now, abandoned=abandoned)
-        self.touched_at = now
-        if ticket.login_failed(error):
-            self.host.login_failed(now, clear=isinstance(error, ApiError))
-        if error is None:
-            self._succeeded(ticket, now)
+    def finish(self, poll: Poll, now: float, result: Reading | PollError) -> bool:
+        """A poll of this process ended. Returns whether it settles the link, with no mirror to ask next."""
+        self._released(poll)
+        schedule, error = poll.schedule, None
+        if isinstance(result, Exception):
+            error = result
+            self._failed(poll, now, error)
         else:
-            self._failed(ticket, now, error)
-        self.host.end(proven=ticket.proven, probe=ticket.probe)
-        if not turn.tries:
-            waits_on = 0 < turn.failures + turn.throttles <= _WAIT_ON
-            self._line.place(turn, self._shares.weight(turn), ticket.sent_at, read=not waits_on)
-        return not turn.tries
+            self._weights.learn(schedule, result, poll.sent_at)
+            self._answered(poll, now)
+            self.on_read(schedule, poll.sent_at, now)
+        if not schedule.tried:
+            retries = error is not None and 0 < schedule.failures <= _LINK_RETRIES
+            self._queue.place(schedule, self._weights.weight(schedule), poll.sent_at, read=not retries)
+        return not schedule.tried
 
-    def deny(self, ticket: Ticket, now: float, seconds: float, *, link_alone: bool) -> None:
-        """Takes a ticket back unsent: for ``seconds`` others stand in the link's or the login's way."""
-        turn = ticket.turn
-        turn.in_flight = False
-        turn.window.cancel()
-        self.gate.end(now, abandoned=False)
-        self.host.end(proven=ticket.proven, probe=ticket.probe)
-        if link_alone:
-            # what others sent lies half an interval before the moment from which we might have asked
-            free_at, sent_at = now + seconds, now + seconds - turn.interval / 2
-            self._line.put(turn, self._regular_turn(turn, sent_at, free_at))
-            self._line.place(turn, self._shares.weight(turn), sent_at)
-        else:
-            self._line.put(turn, now)
-            self.gate.pause(now + min(seconds, RECHECK))
+    def on_read(self, schedule: LinkSchedule, sent_at: float, now: float) -> None:
+        """A link was read, here or by another process."""
+        self.concurrency.succeeded()
+        schedule.rests_until = -inf
+        schedule.failures, schedule.tried = 0, ()
+        if not schedule.in_flight:
+            self._queue.put(schedule, self._regular(schedule, sent_at, now))
 
-    def held(self, now: float, state: State, seconds: float, count: int) -> None:
-        """Somebody else, or this exporter before it was restarted, met what holds the login or host back."""
-        if state is State.BLOCKED:
-            self.host.held(now + seconds, count, now)
-        else:
-            self.gate.held(state, now + seconds, count, now)
-
-    def pauses(self, now: float) -> dict[str, tuple[State, float, int] | None]:
-        """What others should know of this login and its host: state, until when, how often in a row."""
-        return {
-            self.account.host: self.host.pause_state(),
-            self.account.secret_key: self.gate.pause_state(now),
-        }
-
-    def _succeeded(self, ticket: Ticket, now: float) -> None:
-        turn = ticket.turn
-        self._answered(ticket, now)
-        self.gate.spoke()
-        if self._is_current(ticket):
-            self.gate.succeeded(ticket.sent_at)
-        turn.rests_until = -inf
-        turn.failures = turn.throttles = turn.tries = 0
-        self._line.put(turn, self._regular_turn(turn, ticket.sent_at, now))
-
-    def _failed(self, ticket: Ticket, now: float, error: PollError) -> None:
-        if error.retry_after is not None:
-            self.gate.hold(now + min(error.retry_after, LONGEST_PAUSE))
-        if error.transport:
-            self._unreached(ticket, now, error)
-        else:
-            self._refused(ticket, now, error)
-
-    def _unreached(self, ticket: Ticket, now: float, error: PollError) -> None:
-        """The API did not speak: try the next mirror at once, and after the last one back off."""
-        turn = ticket.turn
-        self.gate.failed(ticket.sent_at, now)
-        self._probe_missed(ticket, now)
-        turn.tries += 1
-        if turn.tries < len(self.account.urls):
-            self._line.put(turn, now)
-        else:
-            self._back_off(turn, now)
-
-    def _refused(self, ticket: Ticket, now: float, error: PollError) -> None:
-        """The API spoke, and it was no reading."""
+    def _failed(self, poll: Poll, now: float, error: PollError) -> None:
+        schedule = poll.schedule
         if isinstance(error, ApiError):
-            self._heed(ticket, now, error.outcome)
-        else:
-            self._probe_missed(ticket, now)
-        self._rest(ticket.turn, now, error.outcome)
-
-    def _is_current(self, ticket: Ticket) -> bool:
-        """Whether the answer says something of the login as it is configured now."""
-        return ticket.account.credentials == self.account.credentials
-
-    def _heed(self, ticket: Ticket, now: float, outcome: Outcome) -> None:
-        """Draws what an error number says of the account and of the host."""
-        self.gate.spoke()
-        if outcome is Outcome.BLOCKED:
-            self.host.block(ticket.sent_at, now)
+            self._answered(poll, now)
+            self.on_refused(schedule, error.outcome, poll.sent_at, now)
             return
-        self._answered(ticket, now)
-        if not self._is_current(ticket):
-            return
-        if outcome is Outcome.UNAUTHORIZED:
-            self.gate.refused(ticket.sent_at, now)
-        elif outcome is Outcome.NOT_FOUND:
-            self.gate.succeeded(ticket.sent_at)
-        elif outcome is Outcome.THROTTLED:
-            self.gate.throttled(ticket.sent_at, now)
+        if error.transport:
+            self.answered = False
+            if not self._recorder.ledger.reachable(poll.sent.request):
+                self.concurrency.restart()
+            schedule.tried = (*schedule.tried, poll.address)
+            if len(schedule.tried) < len(self.account.urls):
+                self._queue.put(schedule, now)
+                return
+        self._back_off(schedule, now)
 
-    def _probe_missed(self, ticket: Ticket, now: float) -> None:
-        """No API spoke, so that nothing is known of a block either."""
-        if ticket.probe:
-            self.host.missed(now)
-
-    def _rest(self, turn: Turn, now: float, outcome: Outcome) -> None:
-        """Holds the link back, for as long as its error asks for."""
-        turn.tries = 0
+    def on_refused(self, schedule: LinkSchedule, outcome: Outcome, sent_at: float, now: float) -> None:
+        """The API answered with an error number, here or to another process."""
+        schedule.tried = ()
         if outcome is Outcome.THROTTLED:
-            turn.throttles += 1
-            self._put_to_rest(turn, now + doubled(COOLING, turn.throttles - 1, LONGEST_COOLING))
+            self.concurrency.throttled(sent_at, now)
+            self._queue.put(schedule, now)  # the ledger says how long the link rests
         elif outcome in (Outcome.PARAMETERS, Outcome.NOT_FOUND):
-            self._put_to_rest(turn, now + max(RARELY, turn.link.refresh_interval))
+            if outcome is Outcome.NOT_FOUND:
+                self.concurrency.succeeded()
+            self._rest(schedule, now + max(NOT_FOUND_RETRY, schedule.link.refresh_interval))
+        elif outcome in (Outcome.UNAUTHORIZED, Outcome.BLOCKED):
+            self.concurrency.restart()
+            self._rest(schedule, now + LEAST_RETRY)
         else:
-            self._back_off(turn, now)
+            self._back_off(schedule, now)
 
-    def _answered(self, ticket: Ticket, now: float) -> None:
-        """The API spoke: no block (any more), and a mirror that did so is kept to for a while."""
-        self.host.answered(ticket.sent_at)
-        if ticket.mirror != self._mirror:
-            self._mirror, self._mirror_since = ticket.mirror, now
+    def _answered(self, poll: Poll, now: float) -> None:
+        """The API spoke; the mirror that did so is kept to for a while."""
+        self.answered = True
+        if poll.address != self._mirror:
+            self._mirror, self._mirror_since = poll.address, now
 
-    def _back_off(self, turn: Turn, now: float) -> None:
-        turn.tries = 0
-        turn.failures += 1
-        self._put_to_rest(turn, now + max(LEAST_RETRY, backoff(turn.failures, self._random)))
+    def _back_off(self, schedule: LinkSchedule, now: float) -> None:
+        schedule.tried = ()
+        schedule.failures += 1
+        self._rest(schedule, now + max(LEAST_RETRY, backoff(schedule.failures, self._random)))
 
-    def _put_to_rest(self, turn: Turn, until: float) -> None:
-        turn.rests_until = until
-        self._line.put(turn, until)
+    def _rest(self, schedule: LinkSchedule, until: float) -> None:
+        schedule.rests_until = until
+        if not schedule.in_flight:
+            self._queue.put(schedule, until)
+
+    # --- what other processes did -------------------------------------------------------------------------
+
+    def on_sent_elsewhere(self, target: Target, now: float) -> None:
+        """Another process is polling the link: it is not due here before half an interval has passed."""
+        schedule = self._schedules.get(target)
+        if schedule is not None and not schedule.in_flight:
+            self._queue.put(schedule, max(schedule.rests_until, self._regular(schedule, now, now)))
+
+    def on_answered_elsewhere(
+        self, target: Target, outcome: Outcome, reading: Reading | None, sent_at: float, now: float
+    ) -> None:
+        """Another process got this answer."""
+        schedule = self._schedules.get(target)
+        if schedule is None:
+            return
+        if reading is not None:
+            self._weights.learn(schedule, reading, sent_at)
+            self.on_read(schedule, sent_at, now)
+            self._queue.place(schedule, self._weights.weight(schedule), sent_at)
+        elif outcome in _REFUSALS:
+            self.on_refused(schedule, outcome, sent_at, now)
+        else:
+            self._back_off(schedule, now)
 
     # --- when ---------------------------------------------------------------------------------------------
 
-    def _regular_turn(self, turn: Turn, sent_at: float, now: float) -> float:
+    def _regular(self, schedule: LinkSchedule, sent_at: float, now: float) -> float:
         """The link's next regular moment, at least half an interval away and never in the past."""
-        interval = turn.interval = self._shares.interval(turn)
-        return self._moment(turn, interval, max(now, sent_at + interval / 2))
-
-    def _sweep_turn(self, turn: Turn, now: float) -> float:
-        """The link's moment in a first round over all links."""
-        return self._moment(turn, sweep_interval(turn.link.refresh_interval, len(self.account.links)), now)
-
-    def _moment(self, turn: Turn, interval: float, after: float) -> float:
-        return next_turn(turn.phase, interval, after + self._wall_offset) - self._wall_offset
+        interval = schedule.interval = self._weights.interval(schedule)
+        after = max(now, sent_at + interval / 2) + self._wall_offset
+        return next_moment(schedule.phase, interval, after) - self._wall_offset + self._delay
 
     # --- how it stands ------------------------------------------------------------------------------------
 
     def state(self, now: float) -> State:
-        """What the account is doing.
-
-        One that waits until a login may fail at its host is not polling: either it, or all of them, had no
-        clear answer, or others were refused.
-        """
-        state = State.BLOCKED if self.host.blocked else self.gate.state(now)
-        budget_at = self.host.ready_at(now, proven=self.gate.proven)
-        if state is State.POLLING and now < budget_at < inf:
-            refused = self.host.refuses(now) and self.gate.answered is not False
-            return State.UNAUTHORIZED if refused else State.UNREACHABLE
-        return state
+        """What the account is doing."""
+        if (reason := self._recorder.ledger.trouble(self.request)) is not None:
+            return _STATES[reason]
+        denied = self._recorder.check_login(self.request, now)
+        if denied is not None and (state := _STATES.get(denied.reason)) is not None:
+            return state
+        return State.THROTTLED if now < self.concurrency.throttled_until else State.POLLING
 
     def status(self, now: float, wall: float) -> AccountStatus:
         """The account as the metrics show it; ``wall`` is the wall-clock time now."""
-        state = self.state(now)
-        answered = self.gate.answered
-        until = self._held_until(now)
+        state, denied = self.state(now), self._recorder.check_login(self.request, now)
+        until = self._held_until(denied, now)
+        answered = self.answered
         return AccountStatus(
             name=self.account.name,
             state=state,
             up=None if answered is None else answered and state in _AT_WORK and until <= now,
             paused_until=wall + (until - now) if until > now else 0.0,
             links=len(self.account.links),
-            lag=max(0.0, now - self._line.earliest_due()),
-            concurrency_limit=self.gate.limit,
-            in_flight=self.gate.in_flight,
-            failed_logins=self.host.failed_logins(now),
+            lag=max(0.0, now - self._queue.earliest_due()),
+            concurrency_limit=self.concurrency.limit,
+            in_flight=self._in_flight,
+            failed_logins=self._recorder.ledger.failed_logins(self.account.host, now),
+            reason=str(denied.reason) if denied is not None and until > now else "",
         )
 
     def next_poll(self, link: Link, now: float) -> float | None:
-        """When the link is asked next at the earliest, ``now`` if overdue; None while one runs."""
-        turn = self._turns.get(link.target)
-        return None if turn is None or turn.in_flight else max(turn.due, self._held_until(now))
+        """When the link is polled next at the earliest, ``now`` if overdue; None while it is being polled."""
+        schedule = self._schedules.get(link.target)
+        if schedule is None or schedule.in_flight:
+            return None
+        return max(schedule.due, self._held_until(self._recorder.check_login(self.request, now), now))
 
-    def _held_until(self, now: float) -> float:
+    def _held_until(self, denied: Denied | None, now: float) -> float:
         """Until when nothing leaves; ``now`` or earlier if the account is not held back."""
-        host_at = self.host.ready_at(now, proven=self.gate.proven)
-        return max(self.gate.paused_until, now if host_at == inf else host_at)
+        until = now if denied is None or denied.until == inf else denied.until
+        return max(until, self.concurrency.paused_until)
+
+    def link(self, target: Target) -> Link | None:
+        """The configured link that the provider is asked for by ``target``."""
+        schedule = self._schedules.get(target)
+        return None if schedule is None else schedule.link
 
 
-def _paced(link: Link) -> tuple[object, ...]:
-    """What makes a link begin anew when it changes: who it is, and how often it is read."""
+_REFUSALS = frozenset(
+    {
+        Outcome.PARAMETERS,
+        Outcome.UNAUTHORIZED,
+        Outcome.NOT_FOUND,
+        Outcome.BLOCKED,
+        Outcome.THROTTLED,
+        Outcome.UNKNOWN_ERROR,
+    }
+)
+
+
+def _pace(link: Link) -> tuple[LinkKey, float, tuple[float, float] | None]:
+    """What gives a link a new schedule when it changes: who it is, and how often it is read."""
     return link.key, link.refresh_interval, link.bounds

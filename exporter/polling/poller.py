@@ -1,37 +1,45 @@
-"""Polls: asks pacing what may leave, sends it, and passes on what came of it."""
+"""Polls all accounts: asks the planners what is due, has it recorded, sends it, and passes on the answers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import replace
+from datetime import UTC, datetime
+from heapq import heappop, heappush
+from itertools import count
 from math import inf
+from random import Random
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from exporter.errors import CrashedError, Outcome, PollError
+from exporter.errors import ApiError, CrashedError, Outcome, PollError
+from exporter.limits import Answered, Sent
 from exporter.model import Failure, State
-from exporter.polling import Pacing, Planner, Ticket
-from exporter.rules import LINGER
-from exporter.store import Attempt, Denied, Grant, Pause, Scope
+from exporter.polling.planner import Planner, Poll
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from exporter.clock import Clock
+    from exporter.limits import Dated
     from exporter.model import Account, AccountStatus, Link, Reading, Snapshot
-    from exporter.store import Store
+    from exporter.polling.recorder import Recorder
+    from exporter.snapshots import Snapshots
 
     Fetch = Callable[[Account, Link, str], Awaitable[Reading]]
 
 log = structlog.stdlib.get_logger(__name__)
 
 FAILURES = 100
-"""How many of the latest failures are remembered."""
+"""How many of the latest failures are remembered for the status page."""
 
+LONGEST_SLEEP = 30.0
+"""The longest time between two looks at an account, in seconds: the machine may have slept meanwhile."""
 
-_STANDING = State.BLOCKED, inf, 0
-"""A pause of which no more is known than that it stands."""
+REPLICA_DELAY = 2.0
+"""Processes that share a journal are due up to so many seconds apart, so that they seldom collide."""
 
 
 class Observer(Protocol):
@@ -43,71 +51,86 @@ class Observer(Protocol):
 
 
 class Poller:
-    """Polls all accounts in the background, each from a task of its own.
+    """Polls all accounts in the background from one task; each request has a task of its own.
 
-    ``fetch`` sends one request and returns a reading or raises a ``PollError``; ``clock`` must run with the
-    event loop's own time.
+    ``fetch`` sends one request and returns a reading or raises a ``PollError``.
     """
 
-    def __init__(self, pacing: Pacing, store: Store, fetch: Fetch, observer: Observer, clock: Clock) -> None:
-        self._pacing = pacing
-        self._store = store
+    def __init__(
+        self,
+        recorder: Recorder,
+        snapshots: Snapshots,
+        fetch: Fetch,
+        observer: Observer,
+        clock: Clock,
+        random: Random | None = None,
+    ) -> None:
+        self._recorder = recorder
+        self._snapshots = snapshots
         self._fetch = fetch
         self._observer = observer
         self._clock = clock
+        self._random = random or Random()  # noqa: S311 - jitter, not cryptography
+        self._delay = self._random.uniform(0, REPLICA_DELAY) if recorder.journal.fail_closed else 0.0
+        self._wall_offset = clock.time() - clock.monotonic()
         self.failures: deque[Failure] = deque(maxlen=FAILURES)
-        self._broke: str | None = None
-        self._loops: dict[Planner, asyncio.Task[None]] = {}
-        self._polls: set[asyncio.Task[None]] = set()
-        self._wakes: dict[Planner, asyncio.Event] = {}
+        self._planners: dict[str, Planner] = {}
         self._states: dict[Planner, State] = {}
-        self._held: dict[str, tuple[State, float, int] | None] = {}
+        self._wakes: list[tuple[float, int, Planner]] = []
+        self._wake_at: dict[Planner, float] = {}
+        self._order = count()
+        self._woken = asyncio.Event()
+        self._polls: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.Task[None] | None = None
+        self._broke: str | None = None
 
-    def configure(self, accounts: Iterable[Account]) -> Iterator[None]:
-        """Takes accounts to poll: at the start, and at each reload. Requests in flight are left to end.
+    # --- configuration ------------------------------------------------------------------------------------
 
-        Accounts are taken at once; what is returned takes their links, one a step.
-        """
-        links = self._pacing.switch(accounts, self._clock.monotonic())
-        for planner in self._loops.keys() - set(self._pacing.active):
-            self._loops.pop(planner).cancel()
-            del self._states[planner], self._wakes[planner]
-        for planner in self._pacing.active:
-            if planner not in self._loops:
-                self._states[planner] = planner.state(self._clock.monotonic())
-                self._wakes[planner] = asyncio.Event()
-                self._loops[planner] = asyncio.create_task(self._run(planner))
-        return self._take(links)
+    def configure(self, accounts: Iterable[Account]) -> None:
+        """Takes accounts to poll, at the start and at each reload. Requests in flight are left to end."""
+        now, before = self._clock.monotonic(), self._planners
+        self._planners = {}
+        for account in accounts:
+            planner = before.get(account.login_key) or Planner(
+                account, self._recorder, self._random, self._wall_offset, self._delay
+            )
+            self._planners[account.login_key] = planner
+            planner.configure(account, now, self._known)
+            self._wake(planner, now)
+        self._recorder.ledger.configure(planner.request for planner in self._planners.values())
+        planned = set(self._planners.values())
+        self._states = {one: self._states.get(one, one.state(now)) for one in planned}
+        self._wake_at = {one: at for one, at in self._wake_at.items() if one in planned}
 
-    def _take(self, links: Iterable[tuple[Planner, Link]]) -> Iterator[None]:
-        for planner, link in links:
-            self._teach(planner, link)
-            yield
-        self._wake_all()
+    def start(self) -> None:
+        """Begins to poll."""
+        self._loop = asyncio.create_task(self._run())
 
-    def _teach(self, planner: Planner, link: Link) -> None:
-        """Tells the planner of a reading that it did not see: one that was kept, or another exporter's."""
-        known = self._store.get(link)
-        if known is not None and known.reading is not None:
-            age = max(0.0, self._clock.time() - known.read_at) if known.read_at else 0.0
-            planner.learn(link, known.reading, self._clock.monotonic() - age)
+    def _known(self, link: Link) -> tuple[Reading, float] | None:
+        """The reading that is known of a link, and when its request was sent (monotonic seconds)."""
+        known = self._snapshots.get(link)
+        if known is None or known.reading is None or not known.read_at:
+            return None
+        age = max(0.0, self._clock.time() - known.read_at)
+        return known.reading, self._clock.monotonic() - age
+
+    # --- how it stands ------------------------------------------------------------------------------------
 
     def broken(self) -> str | None:
-        """Why polling stands still; None while it goes on."""
-        for planner, loop in self._loops.items():
-            if loop.done() and not loop.cancelled():
-                return f"polling of account {planner.account.name} has stopped: {loop.exception()!r}"
+        """Why polling has stopped; None while it goes on."""
+        if self._loop is not None and self._loop.done() and not self._loop.cancelled():
+            return f"polling has stopped: {self._loop.exception()!r}"
         return self._broke
 
     def statuses(self) -> list[AccountStatus]:
         """How each account stands now."""
         now, wall = self._clock.monotonic(), self._clock.time()
-        return [planner.status(now, wall) for planner in self._pacing.active]
+        return [planner.status(now, wall) for planner in self._planners.values()]
 
     def next_polls(self, links: Iterable[Link]) -> list[float | None]:
-        """When each link is asked next at the earliest (wall-clock time); None while a request runs."""
+        """When each link is polled next at the earliest (wall-clock time); None while it is being polled."""
         now, wall = self._clock.monotonic(), self._clock.time()
-        planners = {planner.account.name: planner for planner in self._pacing.active}
+        planners = {planner.account.name: planner for planner in self._planners.values()}
         moments = []
         for link in links:
             planner = planners.get(link.account)
@@ -117,170 +140,229 @@ class Poller:
 
     async def close(self, grace: float = 2.0) -> None:
         """Stops polling; requests in flight get ``grace`` seconds to end."""
-        for loop in self._loops.values():
-            loop.cancel()
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
         if self._polls:
             await asyncio.wait(self._polls, timeout=grace)
-        leftover = [*self._loops.values(), *self._polls]
-        for task in leftover:
-            task.cancel()
-        await asyncio.gather(*leftover, return_exceptions=True)
+        for poll in self._polls:
+            poll.cancel()
+        await asyncio.gather(*self._polls, return_exceptions=True)
 
-    def _wake_all(self) -> None:
-        for wake in self._wakes.values():
-            wake.set()
+    # --- what is due --------------------------------------------------------------------------------------
 
-    async def _run(self, planner: Planner) -> None:
-        wake = self._wakes[planner]
+    def _wake(self, planner: Planner, at: float) -> None:
+        """Has a planner asked at ``at``, or earlier."""
+        if at < self._wake_at.get(planner, inf):
+            self._wake_at[planner] = at
+            heappush(self._wakes, (at, next(self._order), planner))
+            self._woken.set()
+
+    def _wake_host(self, host: str) -> None:
+        for planner in self._planners.values():
+            if planner.account.host == host:
+                self._wake(planner, -inf)
+
+    async def _run(self) -> None:
         while True:
-            wake.clear()
-            await _wait(wake, self._start_due(planner))
+            self._woken.clear()
+            batch = self._due()
+            if batch:
+                await self._record(batch)
+            else:
+                await self._sleep()
 
-    def _start_due(self, planner: Planner) -> float:
-        """Starts all polls that may leave now. Returns for how many seconds no other may."""
+    async def _sleep(self) -> None:
+        seconds = LONGEST_SLEEP
+        if self._wakes:
+            seconds = min(seconds, max(0.0, self._wakes[0][0] - self._clock.monotonic()))
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+
+    def _due(self) -> list[tuple[Planner, Poll]]:
+        """All polls that may start now, counted already."""
         now = self._clock.monotonic()
-        self._tell_state(planner, now)
-        while isinstance(step := planner.next(now), Ticket):
-            self._start(planner, step)
-        return step - now
+        batch: list[tuple[Planner, Poll]] = []
+        for planner in sorted(self._awake(now), key=lambda one: one.rank):
+            self._log_state(planner, now)
+            while isinstance(step := planner.next(now), Poll):
+                batch.append((planner, step))
+            self._wake(planner, step)
+        return batch
 
-    def _goes_on(self, planner: Planner) -> bool:
-        """Whether the account is polled at present, and not at an end."""
-        loop = self._loops.get(planner)
-        return loop is not None and not (loop.done() or loop.cancelling())
+    def _awake(self, now: float) -> list[Planner]:
+        awake = []
+        while self._wakes and self._wakes[0][0] <= now:
+            at, _, planner = heappop(self._wakes)
+            if self._wake_at.get(planner) == at:
+                del self._wake_at[planner]
+                awake.append(planner)
+        return awake
 
-    def _start(self, planner: Planner, ticket: Ticket) -> None:
-        poll = asyncio.create_task(self._poll(planner, ticket))
-        self._polls.add(poll)
-        poll.add_done_callback(self._poll_ended)
+    async def _record(self, batch: Sequence[tuple[Planner, Poll]]) -> None:
+        """Has the batch recorded; starts it if it may be sent, and puts it back if not."""
+        recorded = await self._recorder.record([poll.sent for _, poll in batch])
+        for planner, poll in batch:
+            if recorded:
+                self._start(planner, poll)
+            else:
+                now = self._clock.monotonic()
+                planner.put_back(poll, now)
+                self._wake(planner, now)
 
-    def _poll_ended(self, poll: asyncio.Task[None]) -> None:
-        self._polls.discard(poll)
-        if not poll.cancelled() and (error := poll.exception()) is not None:
+    def _start(self, planner: Planner, poll: Poll) -> None:
+        task = asyncio.create_task(self._poll(planner, poll))
+        self._polls.add(task)
+        task.add_done_callback(self._poll_ended)
+
+    def _poll_ended(self, task: asyncio.Task[None]) -> None:
+        self._polls.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
             log.error("polling_broke", exc_info=error)
             self._broke = f"a poll broke: {error!r}"
 
-    async def use(self, planner: Planner, ticket: Ticket) -> Reading | PollError | Denied:
-        """Sends the request that the ticket is for, unless others stand in its way; what came of it."""
-        grant = await self._claim(ticket)
-        if isinstance(grant, Denied):
-            self._deny(planner, ticket, grant)
-            return grant
-        return await self._send(planner, ticket, grant)
+    # --- one poll -----------------------------------------------------------------------------------------
 
-    async def _poll(self, planner: Planner, ticket: Ticket) -> None:
-        epoch = planner.host.epoch
-        await self.use(planner, ticket)
-        if planner.host.epoch != epoch:
-            self._wake_all()
-        elif planner in self._wakes:
-            self._wakes[planner].set()
-
-    async def _claim(self, ticket: Ticket) -> Grant | Denied:
-        account = ticket.account
-        attempt = Attempt(
-            host=account.host,
-            login=account.login_key,
-            secret=account.secret_key,
-            target=ticket.link.target,
-            apart=ticket.apart,
-            lasts=account.timeout + LINGER,
-            proven=ticket.proven,
-        )
-        return await self._store.backend.claim(attempt)
-
-    def _deny(self, planner: Planner, ticket: Ticket, denied: Denied) -> None:
-        """Others stand in the way: another exporter on the login, or this one before it was restarted."""
-        now = self._clock.monotonic()
-        log.debug("denied", account=ticket.account.name, link=ticket.link.name, scope=str(denied.scope))
-        self._teach(planner, ticket.link)
-        planner.deny(ticket, now, denied.seconds, link_alone=denied.scope is Scope.LINK)
-        if (pause := denied.pause) is not None:
-            planner.held(now, pause.state, pause.seconds, pause.count)
-            self._held |= planner.pauses(now)
-
-    async def _send(self, planner: Planner, ticket: Ticket, grant: Grant) -> Reading | PollError:
-        sent_at, started = self._clock.time(), self._clock.monotonic()
-        result = await self._ask(ticket)
-        now = self._clock.monotonic()
-        error = result if isinstance(result, PollError) else None
-        if not isinstance(result, PollError):
-            planner.learn(ticket.link, result, ticket.sent_at)
-        settled = planner.finish(ticket, now, error)
-        self._store.backend.end(grant, login_failed=ticket.login_failed(error))
-        if grant.probe and error is None:
-            # Whoever began that pause may be gone, so that we have not heard of it.
-            self._held |= dict.fromkeys(planner.pauses(now), _STANDING)
-        self._share_pauses(planner, now)
-        if error is not None:
-            self.failures.append(_failure(ticket, error, self._clock.time()))
-        outcome = error.outcome if error else Outcome.OK
-        self._observer.request_ended(ticket.account.name, outcome, now - started)
-        if self._goes_on(planner):
-            # The next request leaves first: its attempt is written while this one's figures are shown.
-            self._start_due(planner)
-            await asyncio.sleep(0)
-        if settled:
-            self._publish(ticket.link, result, sent_at)
-        return result
-
-    def _share_pauses(self, planner: Planner, now: float) -> None:
-        """Has pauses kept that are new, and lifted that are over."""
-        for key, paused in planner.pauses(now).items():
-            if self._held.get(key) != paused:
-                self._held[key] = paused
-                pause = Pause(paused[0], paused[1] - now, paused[2]) if paused else None
-                self._store.backend.hold(key, pause)
-
-    async def _ask(self, ticket: Ticket) -> Reading | PollError:
+    async def _poll(self, planner: Planner, poll: Poll) -> None:
+        started = self._clock.monotonic()
         try:
-            return await self._fetch(ticket.account, ticket.link, ticket.url)
+            result = await self._ask(poll)
+        except asyncio.CancelledError:
+            # At the end of the process: the provider may work on it for a while.
+            elapsed = self._clock.monotonic() - started
+            request, number = poll.sent.request, poll.sent.number
+            self._recorder.end(
+                Answered(request, number, Outcome.TIMEOUT, abandoned=True, transport=True, elapsed=elapsed)
+            )
+            raise
+        now = self._clock.monotonic()
+        changed = self._finish(planner, poll, result, now - started)
+        outcome = result.outcome if isinstance(result, PollError) else Outcome.OK
+        self._observer.request_ended(poll.account.name, outcome, now - started)
+        # The next request leaves first: its record is written while this one's figures are shown.
+        await asyncio.sleep(0)
+        if changed is not None:
+            self._snapshots.put(changed[1])
+            _log_change(*changed, result)
+
+    async def _ask(self, poll: Poll) -> Reading | PollError:
+        try:
+            return await self._fetch(poll.account, poll.link, poll.url)
         except PollError as error:
             return error
         except Exception as error:
-            log.exception("poll_crashed", account=ticket.account.name, link=ticket.link.name)
+            log.exception("poll_crashed", account=poll.account.name, link=poll.link.name)
             return CrashedError(type(error).__name__)
 
-    def _publish(self, link: Link, result: Reading | PollError, sent_at: float) -> None:
-        known = self._store.get(link)
-        if known is None:
-            return
+    def _finish(
+        self, planner: Planner, poll: Poll, result: Reading | PollError, elapsed: float
+    ) -> tuple[Snapshot, Snapshot] | None:
+        """Tells everybody how a poll ended. Returns the link's snapshots before and after, if they changed."""
+        now = self._clock.monotonic()
+        host = self._recorder.ledger.host(poll.sent.request.host)
+        changes, order = host.changes, self._order_of(poll.sent.number)
+        answer = answer_of(poll.sent, result, elapsed)
+        settles = planner.finish(poll, now, result)
+        changed = self._apply(poll.link, answer, order) if settles else None
+        if changed is not None:
+            answer = with_figures(answer, changed[1])
+        self._recorder.end(answer)
         if isinstance(result, PollError):
-            new = known.failed(result.outcome)
-        else:
-            new = known.succeeded(result, sent_at)
-        self._store.put(new)
-        _tell_change(known, new, result)
+            failure = Failure(
+                self._clock.time(), poll.account.name, poll.link.name, result.outcome, str(result)
+            )
+            self.failures.append(failure)
+        self._wake(planner, now)
+        if host.changes != changes:
+            self._wake_host(poll.sent.request.host)
+        return changed
 
-    def _tell_state(self, planner: Planner, now: float) -> None:
+    def _apply(self, link: Link, answer: Answered, order: int) -> tuple[Snapshot, Snapshot] | None:
+        assert answer.outcome is not None
+        read_at = self._clock.time() - answer.elapsed
+        return self._snapshots.apply(link, order, answer.outcome, answer.reading, read_at)
+
+    def _order_of(self, number: int) -> int:
+        """Which of two requests was sent first, as all processes agree."""
+        attempt = self._recorder.ledger.attempts.get(number)
+        return -1 if attempt is None else attempt.order
+
+    # --- what other processes did -------------------------------------------------------------------------
+
+    def heard(self, news: Sequence[Dated]) -> None:
+        """Another process sent requests, or got answers; the ledger knows already."""
+        now = self._clock.monotonic()
+        for dated in news:
+            event = dated.event
+            planner = self._planners.get(event.request.login)
+            if planner is None:
+                continue
+            if isinstance(event, Sent):
+                planner.on_sent_elsewhere(event.request.target, now)
+            elif event.outcome is not None:
+                self._heard_answer(planner, event, dated.earliest - event.elapsed, now)
+            self._wake(planner, now)
+
+    def _heard_answer(self, planner: Planner, event: Answered, sent_at: float, now: float) -> None:
+        target, outcome = event.request.target, event.outcome
+        link = planner.link(target)
+        if link is None or outcome is None or event.link == ("", ""):
+            return
+        planner.on_answered_elsewhere(target, outcome, event.reading, sent_at, now)
+        read_at = self._clock.time() - (now - sent_at)
+        order = self._order_of(event.number)
+        changed = self._snapshots.apply(link, order, outcome, event.reading, read_at)
+        if changed is not None:
+            self._snapshots.put(changed[1])
+
+    # --- what is said -------------------------------------------------------------------------------------
+
+    def _log_state(self, planner: Planner, now: float) -> None:
         state = planner.state(now)
-        if self._states[planner] is state:
+        if self._states.get(planner) is state:
             return
         self._states[planner] = state
         status = planner.status(now, self._clock.time())
+        until = datetime.fromtimestamp(status.paused_until, UTC).isoformat(timespec="seconds")
+        paused = {"paused_until": until, "reason": status.reason} if status.paused_until else {}
         say = log.info if state is State.POLLING else log.warning
-        say("account_state", account=status.name, state=str(state), paused_until=int(status.paused_until))
+        say("account_state", account=status.name, state=str(state), **paused)
 
 
-def _failure(ticket: Ticket, error: PollError, at: float) -> Failure:
-    return Failure(at, ticket.account.name, ticket.link.name, error.outcome, str(error))
+def answer_of(sent: Sent, result: Reading | PollError, elapsed: float) -> Answered:
+    """The event that tells how a request ended. See ``Answered``; of figures it has none yet."""
+    if not isinstance(result, PollError):
+        return Answered(sent.request, sent.number, Outcome.OK, elapsed=elapsed, reading=result)
+    said_nothing = not isinstance(result, ApiError) and result.sent
+    proxy_spoke = result.outcome is Outcome.HTTP_ERROR and not result.abandoned
+    return Answered(
+        request=sent.request,
+        number=sent.number,
+        outcome=result.outcome,
+        abandoned=result.abandoned,
+        transport=result.transport,
+        # The front proxy knows nothing of logins.
+        unclear=said_nothing and not proxy_spoke,
+        retry_after=result.retry_after,
+        elapsed=elapsed,
+    )
 
 
-async def _wait(wake: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(None if seconds == inf else seconds):
-            await wake.wait()
-    except TimeoutError:
-        pass
+def with_figures(answer: Answered, snapshot: Snapshot) -> Answered:
+    """The answer with the name and the counter under which other processes may show and keep it."""
+    return replace(answer, link=snapshot.key, total=snapshot.total)
 
 
-def _tell_change(known: Snapshot, new: Snapshot, result: Reading | PollError) -> None:
-    """One line when a link begins to fail, fails otherwise, or recovers; a line per poll only to debug."""
-    names = {"account": new.link.account, "link": new.link.name}
-    log.debug("poll", **names, outcome=str(new.outcome))
-    if known.outcome is new.outcome:
+def _log_change(before: Snapshot, after: Snapshot, result: Reading | PollError) -> None:
+    """One line when a link begins to fail, fails otherwise, or recovers; a line per poll only at debug."""
+    names = {"account": after.link.account, "link": after.link.name}
+    log.debug("poll", **names, outcome=str(after.outcome))
+    if before.outcome is after.outcome:
         return
     if isinstance(result, PollError):
-        log.warning("link_failing", **names, outcome=str(new.outcome), reason=str(result))
-    elif known.outcome is not None:
+        log.warning("link_failing", **names, outcome=str(after.outcome), reason=str(result))
+    elif before.outcome is not None:
         log.info("link_recovered", **names)

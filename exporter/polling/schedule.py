@@ -1,4 +1,4 @@
-"""When a link's turn comes: stable phases, and what is remembered of each link."""
+"""When a link is due: stable phases, and what is remembered of each link."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from math import ceil, inf
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from exporter.polling.shares import Clicks
-from exporter.polling.window import Window
-from exporter.rules import FIRST_SWEEP, SWEEP_RATE
+from exporter.polling.weights import ClickRate
 
 if TYPE_CHECKING:
     from exporter.model import Link
@@ -26,7 +24,7 @@ def phase(index: int, login_key: str) -> float:
     return (crc32(login_key.encode()) / 2**32 + index * _GOLDEN) % 1.0
 
 
-def next_turn(phase: float, interval: float, after: float) -> float:
+def next_moment(phase: float, interval: float, after: float) -> float:
     """The first moment from ``after`` on that lies at ``phase`` of an ``interval`` (seconds).
 
     Both lie on the wall clock's axis, so that a restart finds the same moments.
@@ -35,19 +33,13 @@ def next_turn(phase: float, interval: float, after: float) -> float:
     return start + interval * ceil((after - start) / interval)
 
 
-def sweep_interval(interval: float, links: int) -> float:
-    """Over how long an account's first round is spread: soon, but not all at once (seconds)."""
-    return min(interval, max(FIRST_SWEEP, links / SWEEP_RATE))
+class LinkSchedule:
+    """When a link is polled next, and what its latest polls say about that. Times are monotonic seconds.
 
-
-class Turn:
-    """A link's place in the schedule.
-
-    ``due`` is when it is to be asked next, and ``rests_until`` before when it must not be, whatever a reload
-    says (monotonic seconds); ``failures`` and ``throttles`` count in a row;
-    ``tries`` counts the addresses already tried in this turn. ``wanted`` says that the link is in the
-    configuration; of one that has left it only the window is kept. ``interval`` is what is planned from its
-    last reading to the next (seconds). ``entry``, ``place`` and ``latest`` are the line's: see ``Line``.
+    ``due`` is when it is to be asked next, ``rests_until`` before when it must not be, whatever a reload says.
+    ``failures`` count in a row; ``tried`` are the addresses already tried in this poll. ``wanted`` says that
+    the link is in the configuration. ``interval`` is what is planned from its last reading to the next.
+    ``entry``, ``place`` and ``latest`` belong to the queue: see ``PollQueue``.
     """
 
     __slots__ = (
@@ -62,17 +54,14 @@ class Turn:
         "phase",
         "place",
         "rests_until",
-        "throttles",
-        "tries",
+        "tried",
         "wanted",
-        "window",
     )
 
     def __init__(self, link: Link, phase: float) -> None:
         self.link = link
         self.phase = phase
-        self.window = Window()
-        self.clicks = Clicks()
+        self.clicks = ClickRate()
         self.interval = link.refresh_interval
         self.due = inf
         self.entry = 0
@@ -80,4 +69,5 @@ class Turn:
         self.rests_until = -inf
         self.wanted = False
         self.in_flight = False
-        self.failures = self.throttles = self.tries = 0
+        self.failures = 0
+        self.tried: tuple[int, ...] = ()

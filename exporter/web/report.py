@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from exporter.exposition import FIGURES
-from exporter.rules import ATTEMPTS
+from exporter.limits import RATE_LIMIT
 from exporter.web.listing import PER_PAGE, state_of
 from exporter.web.wording import rfc3339
 
@@ -71,7 +71,7 @@ def account_row(status: AccountStatus, listing: Listing, telemetry: Telemetry) -
     if seconds is None:
         return AccountRow(status, wanted, None)
     fitting = 60 * status.concurrency_limit / max(seconds, 0.001)
-    return AccountRow(status, wanted, min(fitting, float(ATTEMPTS * status.links)))
+    return AccountRow(status, wanted, min(fitting, float(RATE_LIMIT * status.links)))
 
 
 def link_row(view: View, next_poll: float | None, now: float) -> LinkRow:

@@ -11,7 +11,6 @@ from isal import isal_zlib
 from prometheus_client.exposition import choose_encoder
 
 from exporter.threads import Threads
-from exporter.web.ageing import Ageing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -36,7 +35,6 @@ class Scrape:
         self._exposition = exposition
         self._clock = clock
         self._registry = registry
-        self._ageing = Ageing(exposition)
         self._threads = Threads(2, "gzip")
 
     async def close(self, app: web.Application) -> None:
@@ -54,7 +52,6 @@ class Scrape:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """``GET /metrics``."""
         names = frozenset(name for name in request.query.getall("name[]", ()) if name)
-        await self._ageing.caught_up()
         # The date of the figures: the page may leave much later, if the process is stopped meanwhile.
         date = formatdate(self._clock.time(), usegmt=True)
         headers: dict[str, str] = {hdrs.DATE: date, hdrs.VARY: "Accept, Accept-Encoding"}

@@ -19,23 +19,20 @@ from aiohttp import hdrs, web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from exporter import __version__
-from exporter.exposition import View
+from exporter.limits import FAILED_LOGIN_LIMIT
 from exporter.model import State
-from exporter.rules import FAILED_LOGINS
 from exporter.threads import Threads
 from exporter.web import wording
-from exporter.web.ageing import Ageing
-from exporter.web.listing import LONGEST, ORDERS, PER_PAGE, LinkState, Listing, Query, select
+from exporter.web.listing import LONGEST, ORDERS, PER_PAGE, LinkState, Query, select
 from exporter.web.report import Report, account_row, document, link_row
 from exporter.web.slots import RETRY_AFTER, Slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from concurrent.futures import Executor
 
     from exporter.clock import Clock
     from exporter.exposition import Exposition
-    from exporter.model import Snapshot
     from exporter.polling.poller import Poller
     from exporter.telemetry import Telemetry
 
@@ -71,7 +68,6 @@ class StatusPage:
         thread: Executor | None = None,
     ) -> None:
         self._exposition = exposition
-        self._ageing = Ageing(exposition)
         self._poller = poller
         self._telemetry = telemetry
         self._clock = clock
@@ -122,9 +118,8 @@ class StatusPage:
         return web.Response(text=text, **kind)
 
     async def _told(self, query: Query, render: Callable[[Report], str]) -> str:
-        await self._ageing.caught_up()
-        known, now = self._exposition.copy(), self._clock.time()
-        listing = await self._in_thread(partial(_listing, known, query, now))
+        views, now = self._exposition.views(), self._clock.time()
+        listing = await self._in_thread(partial(select, views, query, now))
         next_polls = self._poller.next_polls([view.snapshot.link for view in listing.views])
         statuses = self._poller.statuses()
         report = Report(
@@ -145,12 +140,6 @@ class StatusPage:
 
     async def _in_thread(self, do: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, do)
-
-
-def _listing(
-    known: Iterable[tuple[Snapshot, float, float, float, float]], query: Query, now: float
-) -> Listing:
-    return select([View(*fields) for fields in known], query, now)
 
 
 def _as_json(report: Report) -> str:
@@ -177,6 +166,6 @@ def _template(telemetry_path: str) -> Callable[[Report], str]:
         longest=LONGEST,
         most_files=MOST_FILES,
         orders=ORDERS,
-        allowed_failed_logins=FAILED_LOGINS,
+        allowed_failed_logins=FAILED_LOGIN_LIMIT,
     )
     return lambda report: environment.get_template("status.html").render(r=report)

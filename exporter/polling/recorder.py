@@ -1,0 +1,110 @@
+"""How a request gets leave: the ledger decides, the journal records, and only then is it sent."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from typing import TYPE_CHECKING
+
+import structlog
+
+from exporter.journal import Appended
+from exporter.limits import MAX_IN_FLIGHT, SEND_BY, Answered, Denied, Reason, Scope, Sent
+from exporter.polling.constants import STORAGE_RETRY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from exporter.clock import Clock
+    from exporter.journal import Journal
+    from exporter.limits import Dated, Ledger, Request, Unknown
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+class Recorder:
+    """The ledger of this process, kept in step with a journal that others may write.
+
+    ``heard`` is called with what others appended, once the ledger knows it.
+    """
+
+    def __init__(
+        self, ledger: Ledger, journal: Journal, clock: Clock, heard: Callable[[Sequence[Dated]], None]
+    ) -> None:
+        self.ledger = ledger
+        self.journal = journal
+        self._clock = clock
+        self._heard = heard
+
+    async def open(self) -> None:
+        """Opens the journal and learns its history. Raises ``StorageError``."""
+        history = await self.journal.open(self)
+        for dated in history.events:
+            self.ledger.learn(dated)
+        self.ledger.distrust(history.verified_since)
+        if history.unknown is not None:
+            self.assume(history.unknown)
+
+    def learn(self, news: Sequence[Dated]) -> None:
+        """Takes what others appended."""
+        for dated in news:
+            self.ledger.learn(dated)
+        self._heard(news)
+
+    def assume(self, unknown: Unknown) -> None:
+        """Waits, and counts the worst, where it is not known what was sent before."""
+        self.ledger.assume(unknown, self._clock.monotonic())
+        if unknown.seconds:
+            log.warning("waiting", seconds=round(unknown.seconds), reason=unknown.reason)
+
+    # --- may it leave? ------------------------------------------------------------------------------------
+
+    def check(self, request: Request, now: float, limit: int = MAX_IN_FLIGHT) -> Denied | None:
+        """Why the request may not leave now; None if it may. See ``Ledger.check``."""
+        return self._storage_denied(now) or self.ledger.check(request, now, limit)
+
+    def check_login(self, request: Request, now: float) -> Denied | None:
+        """Why no request of this login may leave now; None if one may."""
+        return self._storage_denied(now) or self.ledger.check_login(request, now)
+
+    def _storage_denied(self, now: float) -> Denied | None:
+        """Where others use the journal, nothing is sent that is not on record."""
+        if self.journal.fail_closed and not self.journal.up:
+            return Denied(Scope.ALL, now + STORAGE_RETRY, Reason.STORAGE_DOWN)
+        return None
+
+    # --- from its record to its end -----------------------------------------------------------------------
+
+    def begin(self, request: Request) -> Sent:
+        """Counts a request that is about to be recorded. To be given to ``record``, with others or alone."""
+        sent = Sent(request)
+        self.ledger.begin(sent, self._clock.monotonic())
+        return sent
+
+    async def record(self, batch: Sequence[Sent]) -> bool:
+        """Records requests that were begun; returns whether they may be sent now, all or none.
+
+        If not, they are taken back: another process appended something, or the record took too long.
+        """
+        asked_at = self._clock.monotonic()
+        try:
+            appended = await self.journal.append(batch)
+        except CancelledError:
+            self._cancel(batch)
+            raise
+        if appended is not Appended.YES:
+            for sent in batch:
+                self.ledger.withdraw(sent)
+            return False
+        if self._clock.monotonic() - asked_at > SEND_BY:
+            self._cancel(batch)
+            return False
+        return True
+
+    def _cancel(self, batch: Sequence[Sent]) -> None:
+        """The requests may be on record, and will not be sent."""
+        for sent in batch:
+            self.end(Answered(sent.request, sent.number, None))
+
+    def end(self, answer: Answered) -> None:
+        """A request of this process ended."""
+        self.journal.note(self.ledger.end(answer, self._clock.monotonic()))
