@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 if TYPE_CHECKING:
@@ -110,11 +111,17 @@ class PollError(ExporterError):
     way's rather than the link's: such failures are tried on a mirror, back off with jitter, and several in a
     row mean that the account is unreachable. ``sent`` is false when the request cannot have reached the
     provider. ``retry_after`` is the delay the server asked for, in seconds.
+
+    ``abandoned`` is true when nobody knows whether the provider has finished with the request: it was sent,
+    and no part of an answer came. The provider counts requests at its end, so it may still be at work on this
+    one, and the request must count against the limits for a while longer. Any answer shows that it has
+    finished, except HTTP 504: with that a front proxy says that it, too, waited in vain (RFC 9110, 15.6.5).
     """
 
     outcome: ClassVar[Outcome]
     transport: ClassVar[bool] = False
     sent: bool = True
+    abandoned: bool = False
     retry_after: float | None = None
 
 
@@ -184,6 +191,7 @@ class HttpStatusError(PollError):
     def __init__(self, status: int, retry_after: float | None = None) -> None:
         self.status = status
         self.retry_after = retry_after
+        self.abandoned = status == HTTPStatus.GATEWAY_TIMEOUT
         super().__init__(f"HTTP status {status}")
 
 
@@ -192,6 +200,7 @@ class PollTimeoutError(PollError):
 
     outcome = Outcome.TIMEOUT
     transport = True
+    abandoned = True
 
 
 class UnreachableError(PollError):
@@ -202,6 +211,7 @@ class UnreachableError(PollError):
 
     def __init__(self, reason: str, *, sent: bool = True) -> None:
         self.sent = sent
+        self.abandoned = sent
         super().__init__(reason)
 
 

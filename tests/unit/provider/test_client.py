@@ -30,6 +30,7 @@ from exporter.errors import (
     NoAnswerError,
     PollError,
     PollTimeoutError,
+    ThrottledError,
     UnauthorizedError,
     UnreachableError,
 )
@@ -429,6 +430,41 @@ def test_what_goes_wrong_is_told_apart(
     assert error.sent
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (CLOSES, UnreachableError),
+        (RESETS, UnreachableError),
+        (then_closes(writes(b"HTTP/1.1 200 OK\r\n")), UnreachableError),
+        (sleeps, PollTimeoutError),
+        (says(b"", status="504 Gateway Timeout"), HttpStatusError),
+    ],
+    ids=["closed", "reset", "closed within the headers", "timeout", "HTTP 504"],
+)
+@BOTH
+def test_a_request_without_an_answer_is_abandoned(method: str, answer: Answer, kind: type[PollError]) -> None:
+    assert failure(kind, answer, method=method, timeout=0.2 if answer is sleeps else 10.0).abandoned
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (says(b"ERROR = 9 (wait)"), ThrottledError),
+        (says(b"?"), MalformedError),
+        (says(b""), NoAnswerError),
+        (then_closes(writes(CUT_SHORT)), NoAnswerError),
+        (says(b"", status="502 Bad Gateway"), HttpStatusError),
+        (says(b"", status="503 Service Unavailable"), HttpStatusError),
+    ],
+    ids=["error number", "malformed", "empty", "cut short", "HTTP 502", "HTTP 503"],
+)
+@BOTH
+def test_a_request_with_an_answer_is_not_abandoned(
+    method: str, answer: Answer, kind: type[PollError]
+) -> None:
+    assert not failure(kind, answer, method=method).abandoned
+
+
 @pytest.mark.parametrize("answer", [sleeps, drips])
 @BOTH
 def test_the_timeout_covers_the_whole_answer(method: str, answer: Answer) -> None:
@@ -482,6 +518,7 @@ def closed_port() -> int:
 def test_no_connection_has_a_reason(method: str) -> None:
     error = unconnected(f"http://127.0.0.1:{closed_port()}", aiohttp.TCPConnector, method=method)
     assert (type(error), str(error), error.sent) == (UnreachableError, "Connection refused", False)
+    assert not error.abandoned
 
 
 @BOTH
