@@ -125,7 +125,7 @@ class Exporter:
 async def serve(
     options: Options,
     config: Config,
-    load: Callable[[Config | None], Config],
+    load: Callable[[Config], Config],
     started: Callable[[list[str]], None],
     web_config: Live | None = None,
 ) -> None:

@@ -22,7 +22,7 @@ _MISSPELT = {"id": "145124", "name": "misspelt-id"}
 
 
 @asynccontextmanager
-async def demo() -> AsyncIterator[tuple[str, Callable[[], config.Config]]]:
+async def demo() -> AsyncIterator[tuple[str, Callable[..., config.Config]]]:
     """The simulator while the context lasts: its URL, and what loads the configuration that reads from it."""
     settings = simulator.Settings(latency="0.05-0.2")
     with tempfile.TemporaryDirectory(prefix="smsc-exporter-demo-") as folder:

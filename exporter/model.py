@@ -152,8 +152,8 @@ class Snapshot:
 
     ``read_at`` is the wall-clock time (seconds since the epoch) at which the request behind ``reading`` was
     sent: the figures are at least as new. ``total`` adds up the rises of the all-time figure and never falls.
-    ``outcome`` is how the latest poll ended, None before the first. ``carried`` says that ``total`` was counted
-    for another target that had the same name.
+    ``outcome`` is how the latest poll ended, None before the first. ``carried`` says that ``total`` was
+    counted for another target that had the same name.
     """
 
     link: Link
@@ -189,8 +189,8 @@ class Snapshot:
     def _rise(self, reading: Reading) -> int:
         """Clicks to add for ``reading``: the first figure seen, then every rise; a fall adds nothing.
 
-        Nothing is known to have risen where the count is another link's: the name was given to another target,
-        or a full link got a new short link, and with it another id.
+        Nothing is known to have risen where the count is another link's: the name was given to another
+        target, or a full link got a new short link, and with it another id.
         """
         if self.reading is None:
             return 0 if self.carried else reading.all_time

@@ -95,13 +95,8 @@ def log_changes(before: Config, now: Config) -> None:
         if file.faults != known.get((file.account, file.name), ()):
             for fault in file.faults[:_MOST_LOGGED]:
                 log.error("link_file_refused", account=file.account, file=file.name, error=str(fault))
-            if len(file.faults) > _MOST_LOGGED:
-                log.error(
-                    "link_file_refused",
-                    account=file.account,
-                    file=file.name,
-                    more_errors=len(file.faults) - _MOST_LOGGED,
-                )
+            if (more := len(file.faults) - _MOST_LOGGED) > 0:
+                log.error("link_file_refused", account=file.account, file=file.name, more_errors=more)
     for warning in set(now.warnings) - set(before.warnings):
         log.warning("config_warning", warning=str(warning))
 

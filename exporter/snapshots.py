@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from exporter.errors import Outcome
 from exporter.model import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from exporter.errors import Outcome
     from exporter.journal import StoredReading
     from exporter.model import Link, LinkKey, Reading
 
@@ -77,7 +77,9 @@ class Snapshots:
     def apply(
         self, link: Link, order: int, outcome: Outcome, reading: Reading | None, read_at: float
     ) -> tuple[Snapshot, Snapshot] | None:
-        """A poll of ``link`` ended; ``order`` is that of its request, ``read_at`` when it was sent (wall clock).
+        """A poll of ``link`` ended; its request came as number ``order`` and was sent at ``read_at``.
+
+        ``read_at`` is wall-clock time.
 
         Returns the snapshots before and after, or None if the link is not configured any more.
         """

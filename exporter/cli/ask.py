@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from exporter.config import Config
     from exporter.model import Link
-    from exporter.polling.oneshot import Failure
+    from exporter.polling.oneshot import ReadFailure
 
-    Answer = Snapshot | Failure
+    Answer = Snapshot | ReadFailure
 
 FIGURES = ("today", "yesterday", "month", "previous_month", "all_time")
 """Of a reading, in the order of the table."""

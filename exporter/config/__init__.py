@@ -22,6 +22,7 @@ from exporter.config.group import groups_of
 from exporter.config.linkfile import LinkFile
 from exporter.config.schema import SCHEMA
 from exporter.config.secrets import Finder
+from exporter.config.signature import Signature, signature
 from exporter.config.sources import Sources
 from exporter.config.wording import validate
 from exporter.errors import ConfigError
@@ -44,6 +45,7 @@ def load(path: str | Path, environ: Mapping[str, str], last_good: Config | None 
     Raises ConfigError with every error in the file, and in every link file it names. With ``last_good``, a
     link file with errors keeps what it had there. Reads those files and the secrets' files; blocks meanwhile.
     """
+    seen = {str(path): signature(Path(path))}
     document = read(Path(path))
     folder = Path(path).parent
     report = Report(document)
@@ -69,26 +71,26 @@ def load(path: str | Path, environ: Mapping[str, str], last_good: Config | None 
     if faults and last_good is None:
         raise ConfigError(faults)
     warnings = (*clear_text(tuple(one.account for one in templates), document), *_unmatched(groups, document))
-    sources = Sources((Path(path), *finder.files), tuple(groups))
-    seen = sources.look() | {
-        str(group.folder / name): sign
-        for group, names in zip(groups, found, strict=True)
-        for name, sign in names.items()
-    }
-    sources = Sources(sources.files, sources.groups, seen)
+    seen |= finder.files
+    sources = Sources(tuple(seen), tuple(groups), seen | _paths(groups, found))
     for template in templates:
         template.account.secret_key  # noqa: B018 - derived here, on a thread, rather than at the first poll
     return assemble(templates, storage_url(secrets, document), warnings, files, sources)
 
 
-def _faults_of(group: Group, names: Mapping[str, tuple[int, ...]]) -> Iterator[Fault]:
+def _paths(groups: list[Group], found: list[dict[str, Signature]]) -> dict[str, Signature | None]:
+    pairs = zip(groups, found, strict=True)
+    return {str(group.folder / name): sign for group, names in pairs for name, sign in names.items()}
+
+
+def _faults_of(group: Group, names: Mapping[str, Signature]) -> Iterator[Fault]:
     _, faults = group.read(names, {})
     for those in faults.values():
         yield from those
 
 
 def _link_files(
-    template: AccountTemplate, names: Mapping[str, tuple[int, ...]], last_good: Config | None
+    template: AccountTemplate, names: Mapping[str, Signature], last_good: Config | None
 ) -> list[LinkFile]:
     if last_good is None:
         return template.link_files(names, None, {})

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from exporter.config.group import Group
-    from exporter.config.linkfile import Draft, Signature
+    from exporter.config.linkfile import Draft
     from exporter.config.schema import AccountSection, File
+    from exporter.config.signature import Signature
     from exporter.errors import Fault
     from exporter.model import Account
 
@@ -91,7 +92,7 @@ class Config:
     storage_url: SecretStr
     warnings: tuple[Fault, ...]
     link_files: tuple[LinkFile, ...] = ()
-    sources: Sources = field(default=Sources(()), repr=False, compare=False)
+    sources: Sources = field(default=Sources(), repr=False, compare=False)
     templates: tuple[AccountTemplate, ...] = field(default=(), repr=False, compare=False)
 
     def template(self, account: str) -> AccountTemplate | None:

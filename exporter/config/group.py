@@ -12,7 +12,8 @@ from exporter.config import values
 from exporter.config.checks import claims, entries
 from exporter.config.document import mapping, sequence
 from exporter.config.intervals import KEYS
-from exporter.config.linkfile import Draft, signature
+from exporter.config.linkfile import Draft
+from exporter.config.signature import signature
 from exporter.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from exporter.config.checks import Held
     from exporter.config.document import Loc, Source
     from exporter.config.intervals import Section
-    from exporter.config.linkfile import LinkFile, Signature
+    from exporter.config.linkfile import LinkFile
+    from exporter.config.signature import Signature
     from exporter.errors import Fault
 
     Faults = dict[str, list[Fault]]

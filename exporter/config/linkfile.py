@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from exporter.config.checks import check_links, check_others, claims
 from exporter.config.document import Report, sequence
@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from exporter.config.checks import Held
     from exporter.config.document import Loc
     from exporter.config.intervals import Section
+    from exporter.config.signature import Signature
     from exporter.errors import Fault
     from exporter.model import Link
-
-Signature: TypeAlias = tuple[int, ...]
-"""What tells a file from a changed one without reading it; empty: it must be read to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +82,3 @@ class Draft:
         """Where a link of it is elsewhere already."""
         check_others(self._links, held, self._report)
         return sorted(self._report.faults)
-
-
-def signature(path: Path) -> Signature | None:
-    """The signature of the file at ``path``, links followed; None when there is none.
-
-    A file that can't be looked at, on a network disk that is away for instance, is not taken to be gone.
-    """
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        return (error.errno or 0,)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

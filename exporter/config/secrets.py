@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from exporter.config import values
 from exporter.config.document import Loc, Plain, mapping, sequence
+from exporter.config.signature import Signature, signature
 from exporter.config.syntax import read_bytes
 from exporter.model import Credentials
 
@@ -32,13 +33,13 @@ class Secrets:
 class Finder:
     """Finds secrets. Relative paths start at ``folder``; variables are those of ``environ``.
 
-    ``files`` lists the files that were read, so that their changes can be followed.
+    ``files`` are those that were read, so that their changes can be followed.
     """
 
     folder: Path
     environ: Mapping[str, str] = field(repr=False)
     report: Report = field(repr=False)
-    files: list[Path] = field(default_factory=list)
+    files: dict[str, Signature | None] = field(default_factory=dict)
 
     def find(self, data: Plain) -> Secrets:
         """Every secret that ``data`` names; what is wrong with them goes to the report."""
@@ -95,7 +96,7 @@ class Finder:
 
     def _read(self, key: str, given: str) -> str:
         if key.endswith("_file"):
-            self.files.append(self.folder / given)
+            self.files[str(self.folder / given)] = signature(self.folder / given)
             return read_file(self.folder, given)
         return self._from_env(given) if key.endswith("_env") else given
 

@@ -104,7 +104,7 @@ class Ledger:
         return self._check_breaker(request, login, now)
 
     def _check_breaker(self, request: Request, login: _Login, now: float) -> Denied | None:
-        """One probe at a time for a login that cannot be reached, and one per host while nobody is answered."""
+        """One probe at a time for a login that cannot be reached; one per host while nobody is answered."""
         if login.failures < CIRCUIT_BREAKER_FAILURES:
             return None
         if self.attempts.in_flight(request.login, now):

@@ -1,93 +1,92 @@
-"""Reads a few links once, inside the limits and the ledger of a service that may be running beside it."""
+"""Reads a few links once, as a second writer beside a service that may be running."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from exporter.config.durations import format_duration
 from exporter.errors import PollError, StorageError
-from exporter.model import Snapshot, State
-from exporter.polling import Pacing, Ticket
-from exporter.polling.poller import Poller
+from exporter.journal import journal_for
+from exporter.limits import Ledger, Reason, Request, Scope
+from exporter.model import Snapshot
+from exporter.polling.poller import answer_of, with_figures
+from exporter.polling.recorder import Recorder
 from exporter.provider.client import Client, open_session
-from exporter.rules import RECHECK, SPAN
-from exporter.store import Denied, Scope, Store, backend_for
+from exporter.snapshots import Snapshots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from exporter.clock import Clock
     from exporter.config import Config
-    from exporter.errors import Outcome
-    from exporter.model import Account, Link
-    from exporter.polling import Planner
+    from exporter.limits import Denied
+    from exporter.model import Account, Link, Reading
+    from exporter.polling.poller import Fetch
 
-PATIENCE = SPAN + 14.0
-"""Seconds that a link may have to wait until a request for it may leave: a window, and a little more."""
+PATIENCE = 75.0
+"""Seconds that a link may have to wait until a request may leave: the provider's minute, and some more."""
 
-WORTH_TELLING = 1.0
-"""Seconds of waiting that are told."""
+WORTH_SAYING = 1.0
+"""Seconds of waiting that are said."""
 
-UNCOUNTED = "the storage cannot be had, so that no request could be counted: none is sent"
+RECHECK = 5.0
+"""Seconds after which a wait for what others have in flight asks again: it may end any moment."""
+
+UNCOUNTED = "the storage cannot be used, so no request could be counted: nothing is sent"
 NOT_SHARED = (
-    'storage "memory:" is shared with nobody: what a running service sends, or was asked just before, is not'
-    " counted; at most one request is sent for each link"
+    'storage "memory:" is not shared: requests of a running service are not counted here,'
+    " so at most one request is sent for each link"
 )
-_REASONS = {
-    Scope.LINK: "three requests in the last minute",
-    Scope.LOGIN: "fourteen requests at once under its login",
-    Scope.HOST: "failed logins, or requests that nobody knows of, may still count",
-}
-_HELD = (State.BLOCKED, State.UNAUTHORIZED, State.THROTTLED)
-
-
-class _Hindrance(Exception):  # noqa: N818 - in the way for a while, or for too long
-    """The request may not leave for ``seconds``; ask ``again`` in so many, or never (inf)."""
-
-    def __init__(self, seconds: float, reason: str, again: float) -> None:
-        self.seconds = seconds
-        self.reason = reason
-        self.again = again
+_FINAL = (Reason.BLOCKED, Reason.UNAUTHORIZED, Reason.SLOW_DOWN)
+"""Reasons that do not end within a minute."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ReadFailure:
     """Why a link could not be read, in words."""
 
     link: Link
     reason: str
 
 
-class Quiet:
-    """Nobody counts these requests; the store does."""
+class NotYet(Exception):  # noqa: N818 - no error: the request may leave later
+    """The request may not leave for ``seconds``; ask again after ``retry_after``, or never (inf)."""
 
-    def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
-        """One request ended."""
+    def __init__(self, reason: str, seconds: float, retry_after: float) -> None:
+        self.reason = reason
+        self.seconds = seconds
+        self.retry_after = retry_after
 
 
 @asynccontextmanager
 async def opened(config: Config, links: Sequence[Link], clock: Clock) -> AsyncIterator[OneShot]:
-    """Opens the configured storage as a guest, to read these links.
+    """Opens the configured storage as a second writer, to read these links.
 
     Raises ``StorageError`` where requests could not be counted.
     """
-    store = Store(backend_for(config.storage_url, clock, guest=True), lambda snapshot: None)
+    journal = journal_for(config.storage_url, clock, guest=True)
+    recorder = Recorder(Ledger(), journal, clock, lambda news: None)
     async with open_session() as session:
-        await store.open()
+        await recorder.open()
         try:
-            if not store.backend.up:
-                raise StorageError(UNCOUNTED)
-            store.configure(links)
-            pacing = Pacing(clock.time() - clock.monotonic())
-            pacing.configure(_asked(config, links), clock.monotonic())
-            poller = Poller(pacing, store, Client(session).fetch, Quiet(), clock)
-            yield OneShot(poller, pacing, store, clock)
+            yield await _reader(config, links, recorder, Client(session).fetch, clock)
         finally:
-            await store.backend.close()
+            await journal.close()
+
+
+async def _reader(
+    config: Config, links: Sequence[Link], recorder: Recorder, fetch: Fetch, clock: Clock
+) -> OneShot:
+    accounts = {account.name: account for account in config.accounts}
+    recorder.ledger.configure(_request(account, ("", "")) for account in accounts.values())
+    snapshots = Snapshots(lambda snapshot: None)
+    stored = await recorder.journal.read([link.key for link in links])
+    snapshots.swap(snapshots.build(links, stored))
+    return OneShot(accounts, recorder, snapshots, fetch, clock, mirrors=shared(config))
 
 
 def shared(config: Config) -> bool:
@@ -95,84 +94,103 @@ def shared(config: Config) -> bool:
     return config.storage_url.get_secret_value() != "memory:"
 
 
-def _asked(config: Config, links: Sequence[Link]) -> list[Account]:
-    """The accounts of these links, with no others; without a shared ledger, mirrors are not tried either."""
-    asked = []
-    for account in config.accounts:
-        mirrors = account.fallback_urls if shared(config) else ()
-        own = tuple(link for link in links if link.account == account.name)
-        asked.append(replace(account, links=own, fallback_urls=mirrors))
-    return asked
+def _request(account: Account, target: tuple[str, str]) -> Request:
+    return Request(account.host, account.login_key, account.secret_key, target, account.timeout)
 
 
 class OneShot:
-    """Asks for one link after another."""
+    """Reads one link after another. ``mirrors`` says whether an account's other addresses may be tried."""
 
-    def __init__(self, poller: Poller, pacing: Pacing, store: Store, clock: Clock) -> None:
-        self._poller = poller
-        self._store = store
+    def __init__(
+        self,
+        accounts: dict[str, Account],
+        recorder: Recorder,
+        snapshots: Snapshots,
+        fetch: Fetch,
+        clock: Clock,
+        *,
+        mirrors: bool,
+    ) -> None:
+        self._accounts = accounts
+        self._recorder = recorder
+        self._snapshots = snapshots
+        self._fetch = fetch
         self._clock = clock
-        self._planners = {planner.account.name: planner for planner in pacing.active}
+        self._mirrors = mirrors
 
-    async def read(self, link: Link, tell: Callable[[str], None]) -> Snapshot | Failure:
-        """The link's snapshot with a new reading. ``tell`` hears of waiting, once for each reason.
+    async def read(self, link: Link, say: Callable[[str], None]) -> Snapshot | ReadFailure:
+        """The link's snapshot with a new reading. ``say`` hears of waiting, once for each reason.
 
         Waits at most ``PATIENCE`` seconds until a request may leave, and not at all while the account is held
         back. Raises ``StorageError`` if requests cannot be counted any more.
         """
-        deadline, told = self._clock.monotonic() + PATIENCE, set[str]()
+        deadline, said = self._clock.monotonic() + PATIENCE, set[str]()
         while True:
             try:
-                return await self._ask(self._planners[link.account], link)
+                return await self._ask(self._accounts[link.account], link)
             except PollError as error:
-                return Failure(link, str(error))
-            except _Hindrance as hindrance:
-                seconds, reason, again = ceil(hindrance.seconds), hindrance.reason, hindrance.again
-            if self._clock.monotonic() + again > deadline:
-                return Failure(link, f"{reason}, for {format_duration(seconds)} more")
-            if seconds > WORTH_TELLING and reason not in told:
-                told.add(reason)
-                tell(f"link {link.name}: waiting {seconds} s: {reason}")
-            await asyncio.sleep(again)
+                return ReadFailure(link, str(error))
+            except NotYet as wait:
+                reason, seconds, retry_after = wait.reason, ceil(wait.seconds), wait.retry_after
+            if self._clock.monotonic() + retry_after > deadline:
+                return ReadFailure(link, f"{reason}: try again in {format_duration(seconds)}")
+            if seconds > WORTH_SAYING and reason not in said:
+                said.add(reason)
+                say(f"link {link.name}: waiting {seconds} s: {reason}")
+            await asyncio.sleep(retry_after)
 
-    async def _ask(self, planner: Planner, link: Link) -> Snapshot:
+    async def _ask(self, account: Account, link: Link) -> Snapshot:
         """Asks at one address after another, until one of them answers for the API."""
-        while True:
-            now = self._clock.monotonic()
-            ticket = planner.ask(link, now)
-            if not isinstance(ticket, Ticket):
-                raise _own_hindrance(planner, now, ticket - now)
-            self._require_storage()
-            result = await self._poller.use(planner, ticket)
-            if isinstance(result, Denied):
-                self._require_storage()
-                raise _hindrance(link, result)
-            if not isinstance(result, PollError):
-                return self._store.get(link) or Snapshot(link, result)
-            if not ticket.turn.tries:
-                raise result
+        urls = account.urls if self._mirrors else account.urls[:1]
+        for url in urls[:-1]:
+            try:
+                return await self._ask_at(account, link, url)
+            except PollError as error:
+                if not error.transport:
+                    raise
+        return await self._ask_at(account, link, urls[-1])
 
-    def _require_storage(self) -> None:
-        if not self._store.backend.up:
+    async def _ask_at(self, account: Account, link: Link, url: str) -> Snapshot:
+        """One request. Raises ``NotYet``, ``PollError`` or ``StorageError``."""
+        request = _request(account, link.target)
+        denied = self._recorder.check(request, self._clock.monotonic())
+        if denied is not None:
+            raise self._not_yet(denied)
+        sent = self._recorder.begin(request)
+        if not await self._recorder.record([sent]):
+            if not self._recorder.journal.up:
+                raise StorageError(UNCOUNTED)
+            raise NotYet("another process is asking", 0, 0)
+        started = self._clock.monotonic()
+        result = await self._fetched(account, link, url)
+        answer = answer_of(sent, result, self._clock.monotonic() - started)
+        if isinstance(result, PollError):
+            self._recorder.end(answer)
+            raise result
+        snapshot = self._apply(link, result, answer.elapsed)
+        self._recorder.end(with_figures(answer, snapshot))
+        return snapshot
+
+    async def _fetched(self, account: Account, link: Link, url: str) -> Reading | PollError:
+        try:
+            return await self._fetch(account, link, url)
+        except PollError as error:
+            return error
+
+    def _apply(self, link: Link, reading: Reading, elapsed: float) -> Snapshot:
+        before = self._snapshots.get(link) or Snapshot(link)
+        after = before.succeeded(reading, self._clock.time() - elapsed)
+        self._snapshots.put(after)
+        return after
+
+    def _not_yet(self, denied: Denied) -> NotYet:
+        """What the ledger's answer means for somebody who waits."""
+        if denied.reason is Reason.STORAGE_DOWN:
             raise StorageError(UNCOUNTED)
-
-
-def _hindrance(link: Link, denied: Denied) -> _Hindrance:
-    """What others' requests, and the pauses they met, mean for one of ours."""
-    if denied.pause is not None:
-        return _held(link.account, denied.pause.state, denied.seconds)
-    # What others have in flight may end any moment.
-    sooner = denied.scope is not Scope.LINK and denied.seconds <= PATIENCE
-    again = min(denied.seconds, RECHECK) if sooner else denied.seconds
-    return _Hindrance(denied.seconds, _REASONS[denied.scope], again)
-
-
-def _own_hindrance(planner: Planner, now: float, seconds: float) -> _Hindrance:
-    """What the requests before this one mean for it."""
-    if (state := planner.state(now)) in _HELD:
-        return _held(planner.account.name, state, seconds)
-    return _Hindrance(seconds, "requests just before it failed", seconds)
-
-
-def _held(account: str, state: State, seconds: float) -> _Hindrance:
-    return _Hindrance(seconds, f"account {account} is {state}", inf)
+        if denied.until == inf:
+            return NotYet(denied.reason, RECHECK, RECHECK)
+        seconds = denied.until - self._clock.monotonic()
+        if denied.reason in _FINAL:
+            return NotYet(denied.reason, seconds, inf)
+        sooner = denied.scope is not Scope.LINK and seconds <= PATIENCE
+        return NotYet(denied.reason, seconds, min(seconds, RECHECK) if sooner else seconds)

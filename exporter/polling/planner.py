@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     Known = Callable[[Link], "tuple[Reading, float] | None"]
 
 _LINK_RETRIES = 3
-"""Failures in a row for which a link stays as overdue as it was: what fails for good would stay so for ever."""
+"""Failures in a row for which a link stays as overdue as it was. What fails for good must not go first."""
 
 _AT_WORK = (State.POLLING, State.THROTTLED)
 _STATES = {

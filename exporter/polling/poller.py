@@ -260,7 +260,7 @@ class Poller:
     def _finish(
         self, planner: Planner, poll: Poll, result: Reading | PollError, elapsed: float
     ) -> tuple[Snapshot, Snapshot] | None:
-        """Tells everybody how a poll ended. Returns the link's snapshots before and after, if they changed."""
+        """Tells everybody how a poll ended. Returns the link's snapshots before and after, if any."""
         now = self._clock.monotonic()
         host = self._recorder.ledger.host(poll.sent.request.host)
         changes, order = host.changes, self._order_of(poll.sent.number)
@@ -281,9 +281,8 @@ class Poller:
         return changed
 
     def _apply(self, link: Link, answer: Answered, order: int) -> tuple[Snapshot, Snapshot] | None:
-        assert answer.outcome is not None
-        read_at = self._clock.time() - answer.elapsed
-        return self._snapshots.apply(link, order, answer.outcome, answer.reading, read_at)
+        outcome, read_at = answer.outcome or Outcome.UNREACHABLE, self._clock.time() - answer.elapsed
+        return self._snapshots.apply(link, order, outcome, answer.reading, read_at)
 
     def _order_of(self, number: int) -> int:
         """Which of two requests was sent first, as all processes agree."""

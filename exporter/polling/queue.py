@@ -2,8 +2,8 @@
 
 Links share an account's requests in proportion to their weights, whatever the account can carry at present
 (stride scheduling). Virtual time advances with each link that is served. A link that was served is placed
-``1 / weight`` later in virtual time, and the link with the earliest place goes first. So a link of weight 4 is
-polled four times while one of weight 1 is polled once. What a link cannot use falls to the others.
+``1 / weight`` later in virtual time, and the link with the earliest place goes first. So a link of weight 4
+is polled four times while one of weight 1 is polled once. What a link cannot use falls to the others.
 
 A weight says nothing of how old a reading may become. A link that has waited for ``PATIENCE`` of its
 ``stale_after`` goes ahead of its place, the longest overdue first, but only every second time. So even under

@@ -36,7 +36,7 @@ def next_moment(phase: float, interval: float, after: float) -> float:
 class LinkSchedule:
     """When a link is polled next, and what its latest polls say about that. Times are monotonic seconds.
 
-    ``due`` is when it is to be asked next, ``rests_until`` before when it must not be, whatever a reload says.
+    ``due`` is when it is polled next; it is not polled before ``rests_until``, whatever a reload says.
     ``failures`` count in a row; ``tried`` are the addresses already tried in this poll. ``wanted`` says that
     the link is in the configuration. ``interval`` is what is planned from its last reading to the next.
     ``entry``, ``place`` and ``latest`` belong to the queue: see ``PollQueue``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -52,14 +53,14 @@ class Live:
             except Exception:
                 log.exception("web_config_crashed")
 
-    def along(self, load: Callable[[], T]) -> Callable[[], T]:
+    def along(self, load: Callable[[T], T]) -> Callable[[T], T]:
         """A ``load`` that reads the web configuration as well: for a reload that was asked for.
 
-        It raises ConfigError with the faults of both, and then takes neither.
+        It raises ConfigError with the errors of both, and then takes neither.
         """
 
-        def both() -> T:
-            loaded, found = load_both(load, self._read)
+        def both(in_force: T) -> T:
+            loaded, found = load_both(partial(load, in_force), self._read)
             self._take(found)
             return loaded
 
