@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 from pydantic import SecretStr
 
 from exporter.model import Account, Credentials, Link, Reading
-from exporter.slices import at_once
 from exporter.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -43,10 +42,7 @@ def make_account(name: str = "main", links: tuple[Link, ...] = (), **fields: Any
 
 def show(exposition: Exposition, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> None:
     """Has other links shown, as a reload does."""
-    draft = exposition.draft(accounts)
-    for snapshot in snapshots:
-        draft.update(snapshot)
-    at_once(exposition.become(draft))
+    exposition.swap(exposition.build(accounts, snapshots))
 
 
 def make_telemetry() -> Telemetry:

@@ -23,9 +23,6 @@ class VirtualClock:
         self.offset = start - self.elapsed
 
     def monotonic(self) -> float:
-        return self.elapsed
-
-    def boottime(self) -> float:
         return self.elapsed + self.slept
 
     def time(self) -> float:
@@ -35,7 +32,7 @@ class VirtualClock:
         self.elapsed += seconds
 
     def sleep(self, seconds: float) -> None:
-        """The machine is suspended: only its clock of all times goes on, and the wall clock."""
+        """The machine is suspended: the event loop's clock stands still, the others go on."""
         self.slept += seconds
         self.offset += seconds
 
@@ -63,7 +60,7 @@ class _VirtualLoop(asyncio.SelectorEventLoop):
         self._virtual = clock
 
     def time(self) -> float:
-        return self._virtual.monotonic()
+        return self._virtual.elapsed
 
 
 def run(clock: VirtualClock, main: Coroutine[Any, Any, T]) -> T:

@@ -48,8 +48,11 @@ PROBE_EXTENSION = 600.0
 CIRCUIT_BREAKER_FAILURES = 5
 """Failures of transport in a row that make a login unreachable."""
 
+FIRST_PROBE = 10.0
+"""Time from the latest request of a login that has become unreachable to its first probe."""
+
 PROBE_INTERVAL = 45.0
-"""Time between two probes of a host that answers nobody: an outage that ends is noticed within a minute."""
+"""Where the doubling of that time ends: an outage that ends is noticed within a minute."""
 
 THROTTLE_REST = 61.0
 """How long a link rests after an error 9: the provider's minute and a second."""

@@ -14,6 +14,7 @@ from exporter.errors import Outcome
 from exporter.limits.attempts import Attempts
 from exporter.limits.constants import (
     CIRCUIT_BREAKER_FAILURES,
+    FIRST_PROBE,
     LONGEST_PAUSE,
     LONGEST_THROTTLE_REST,
     MAX_IN_FLIGHT,
@@ -26,7 +27,7 @@ from exporter.limits.constants import (
 )
 from exporter.limits.denied import Denied, Reason, Scope
 from exporter.limits.events import Answered, Sent
-from exporter.limits.logins import ACCEPTED, API_OUTCOMES, Host, Trust
+from exporter.limits.logins import ACCEPTED, Host, Trust, spoke
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -113,7 +114,8 @@ class Ledger:
         if until is None:
             host = self.host(request.host)
             silent = host.answered_order <= login.silent_since
-            until = max(login.last_sent, host.last_sent if silent else -inf) + PROBE_INTERVAL
+            wait = doubled(FIRST_PROBE, login.failures - CIRCUIT_BREAKER_FAILURES, PROBE_INTERVAL)
+            until = max(login.last_sent, host.last_sent if silent else -inf) + wait
         return Denied(Scope.LOGIN, until, Reason.UNREACHABLE) if now < until else None
 
     def _check_places(self, request: Request, now: float, limit: int) -> Denied | None:
@@ -219,13 +221,19 @@ class Ledger:
     def _count_failure(self, answer: Answered, at: float) -> None:
         """Only failures of this process count here: another's network says nothing of ours."""
         login = self._login(answer.request)
-        if answer.outcome in API_OUTCOMES:
+        if spoke(answer):
             login.failures = 0
-        elif answer.transport:
+        elif answer.transport and not self._was_in_the_air(answer, login):
             login.failures += 1
             login.probe_at = None if answer.retry_after is None else at + answer.retry_after
             if login.failures == CIRCUIT_BREAKER_FAILURES:
                 login.silent_since = self.attempts.order
+
+    def _was_in_the_air(self, answer: Answered, login: _Login) -> bool:
+        """Whether the request was sent before the login became unreachable, so that it tells nothing new."""
+        attempt = self.attempts.get(answer.number)
+        open_breaker = login.failures >= CIRCUIT_BREAKER_FAILURES
+        return open_breaker and attempt is not None and attempt.order <= login.silent_since
 
     # --- what is remembered -------------------------------------------------------------------------------
 

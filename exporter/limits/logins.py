@@ -33,14 +33,18 @@ if TYPE_CHECKING:
 ACCEPTED = frozenset({Outcome.OK, Outcome.NOT_FOUND})
 """Outcomes for which the provider must have accepted the login."""
 
-API_OUTCOMES = ACCEPTED | {
+_API_OUTCOMES = ACCEPTED | {
     Outcome.PARAMETERS,
     Outcome.UNAUTHORIZED,
     Outcome.BLOCKED,
     Outcome.THROTTLED,
     Outcome.UNKNOWN_ERROR,
 }
-"""Outcomes with which the API itself answered."""
+
+
+def spoke(answer: Answered) -> bool:
+    """Whether the API itself answered. An unclear end with the same outcome is an error of our own."""
+    return answer.outcome in _API_OUTCOMES and not answer.unclear
 
 
 class Trust(IntEnum):
@@ -57,12 +61,22 @@ class Secret:
     ``recorded_at`` is when it was last accepted, as far as a journal remembers that for hours.
     """
 
-    __slots__ = ("paused_until", "recorded_at", "refusals", "tried", "trust", "unclear", "waits_until")
+    __slots__ = (
+        "paused_until",
+        "recorded_at",
+        "refusals",
+        "refused_order",
+        "tried",
+        "trust",
+        "unclear",
+        "waits_until",
+    )
 
     def __init__(self) -> None:
         self.trust = Trust.NEW
         self.tried = 0
         self.refusals = 0
+        self.refused_order = 0
         self.paused_until = -inf
         self.unclear = 0
         self.waits_until = -inf
@@ -93,6 +107,7 @@ class Host:
         self._blocked_until = -inf
         self._blocked_order = 0
         self._blocks = 0
+        self._refused_at = -inf
         self._revoked_order = 0
         self._revoked_by_order = 0
         self._revoked: dict[str, float] = {}
@@ -133,25 +148,36 @@ class Host:
         return None if secret.trust is Trust.VERIFIED else self._check_unverified(secret, now)
 
     def _check_unverified(self, secret: Secret, now: float) -> Denied | None:
-        if now < secret.paused_until:
-            return Denied(Scope.LOGIN, secret.paused_until, Reason.UNAUTHORIZED)
+        """What holds the login back longest: its own waits, the budget, or another login being tried."""
         waits_until = max(secret.waits_until, self._waits_until if secret.trust is Trust.NEW else -inf)
-        if now < waits_until:
-            return Denied(Scope.LOGIN, waits_until, Reason.UNCLEAR_LOGIN)
+        reasons = (
+            Denied(Scope.LOGIN, secret.paused_until, Reason.UNAUTHORIZED),
+            Denied(Scope.LOGIN, waits_until, Reason.UNCLEAR_LOGIN),
+            Denied(Scope.HOST, self._budget_at(secret, now), self._budget_reason(secret, now)),
+        )
+        longest = max(reasons, key=lambda denied: denied.until)
+        if longest.until > now:
+            return longest
         if any(one.live_until > now for one in self._unverified()):
             return Denied(Scope.HOST, inf, Reason.LOGIN_UNDER_WAY)
-        return self._check_budget(secret, now)
+        return None
 
-    def _check_budget(self, secret: Secret, now: float) -> Denied | None:
-        """Refused logins leave one of the four to others; suspects need none while one alone was refused."""
+    def _budget_at(self, secret: Secret, now: float) -> float:
+        """When the budget has room. Refused logins leave one of the four to others.
+
+        Suspects need none while one login alone was refused: then its password is the likely cause.
+        """
         revoked = [at for at in self._revoked.values() if at > now - FAILED_LOGIN_WINDOW]
         if secret.trust is Trust.SUSPECT and len(revoked) < 2:
-            return None
+            return -inf
         allowed = FAILED_LOGIN_LIMIT - (secret.refusals > 0)
         failed = self.failed(now)
-        if len(failed) < allowed:
-            return None
-        return Denied(Scope.HOST, failed[-allowed] + FAILED_LOGIN_WINDOW, Reason.FAILED_LOGINS)
+        return -inf if len(failed) < allowed else failed[-allowed] + FAILED_LOGIN_WINDOW
+
+    def _budget_reason(self, secret: Secret, now: float) -> Reason:
+        """Failed logins of which none was refused in so many words may be an outage."""
+        refused = self._refused_at > now - FAILED_LOGIN_WINDOW and not secret.unclear
+        return Reason.FAILED_LOGINS if refused else Reason.UNCLEAR_LOGIN
 
     def _live(self, now: float) -> list[Attempt]:
         return [one for one in self._open.values() if one.live_until > now]
@@ -179,13 +205,13 @@ class Host:
         self._open.pop(attempt.number, None)
         if answer.outcome is not Outcome.OK or self.blocked or self._failing or not self._trusts(attempt):
             self.changes += 1
-        self._failing = answer.outcome not in API_OUTCOMES
+        self._failing = not spoke(answer)
         probe = self.blocked and attempt.order > self._blocked_order
-        if answer.outcome in API_OUTCOMES:
+        if spoke(answer):
             self._answered(attempt, answer.outcome, order, at)
         elif answer.unclear:
             self._unclear(attempt, at)
-        if probe and answer.outcome is not None and answer.outcome not in API_OUTCOMES:
+        if probe and answer.outcome is not None and not spoke(answer):
             self._blocked_until = max(self._blocked_until, at + PROBE_EXTENSION)
 
     def _answered(self, attempt: Attempt, outcome: Outcome | None, order: int, at: float) -> None:
@@ -198,8 +224,8 @@ class Host:
             self.blocked, self._blocks = False, 0
         if outcome is Outcome.UNAUTHORIZED:
             self._refused(attempt, order, at)
-        elif outcome in ACCEPTED and attempt.order > self._revoked_by_order:
-            self._accepted(self.secret(attempt.request.secret))
+        elif outcome in ACCEPTED:
+            self._accepted(attempt)
 
     def _block(self, attempt: Attempt, order: int, at: float) -> None:
         """Error 4. Requests that were in the air when the block was noticed tell nothing new."""
@@ -209,7 +235,11 @@ class Host:
         self._blocked_until = at + doubled(FIRST_PAUSE, self._blocks, LONGEST_PAUSE)
         self._blocks += 1
 
-    def _accepted(self, secret: Secret) -> None:
+    def _accepted(self, attempt: Attempt) -> None:
+        """A login is verified by a request sent after the refused one, or after its own refusal was known."""
+        secret = self.secret(attempt.request.secret)
+        if attempt.order <= max(self._revoked_by_order, secret.refused_order):
+            return
         secret.trust = Trust.VERIFIED
         secret.refusals = secret.unclear = 0
         secret.paused_until = secret.waits_until = -inf
@@ -217,6 +247,7 @@ class Host:
     def _refused(self, attempt: Attempt, order: int, at: float) -> None:
         """Error 2. Requests in the air when a verified login was refused tell nothing new."""
         self.failed_logins.append(at)
+        self._refused_at = at
         name = attempt.request.secret
         if name not in self.secrets_in_use or attempt.order <= self._revoked_order:
             return
@@ -228,6 +259,7 @@ class Host:
         secret.trust = Trust.NEW
         secret.paused_until = at + doubled(FIRST_PAUSE, secret.refusals, LONGEST_PAUSE)
         secret.refusals += 1
+        secret.refused_order = order
 
     def _revoke(self, attempt: Attempt, order: int) -> None:
         """A login that worked is refused: the others may be, too. What is sent from now on tells."""

@@ -106,21 +106,26 @@ class Planner:
         self.concurrency.set_ceiling(account.max_concurrent_requests)
         self._mirror = 0
         self.request = self._request_for(("", ""))
-        self._drop_links({link.target for link in account.links})
-        for link in account.links:
-            self._take_link(link, now, known)
+        self._drop_links({link.target for link in account.links}, now)
+        moved = [entry for link in account.links if (entry := self._take_link(link, now, known)) is not None]
+        for _, due, schedule in sorted(moved, key=lambda entry: entry[0]):
+            self._queue.put(schedule, due)
         usual = sum(1 / link.refresh_interval for link in account.links)
         self._spacing = 1 / max(CATCH_UP_RATE, CATCH_UP_FACTOR * usual)
         self._queue.compact()
         self._weights.balance()
 
-    def _drop_links(self, kept: set[Target]) -> None:
+    def _drop_links(self, kept: set[Target], now: float) -> None:
+        """Links that leave are forgotten, once they need not rest any more: they may come back."""
         for target in self._schedules.keys() - kept:
-            schedule = self._schedules.pop(target)
+            schedule = self._schedules[target]
             schedule.wanted = False
             self._queue.drop(schedule)
+            if schedule.rests_until <= now:
+                del self._schedules[target]
 
-    def _take_link(self, link: Link, now: float, known: Known) -> None:
+    def _take_link(self, link: Link, now: float, known: Known) -> tuple[float, float, LinkSchedule] | None:
+        """Gives a link that is new or changed its schedule: its regular moment, and when it is due."""
         schedule = self._schedules.get(link.target)
         if schedule is None:
             schedule = self._schedules[link.target] = LinkSchedule(
@@ -131,13 +136,16 @@ class Planner:
         self._queue.stale_after_changed(schedule, link.stale_after - before.stale_after)
         stays = schedule.wanted and _pace(before) == _pace(link)
         if stays:
-            return
+            return None
         was_due = schedule.due if schedule.wanted else inf  # a link that is due does not lose its turn
         schedule.wanted = True
         self._seed(schedule, known(link))
         schedule.interval = self._weights.interval(schedule)
-        if not schedule.in_flight:
-            self._queue.put(schedule, min(was_due, self._first_due(schedule, known(link), now)))
+        if schedule.in_flight:
+            return None
+        due = min(was_due, self._first_due(schedule, known(link), now))
+        # Links that are due together go in the order of their regular moments, which later rounds keep.
+        return self._regular(schedule, -inf, now), due, schedule
 
     def _seed(self, schedule: LinkSchedule, known: tuple[Reading, float] | None) -> None:
         if known is not None:
@@ -166,8 +174,8 @@ class Planner:
 
         ``inf`` means: once a request in flight has ended, here or at the same host.
         """
-        if now < max(self._next_slot, self.concurrency.paused_until):
-            return max(self._next_slot, self.concurrency.paused_until)
+        if now < (slot := max(self._next_slot, self.concurrency.paused_until)):
+            return max(slot, self._queue.earliest_due())
         while (schedule := self._queue.first(now)) is not None:
             request = self._request_for(schedule.link.target)
             denied = self._recorder.check(request, now, self.concurrency.limit)
@@ -361,7 +369,7 @@ class Planner:
     def link(self, target: Target) -> Link | None:
         """The configured link that the provider is asked for by ``target``."""
         schedule = self._schedules.get(target)
-        return None if schedule is None else schedule.link
+        return schedule.link if schedule is not None and schedule.wanted else None
 
 
 _REFUSALS = frozenset(

@@ -35,8 +35,11 @@ log = structlog.stdlib.get_logger(__name__)
 FAILURES = 100
 """How many of the latest failures are remembered for the status page."""
 
-LONGEST_SLEEP = 30.0
-"""The longest time between two looks at an account, in seconds: the machine may have slept meanwhile."""
+LONGEST_WAIT = 5.0
+"""The longest time between two looks at an account, in seconds.
+
+What it waits for may never be told: a request of a process that has died, or a machine that was asleep.
+"""
 
 REPLICA_DELAY = 2.0
 """Processes that share a journal are due up to so many seconds apart, so that they seldom collide."""
@@ -173,7 +176,7 @@ class Poller:
                 await self._sleep()
 
     async def _sleep(self) -> None:
-        seconds = LONGEST_SLEEP
+        seconds = LONGEST_WAIT
         if self._wakes:
             seconds = min(seconds, max(0.0, self._wakes[0][0] - self._clock.monotonic()))
         try:
@@ -190,7 +193,7 @@ class Poller:
             self._log_state(planner, now)
             while isinstance(step := planner.next(now), Poll):
                 batch.append((planner, step))
-            self._wake(planner, step)
+            self._wake(planner, min(step, now + LONGEST_WAIT))
         return batch
 
     def _awake(self, now: float) -> list[Planner]:

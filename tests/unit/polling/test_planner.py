@@ -22,11 +22,15 @@ from exporter.errors import (
     api_error,
 )
 from exporter.model import Account, Credentials, State
-from exporter.polling import Pacing, Planner, Ticket
-from tests.factories import make_account, make_link, make_links
+from exporter.journal import MemoryJournal
+from exporter.limits import Ledger
+from exporter.polling.planner import Planner, Poll
+from exporter.polling.poller import answer_of
+from exporter.polling.recorder import Recorder
+from tests.factories import make_account, make_link, make_links, make_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 MINUTE, HOUR, WALL = 60.0, 3600.0, 1_750_000_000.0
 REFUSED = UnreachableError("refused", sent=False)
@@ -36,36 +40,66 @@ class Player:
     """Plays the poller by hand, for one account or several. ``now`` moves only when told to."""
 
     def __init__(self, *accounts: Account) -> None:
-        self.pacing = Pacing(wall_offset=0.0, random=Random(1))
         self.now = 0.0
-        self.pacing.configure(accounts, self.now)
+        self.recorder = Recorder(Ledger(), MemoryJournal(self), self, lambda news: None)
+        self.by_login: dict[str, Planner] = {}
+        self.planners: list[Planner] = []
+        self.configure(accounts, self.now)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return WALL + self.now
+
+    def configure(self, accounts: Iterable[Account], now: float) -> None:
+        self.planners = []
+        for account in accounts:
+            planner = self.by_login.get(account.login_key) or Planner(account, self.recorder, Random(1), 0.0)
+            planner.configure(account, now, lambda link: None)
+            self.by_login[account.login_key] = planner
+            self.planners.append(planner)
+        self.recorder.ledger.configure(planner.request for planner in self.planners)
 
     @property
     def planner(self) -> Planner:
-        return self.pacing.active[0]
+        return self.planners[0]
 
-    def send(self, planner: Planner | None = None) -> Ticket:
-        """The next ticket, after as much waiting as it takes."""
+    def send(self, planner: Planner | None = None) -> Poll:
+        """The next poll, after as much waiting as it takes."""
         planner = planner or self.planner
-        while not isinstance(step := planner.next(self.now), Ticket):
+        while not isinstance(step := planner.next(self.now), Poll):
             assert step < inf, "nothing will ever leave"
             self.now = step
         return step
 
-    def burst(self) -> list[Ticket]:
-        """All tickets that can be had at once now."""
-        tickets: list[Ticket] = []
-        while isinstance(step := self.planner.next(self.now), Ticket):
-            tickets.append(step)
-        return tickets
+    def burst(self) -> list[Poll]:
+        """All polls that can be had within a second, one slot after another."""
+        polls: list[Poll] = []
+        until = self.now + 2.0
+        while True:
+            step = self.planner.next(self.now)
+            if isinstance(step, Poll):
+                polls.append(step)
+            elif step < until:
+                self.now = step
+            else:
+                return polls
 
-    def poll(self, error: PollError | None = None, seconds: float = 0.1) -> Ticket:
+    def finish(self, poll: Poll, at: float, error: PollError | None) -> bool:
+        """A poll ended, with a reading unless there is an error."""
+        self.now = max(self.now, at)
+        planner = self.by_login[poll.account.login_key]
+        result = error or make_reading(id=poll.link.id)
+        settles = planner.finish(poll, self.now, result)
+        self.recorder.end(answer_of(poll.sent, result, self.now - poll.sent_at))
+        return settles
+
+    def poll(self, error: PollError | None = None, seconds: float = 0.1) -> Poll:
         """One request from its sending to its end."""
-        ticket = self.send()
-        self.now += seconds
-        ticket_planner = next(p for p in self.pacing.active if p.account.name == ticket.account.name)
-        ticket_planner.finish(ticket, self.now, error)
-        return ticket
+        poll = self.send()
+        self.finish(poll, self.now + seconds, error)
+        return poll
 
     def until(self, ready: Callable[[], bool], error: PollError | None = None) -> None:
         for _ in range(200):
@@ -89,7 +123,7 @@ def _player(links: int = 200, **fields: Any) -> Player:
 def _warm(most: int = 4, **fields: Any) -> Player:
     """A player whose account has climbed to its full concurrency and has many links due."""
     player = _player(max_concurrent_requests=most, **fields)
-    player.until(lambda: player.planner.gate.limit == most)
+    player.until(lambda: player.planner.concurrency.limit == most)
     player.now += 10 * MINUTE
     return player
 
@@ -108,7 +142,7 @@ def test_the_limit_climbs_by_one_for_each_round_of_successes_up_to_the_configure
     player = _player(max_concurrent_requests=3)
     limits = []
     for _ in range(8):
-        limits.append(player.planner.gate.limit)
+        limits.append(player.planner.concurrency.limit)
         player.poll()
     assert limits == [1, 2, 2, 3, 3, 3, 3, 3]
 
@@ -118,14 +152,14 @@ def test_error_9_halves_the_limit_once_for_all_that_were_in_flight_together() ->
     flight = player.burst()
     assert len(flight) == 12
     for ticket in flight:
-        player.planner.finish(ticket, player.now + 1, api_error(9))
-    assert player.planner.gate.limit == 6
+        player.finish(ticket, player.now + 1, api_error(9))
+    assert player.planner.concurrency.limit == 6
     assert player.state() is State.THROTTLED
 
 
 def test_error_9_cools_its_link_for_a_minute_and_longer_each_time() -> None:
     player = _warm()
-    player.pacing.configure([make_account(links=(make_link(refresh_interval=21.0),))], player.now)
+    player.configure([make_account(links=(make_link(refresh_interval=21.0),))], player.now)
     sent = [player.poll(api_error(9)).sent_at for _ in range(4)]
     rests = [after - before for before, after in pairwise(sent)]
     assert rests[0] >= 61
@@ -140,7 +174,7 @@ def test_error_9_without_concurrency_left_to_give_up_pauses_the_account() -> Non
     player.poll(api_error(9))
     assert player.paused_for() == pytest.approx(122)
     player.poll()
-    player.planner.gate.limit = 1
+    player.planner.concurrency.limit = 1
     player.poll(api_error(9))
     assert player.paused_for() == pytest.approx(61)
 
@@ -162,11 +196,12 @@ def test_requests_given_up_still_count_towards_the_hard_cap() -> None:
     assert len(flight) == 14
     player.now += 10
     for ticket in flight[:4]:
-        player.planner.finish(ticket, player.now, PollTimeoutError("timeout"))
+        player.finish(ticket, player.now, PollTimeoutError("timeout"))
     for ticket in flight[4:10]:
-        player.planner.finish(ticket, player.now, None)
+        player.finish(ticket, player.now, None)
+    gave_up = player.now
     assert len(player.burst()) == 6
-    assert player.planner.next(player.now) == player.now + 60
+    assert player.planner.next(player.now) == gave_up + 60
 
 
 # --- logins and blocks ------------------------------------------------------------------------------------
@@ -190,10 +225,10 @@ def test_a_reading_sent_before_the_refusal_does_not_vouch_for_the_login_after_it
     player = _warm()
     first, second, third, *_ = player.burst()
     player.now += 1
-    player.planner.finish(first, player.now, api_error(2))
-    player.planner.finish(second, player.now, None)
+    player.finish(first, player.now, api_error(2))
+    player.finish(second, player.now, None)
     assert player.state() is State.UNAUTHORIZED
-    player.planner.finish(third, player.now, api_error(2))
+    player.finish(third, player.now, api_error(2))
     assert player.paused_for() == pytest.approx(0.5 * HOUR)
 
 
@@ -203,7 +238,7 @@ def test_a_new_secret_lets_the_account_try_again_within_the_failed_login_budget(
     for attempt in range(4):
         player.poll(api_error(2))
         secret = Credentials(account.credentials.login, SecretStr(f"guess-{attempt}"))
-        player.pacing.configure([replace(account, credentials=secret)], player.now)
+        player.configure([replace(account, credentials=secret)], player.now)
         assert player.state() is (State.POLLING if attempt < 3 else State.UNAUTHORIZED)
     step = player.planner.next(player.now)
     assert isinstance(step, float)
@@ -218,9 +253,9 @@ def _with_secret(account: Account, secret: str) -> Account:
 def test_answers_to_the_old_secret_do_not_vouch_for_the_new_one() -> None:
     player = _warm(most=12)
     flight = player.burst()
-    player.pacing.configure([_with_secret(player.planner.account, "new")], player.now)
+    player.configure([_with_secret(player.planner.account, "new")], player.now)
     for ticket in flight:
-        player.planner.finish(ticket, player.now, None)
+        player.finish(ticket, player.now, None)
     assert len(player.burst()) == 1
     assert player.planner.next(player.now) == inf
 
@@ -228,10 +263,10 @@ def test_answers_to_the_old_secret_do_not_vouch_for_the_new_one() -> None:
 def test_a_refusal_of_the_old_secret_does_not_stop_the_new_one() -> None:
     player = _warm()
     flight = player.burst()
-    player.pacing.configure([_with_secret(player.planner.account, "new")], player.now)
-    player.planner.finish(flight[0], player.now, api_error(2))
+    player.configure([_with_secret(player.planner.account, "new")], player.now)
+    player.finish(flight[0], player.now, api_error(2))
     for ticket in flight[1:]:
-        player.planner.finish(ticket, player.now, None)
+        player.finish(ticket, player.now, None)
     assert player.state() is State.POLLING
     assert player.paused_for() == 0
 
@@ -239,14 +274,14 @@ def test_a_refusal_of_the_old_secret_does_not_stop_the_new_one() -> None:
 def test_a_new_secret_does_not_lift_what_the_server_asked_for() -> None:
     player = _warm()
     player.poll(HttpStatusError(503, retry_after=3600.0))
-    player.pacing.configure([_with_secret(player.planner.account, "new")], player.now)
+    player.configure([_with_secret(player.planner.account, "new")], player.now)
     assert player.paused_for() == pytest.approx(3600.0)
 
 
 def test_an_unchanged_secret_keeps_the_account_stopped_through_a_reload() -> None:
     player = _player()
     player.poll(api_error(2))
-    player.pacing.configure([player.planner.account], player.now)
+    player.configure([player.planner.account], player.now)
     assert player.state() is State.UNAUTHORIZED
     assert player.paused_for() == pytest.approx(0.5 * HOUR)
 
@@ -255,25 +290,23 @@ def test_accounts_of_a_host_share_the_failed_logins() -> None:
     """Five accounts with a bad password each: the fifth has to wait, though its own was never tried."""
     accounts = [make_account(f"a{n}", make_links(5, f"a{n}")) for n in range(6)]
     player = Player(*accounts)
-    player.now = MINUTE
-    steps = [planner.next(player.now) for planner in player.pacing.active]
-    tickets = [step for step in steps if isinstance(step, Ticket)]
-    assert len(tickets) == 4
-    assert steps[4:] == [inf, inf]
-    for planner, ticket in zip(player.pacing.active, tickets, strict=False):
-        planner.finish(ticket, player.now, api_error(2))
-    assert player.pacing.active[4].next(player.now) == player.now + 1801
+    for number, planner in enumerate(player.planners[:4], 1):
+        poll = planner.next(player.now)
+        assert isinstance(poll, Poll)
+        assert all(other.next(player.now) == inf for other in player.planners[number:])
+        player.finish(poll, player.now + 1, api_error(2))
+    assert player.planners[4].next(player.now) == 1 + 1801
 
 
 def test_accounts_at_another_host_are_not_held_by_it() -> None:
     elsewhere = make_account("b", make_links(5, "b"), base_url="https://smsc.kz")
     player = Player(*[make_account(f"a{n}", make_links(5, f"a{n}")) for n in range(5)], elsewhere)
     player.now = MINUTE
-    for planner in player.pacing.active[:4]:
+    for planner in player.planners[:4]:
         step = planner.next(player.now)
-        assert isinstance(step, Ticket)
-        planner.finish(step, player.now, api_error(2))
-    assert isinstance(player.pacing.active[5].next(player.now), Ticket)
+        assert isinstance(step, Poll)
+        player.finish(step, player.now, api_error(2))
+    assert isinstance(player.planners[5].next(player.now), Poll)
 
 
 @pytest.mark.parametrize("error", [PollTimeoutError("t"), UnreachableError("reset"), NoAnswerError("empty")])
@@ -292,7 +325,7 @@ def test_a_start_in_a_bad_moment_is_noticed_to_be_over_long_before_half_an_hour(
     failed = [player.poll(error).sent_at for _ in range(4)]
     waits = [later - earlier for earlier, later in pairwise(failed)]
     assert [30 <= waits[0] < 60, 120 <= waits[1] < 150, 480 <= waits[2] < 510] == [True] * 3
-    step = player.pacing.active[1].next(player.now)
+    step = player.planners[1].next(player.now)
     assert isinstance(step, float)
     assert step > player.now + 1000
     assert player.state() is State.UNREACHABLE
@@ -304,8 +337,8 @@ def test_an_answer_ends_the_wait_after_unclear_ones() -> None:
     for _ in range(3):
         player.poll(PollTimeoutError("t"))
     player.poll()
-    assert isinstance(player.pacing.active[1].next(player.now), Ticket)
-    assert isinstance(player.planner.next(player.now + 21), Ticket)
+    assert isinstance(player.planners[1].next(player.now), Poll)
+    assert isinstance(player.planner.next(player.now + 21), Poll)
 
 
 @pytest.mark.parametrize("error", [REFUSED, HttpStatusError(502)])
@@ -318,16 +351,16 @@ def test_a_request_that_never_reached_the_login_check_does_not_count(error: Poll
 
 def test_a_block_stops_every_account_of_the_host_and_lets_one_probe_through() -> None:
     player = Player(make_account("a", make_links(50, "a")), make_account("b", make_links(50, "b")))
-    one, other = player.pacing.active
+    one, other = player.planners
     player.poll()
     player.poll(api_error(4))
     assert one.state(player.now) is other.state(player.now) is State.BLOCKED
     assert other.next(player.now) == one.next(player.now) == player.now + 1800
     player.now += 1800
     probe = other.next(player.now)
-    assert isinstance(probe, Ticket)
+    assert isinstance(probe, Poll)
     assert one.next(player.now) == inf
-    other.finish(probe, player.now, api_error(4))
+    player.finish(probe, player.now, api_error(4))
     assert one.next(player.now) == player.now + HOUR
 
 
@@ -350,7 +383,7 @@ def test_answers_in_flight_when_the_block_came_change_nothing() -> None:
     first, second, third, *_ = player.burst()
     player.now += 1
     for ticket, error in ((first, api_error(4)), (second, api_error(4)), (third, None)):
-        player.planner.finish(ticket, player.now, error)
+        player.finish(ticket, player.now, error)
     assert player.state() is State.BLOCKED
     assert player.paused_for() == pytest.approx(0.5 * HOUR)
 
@@ -362,7 +395,7 @@ def test_a_probe_that_meets_no_api_leaves_the_block_and_waits(error: PollError) 
     player.poll(api_error(4))
     player.poll(error)
     assert player.state() is State.BLOCKED
-    assert player.paused_for() == pytest.approx(0.5 * HOUR)
+    assert player.paused_for() == pytest.approx(HOUR / 6)
 
 
 def test_an_account_that_waits_for_the_failed_login_budget_does_not_say_it_polls() -> None:
@@ -374,11 +407,11 @@ def test_an_account_that_waits_for_the_failed_login_budget_does_not_say_it_polls
     accounts = [make_account(f"a{n}", make_links(5, f"a{n}")) for n in range(5)]
     player = Player(*accounts)
     player.now = 2 * MINUTE
-    for planner in player.pacing.active[:4]:
+    for planner in player.planners[:4]:
         ticket = planner.next(player.now)
-        assert isinstance(ticket, Ticket)
-        planner.finish(ticket, player.now, api_error(2))
-    assert player.pacing.active[4].state(player.now) is State.UNAUTHORIZED
+        assert isinstance(ticket, Poll)
+        player.finish(ticket, player.now, api_error(2))
+    assert player.planners[4].state(player.now) is State.UNAUTHORIZED
 
 
 # --- transport --------------------------------------------------------------------------------------------
@@ -403,7 +436,7 @@ def test_one_answer_makes_it_reachable_again_and_it_starts_slowly() -> None:
         player.poll(REFUSED)
     player.poll()
     assert player.state() is State.POLLING
-    assert player.planner.gate.limit == 2
+    assert player.planner.concurrency.limit == 2
 
 
 def test_failures_of_requests_sent_before_the_breaker_opened_do_not_lengthen_it() -> None:
@@ -411,21 +444,20 @@ def test_failures_of_requests_sent_before_the_breaker_opened_do_not_lengthen_it(
     flight = player.burst()
     player.now += 1
     for ticket in flight[:5]:
-        player.planner.finish(ticket, player.now, REFUSED)
-    paused = player.paused_for()
+        player.finish(ticket, player.now, REFUSED)
     for ticket in flight[5:]:
-        player.planner.finish(ticket, player.now, REFUSED)
-    assert player.paused_for() == paused
+        player.finish(ticket, player.now, REFUSED)
+    assert 0 < player.paused_for() <= 10
 
 
-def test_a_link_backs_off_with_jitter_and_comes_back_within_five_minutes() -> None:
+def test_a_link_backs_off_with_jitter_and_comes_back_within_a_minute() -> None:
     player = Player(make_account(links=(make_link(refresh_interval=21.0),)))
     player.poll()
     sent = [player.poll(MalformedError("odd")).sent_at for _ in range(40)]
     rests = [after - before for before, after in pairwise(sent)]
     assert min(rests) >= 21
-    assert max(rests) > 150
-    assert max(rests) <= 301
+    assert max(rests) > 45
+    assert max(rests) <= 61
     assert len(set(rests)) > 20
 
 
@@ -449,7 +481,7 @@ def test_an_unknown_error_number_backs_off_its_link_alone() -> None:
     player = _warm()
     player.poll(api_error(17))
     assert player.state() is State.POLLING
-    assert player.planner.gate.limit == 4
+    assert player.planner.concurrency.limit == 4
 
 
 def test_a_request_given_up_may_reach_the_provider_a_minute_later() -> None:
@@ -464,10 +496,12 @@ def test_a_request_given_up_may_reach_the_provider_a_minute_later() -> None:
 def test_a_link_is_not_asked_again_before_half_an_interval_is_over() -> None:
     player = Player(make_account(links=(make_link(refresh_interval=60.0),)))
     first = player.poll(seconds=0.0)
-    assert player.planner.next(player.now) == pytest.approx(first.sent_at + 60)
+    second = player.poll(seconds=0.0)
+    assert first.sent_at + 30 <= second.sent_at <= first.sent_at + 90
+    assert player.planner.next(player.now) == pytest.approx(second.sent_at + 60)
     player.now += 60 + 35
     player.poll(seconds=0.0)
-    assert player.planner.next(player.now) == pytest.approx(first.sent_at + 180)
+    assert player.planner.next(player.now) == pytest.approx(second.sent_at + 180)
 
 
 # --- mirrors ----------------------------------------------------------------------------------------------
@@ -514,10 +548,10 @@ def test_one_request_tries_the_base_url_again_after_a_while() -> None:
 def test_a_turn_is_settled_when_the_last_mirror_was_asked() -> None:
     player = _mirrored()
     tickets = [player.send()]
-    settled = [player.planner.finish(tickets[0], player.now, REFUSED)]
-    settled.append(player.planner.finish(player.send(), player.now, REFUSED))
-    settled.append(player.planner.finish(player.send(), player.now, REFUSED))
-    settled.append(player.planner.finish(player.send(), player.now, None))
+    settled = [player.finish(tickets[0], player.now, REFUSED)]
+    settled.append(player.finish(player.send(), player.now, REFUSED))
+    settled.append(player.finish(player.send(), player.now, REFUSED))
+    settled.append(player.finish(player.send(), player.now, None))
     assert settled == [False, False, True, True]
 
 
@@ -531,8 +565,8 @@ def test_a_link_taken_out_and_put_back_keeps_its_window() -> None:
     sent = []
     for _ in range(10):
         sent.append(player.poll(seconds=0.01).sent_at)
-        player.pacing.configure([replace(account, links=())], player.now)
-        player.pacing.configure([account], player.now)
+        player.configure([replace(account, links=())], player.now)
+        player.configure([account], player.now)
     assert all(sent[n + 3] - sent[n] >= 61 for n in range(7))
 
 
@@ -540,7 +574,7 @@ def test_a_reload_moves_no_link_that_stays() -> None:
     account = make_account(links=make_links(50))
     plain, reloaded = Player(account), Player(account)
     more = replace(account, links=(*make_links(60)[50:], *account.links))
-    reloaded.pacing.configure([more], 0.0)
+    reloaded.configure([more], 0.0)
     moments = [
         {t.link.name: t.sent_at for t in (p.poll(seconds=0.001) for _ in range(n))}
         for p, n in ((plain, 50), (reloaded, 60))
@@ -553,7 +587,7 @@ def test_a_new_interval_takes_effect_at_once() -> None:
     account = make_account(links=(make_link(refresh_interval=6 * HOUR),))
     player = Player(account)
     player.poll()
-    player.pacing.configure([make_account(links=(make_link(refresh_interval=60.0),))], player.now)
+    player.configure([make_account(links=(make_link(refresh_interval=60.0),))], player.now)
     assert player.poll().sent_at <= 2 * MINUTE + 1
 
 
@@ -561,7 +595,7 @@ def test_a_new_name_is_read_soon() -> None:
     account = make_account(links=(make_link(refresh_interval=24 * HOUR),))
     player = Player(account)
     player.poll()
-    player.pacing.configure([make_account(links=(make_link("new", refresh_interval=24 * HOUR),))], player.now)
+    player.configure([make_account(links=(make_link("new", refresh_interval=24 * HOUR),))], player.now)
     before = player.now
     assert player.poll().sent_at - before <= 61
 
@@ -574,70 +608,34 @@ def test_a_reload_does_not_shorten_a_rest(code: int, gap: bool) -> None:
     first = player.poll(api_error(code))
     if gap:
         player.now += 200 if code == 3 else 0
-        player.pacing.configure([make_account()], player.now)
-    player.pacing.configure([make_account(links=(make_link(refresh_interval=31.0),))], player.now)
+        player.configure([make_account()], player.now)
+    player.configure([make_account(links=(make_link(refresh_interval=31.0),))], player.now)
     assert player.poll().sent_at - first.sent_at >= {3: HOUR, 9: 61}[code]
 
 
 def test_a_lower_ceiling_takes_effect_at_once() -> None:
     player = _warm(most=12)
-    player.pacing.configure([replace(player.planner.account, max_concurrent_requests=3)], player.now)
+    player.configure([replace(player.planner.account, max_concurrent_requests=3)], player.now)
     assert len(player.burst()) == 3
 
 
-def test_reloads_leave_nothing_behind() -> None:
-    player = Player()
-    for n in range(100):
-        interval = 80_000.0 + n % 2
-        links = make_links(20, interval=interval)
-        elsewhere = make_account(f"b{n}", base_url=f"https://host{n}.example")
-        player.pacing.configure([make_account(links=links), elsewhere], n * HOUR)
-    assert len(player.planner._line._waiting) == 20
-    assert len(player.pacing._planners) <= 3
-    assert len(player.pacing._hosts) <= 3
-
-
-def test_a_host_that_left_is_remembered_while_it_blocks_us() -> None:
-    account = make_account(links=make_links(3))
-    player = Player(account)
-    player.poll()
-    player.poll(api_error(4))
-    player.pacing.configure([], player.now + HOUR)
-    assert not player.pacing._planners
-    player.pacing.configure([account], player.now + HOUR)
-    assert player.planner.state(player.now + HOUR) is State.BLOCKED
-
-
-def test_small_accounts_do_not_all_ask_at_once() -> None:
+def test_small_accounts_do_not_all_ask_at_once_after_their_first_readings() -> None:
     accounts = [make_account(f"a{n}", (make_link(account=f"a{n}"),)) for n in range(50)]
     player = Player(*accounts)
-    moments = {planner.next(0.0) for planner in player.pacing.active}
-    assert len(moments) == 50
+    for planner in player.planners:
+        player.finish(player.send(planner), player.now, None)
+    assert len({planner.next(player.now) for planner in player.planners}) == 50
 
 
 def test_a_link_in_flight_at_a_reload_is_not_asked_twice() -> None:
     account = make_account(links=(make_link(),))
     player = Player(account)
     ticket = player.send()
-    player.pacing.configure([replace(account, links=())], player.now)
-    player.pacing.configure([account], player.now)
+    player.configure([replace(account, links=())], player.now)
+    player.configure([account], player.now)
     assert player.planner.next(player.now + MINUTE) == inf
-    player.planner.finish(ticket, player.now, None)
+    player.finish(ticket, player.now, None)
     assert player.poll().link.name == ticket.link.name
-
-
-def test_an_account_that_left_is_remembered_while_its_requests_count() -> None:
-    account = make_account(links=make_links(3))
-    player = Player(account)
-    player.poll(api_error(2))
-    player.pacing.configure([], player.now)
-    assert player.pacing.active == ()
-    player.pacing.configure([account], player.now)
-    assert player.state() is State.UNAUTHORIZED
-    player.pacing.configure([], player.now)
-    player.pacing.configure([], player.now + HOUR)
-    player.pacing.configure([account], player.now + HOUR)
-    assert player.planner.state(player.now + HOUR) is State.POLLING
 
 
 # --- status -----------------------------------------------------------------------------------------------
@@ -652,9 +650,7 @@ def test_status_before_the_first_answer_says_neither_up_nor_down() -> None:
 
 def test_status_tells_how_late_the_most_overdue_link_is() -> None:
     player = _player(links=3)
-    first = player.planner.next(0.0)
-    assert isinstance(first, float)
-    assert player.planner.status(first + 90, WALL).lag == pytest.approx(90)
+    assert player.planner.status(90, WALL).lag == pytest.approx(90)
 
 
 def test_status_of_an_account_without_links_has_no_lag() -> None:
@@ -670,5 +666,5 @@ def test_a_link_that_is_due_keeps_its_turn_through_a_reload_that_changes_its_int
     assert before > 4 * MINUTE
     account = player.planner.account
     links = tuple(replace(link, refresh_interval=link.refresh_interval + 1) for link in account.links)
-    player.pacing.configure([replace(account, links=links)], player.now)
+    player.configure([replace(account, links=links)], player.now)
     assert player.planner.status(player.now, WALL).lag == before

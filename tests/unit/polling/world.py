@@ -1,15 +1,14 @@
-"""A provider in virtual time, with everything that can go wrong between it and us.
+"""A provider in virtual time, several exporters, and everything that can go wrong between them.
 
-It drives ``Pacing`` as the poller does and judges, by what *arrives* at the provider, whether a limit broke.
-Events are simulated one after the other; an hour of a thousand links takes seconds.
+The exporters are the real pollers and ledgers, on a journal that they share. The provider judges by what
+*arrives*, and counts a request for as long as it works on it, whether somebody still waits or not.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, defaultdict, deque
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from itertools import count
 from math import inf
 from random import Random
 from typing import TYPE_CHECKING
@@ -24,14 +23,20 @@ from exporter.errors import (
     UnreachableError,
     api_error,
 )
-from exporter.polling import Pacing, Ticket
+from exporter.limits import Ledger
+from exporter.polling.poller import Poller
+from exporter.polling.recorder import Recorder
+from exporter.snapshots import Snapshots
+from tests import virtual
 from tests.factories import make_reading
+from tests.shared_log import SharedLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine, Sequence
 
-    from exporter.model import Account, Link
-    from exporter.polling import Planner
+    from exporter.errors import Outcome
+    from exporter.model import Account, Link, Reading, State
+    from tests.shared_log import LogJournal
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Audit:
     last: dict[str, float] = field(default_factory=dict)
     worst_gap: float = 0.0
     answers: Counter[str] = field(default_factory=Counter)
+    arrived_at: list[float] = field(default_factory=list)
 
     def arrived(self, login: str, target: object, name: str, now: float) -> None:
         self.worst_window = max(self.worst_window, _slide(self.arrivals[login, target], now, 60.0))
@@ -73,6 +79,7 @@ class Audit:
         self.polls[name] += 1
         self.worst_gap = max(self.worst_gap, now - self.last.get(name, now))
         self.last[name] = now
+        self.arrived_at.append(now)
 
     def login_failed(self, host: str, now: float) -> None:
         self.worst_failed_logins = max(
@@ -87,11 +94,56 @@ def _slide(times: deque[float], now: float, span: float) -> int:
     return len(times)
 
 
+class Site:
+    """One exporter: a poller with a ledger and a journal of its own."""
+
+    def __init__(self, world: World, accounts: Sequence[Account]) -> None:
+        self.world = world
+        self.journal: LogJournal = world.log.journal()
+        self.snapshots = Snapshots(lambda snapshot: None)
+        self.recorder = Recorder(Ledger(), self.journal, world.clock, lambda news: self.poller.heard(news))
+        self.poller = Poller(
+            self.recorder, self.snapshots, world.fetch, self, world.clock, Random(world.random.random())
+        )
+        self.accounts = accounts
+
+    def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
+        self.world.audit.answers[outcome] += 1
+
+    async def start(self) -> None:
+        await self.recorder.open()
+        await self.reload(self.accounts)
+        self.poller.start()
+
+    async def reload(self, accounts: Sequence[Account]) -> None:
+        self.accounts = accounts
+        links = [link for account in accounts for link in account.links]
+        stored = await self.journal.read(self.snapshots.missing(links))
+        self.snapshots.swap(self.snapshots.build(links, stored))
+        self.poller.configure(accounts)
+
+    async def kill(self) -> None:
+        """Ends at once, and tells nobody: what was sent is worked on."""
+        self.journal.note = lambda answer: None  # type: ignore[method-assign]
+        self.journal.kill()
+        await self.poller.close(grace=0)
+
+    def states(self) -> dict[str, State]:
+        return {status.name: status.state for status in self.poller.statuses()}
+
+
 class World:
-    """Pacing on one side, the provider on the other, and a calendar of what happens when."""
+    """Exporters on one side, the provider on the other."""
 
     def __init__(
-        self, accounts: list[Account], weather: Weather, seed: int = 1, *, unequal: bool = True
+        self,
+        accounts: Sequence[Account],
+        weather: Weather,
+        seed: int = 1,
+        *,
+        exporters: int = 1,
+        alone: bool = True,
+        unequal: bool = True,
     ) -> None:
         self.unequal = unequal
         self.random = Random(seed)
@@ -99,107 +151,119 @@ class World:
         self.audit = Audit()
         self.wrong_logins: set[str] = set()
         self.wrong_secrets: set[str] = set()
-        self.blocked_until: dict[str, float] = {}
-        self.now = 0.0
-        self._calendar: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = count()
-        self._wakes: dict[Planner, float] = {}
-        self.pacing = Pacing(wall_offset=1_750_000_000.3, random=Random(seed + 1))
-        self.reload(accounts)
+        self.silent_until = -inf
+        self.frozen_until = -inf
+        self.clock = virtual.VirtualClock()
+        self.began = self.clock.monotonic()
+        self.log = SharedLog(self.clock, self.random, alone=alone)
+        self.accounts = accounts
+        self.exporters = exporters
+        self.sites: list[Site] = []
+        self._events: list[tuple[float, Callable[[], Coroutine[None, None, None] | None]]] = []
+        self._working: set[asyncio.Task[None]] = set()
 
-    def at(self, time: float, event: Callable[[], None]) -> None:
-        heappush(self._calendar, (time, next(self._order), event))
+    @property
+    def now(self) -> float:
+        """Seconds since the world began."""
+        return self.clock.monotonic() - self.began
 
-    def reload(self, accounts: list[Account]) -> None:
-        self.pacing.configure(accounts, self.now)
-        self._step_all()
+    def at(self, time: float, event: Callable[[], Coroutine[None, None, None] | None]) -> None:
+        """Has something happen at a time, in seconds since the beginning."""
+        self._events.append((time, event))
 
     def run(self, until: float) -> Audit:
-        while self._calendar and self._calendar[0][0] <= until:
-            self.now, _, event = heappop(self._calendar)
-            event()
-        self.now = until
+        """Lives until then; returns what arrived."""
+        virtual.run(self.clock, self._live(until))
         return self.audit
 
-    # --- our side -----------------------------------------------------------------------------------------
+    async def _live(self, until: float) -> None:
+        self.sites = [Site(self, self.accounts) for _ in range(self.exporters)]
+        for site in self.sites:
+            await site.start()
+        for time, event in sorted(self._events, key=lambda one: one[0]):
+            if time >= until:
+                break
+            await asyncio.sleep(max(0.0, time - self.now))
+            if (coming := event()) is not None:
+                await coming
+        await asyncio.sleep(max(0.0, until - self.now))
+        for site in self.sites:
+            assert site.poller.broken() is None
+            await site.poller.close(grace=0)
+            site.journal.kill()
 
-    def _step_all(self) -> None:
-        for planner in self.pacing.active:
-            self._step(planner)
+    async def restart(self, index: int = 0) -> None:
+        """Kills an exporter and starts another in its place."""
+        await self.sites[index].kill()
+        self.sites[index] = Site(self, self.sites[index].accounts)
+        await self.sites[index].start()
 
-    def _step(self, planner: Planner) -> None:
-        if planner not in self.pacing.active:
-            return
-        while isinstance(step := planner.next(self.now), Ticket):
-            self._send(planner, step)
-        if step < inf and step != self._wakes.get(planner):
-            self._wakes[planner] = step
-            self.at(step, lambda: self._wake(planner))
-
-    def _wake(self, planner: Planner) -> None:
-        self._wakes.pop(planner, None)
-        self._step(planner)
-
-    def _end(self, planner: Planner, ticket: Ticket, error: PollError | None) -> None:
-        self.audit.answers[error.outcome if error else "ok"] += 1
-        if error is None:
-            clicks = int(self._busy(ticket.link) * self.now)
-            planner.learn(ticket.link, make_reading(clicks, id=ticket.link.id, today=clicks), ticket.sent_at)
-        planner.finish(ticket, self.now, error)
-        self._step_all()
-
-    def _busy(self, link: Link) -> float:
-        """Clicks a second, where links are not clicked alike: from one in three hours to three a second."""
-        return 10 ** (crc32(repr(link.target).encode()) % 100 / 22 - 4) if self.unequal else 0.0
+    async def reload(self, accounts: Sequence[Account]) -> None:
+        """Gives every exporter another configuration."""
+        for site in self.sites:
+            await site.reload(accounts)
 
     # --- the way and the provider -------------------------------------------------------------------------
 
-    def _send(self, planner: Planner, ticket: Ticket) -> None:
-        chance, weather, now = self.random.random, self.weather, self.now
-        deadline = now + ticket.account.timeout
+    async def fetch(self, account: Account, link: Link, url: str) -> Reading:
+        """One request, as the client would have it end."""
+        chance, weather = self.random.random, self.weather
         if chance() < weather.refused_connection:
-            self.at(now + 0.01, lambda: self._end(planner, ticket, UnreachableError("refused", sent=False)))
-            return
-        arrival = now + self.random.uniform(*weather.way)
-        work = self.random.uniform(*weather.work)
-        if chance() < weather.stuck:
-            work += self.random.uniform(0, 50)
-        done = arrival + work
-        answered = done + self.random.uniform(*weather.way)
-        verdict: list[PollError | None] = []
-        self.at(arrival, lambda: verdict.append(self._arrive(ticket)))
-        self.at(done, lambda: self._leave(ticket))
-        if answered <= deadline:
-            self.at(answered, lambda: self._end(planner, ticket, verdict[0]))
-        else:
-            self.at(deadline, lambda: self._end(planner, ticket, PollTimeoutError("timeout")))
+            await asyncio.sleep(0.01)
+            raise UnreachableError("refused", sent=False)
+        answered: asyncio.Future[PollError | Reading] = asyncio.get_running_loop().create_future()
+        work = asyncio.create_task(self._serve(account, link, answered))
+        self._working.add(work)
+        work.add_done_callback(self._working.discard)
+        try:
+            async with asyncio.timeout(account.timeout):
+                result = await asyncio.shield(answered)
+        except TimeoutError:
+            raise PollTimeoutError("timeout") from None
+        if isinstance(result, PollError):
+            raise result
+        return result
 
-    def _leave(self, ticket: Ticket) -> None:
-        self.audit.in_flight[ticket.account.login_key] -= 1
-
-    def _arrive(self, ticket: Ticket) -> PollError | None:
-        account, link, weather = ticket.account, ticket.link, self.weather
+    async def _serve(
+        self, account: Account, link: Link, answered: asyncio.Future[PollError | Reading]
+    ) -> None:
+        """The request on its way and at the provider, whether somebody waits or not."""
+        await asyncio.sleep(self.random.uniform(*self.weather.way))
         self.audit.arrived(account.login_key, link.target, link.name, self.now)
-        if self.now < self.blocked_until.get(account.host, -inf):
-            return api_error(4)
+        verdict = self._verdict(account, link)
+        work = self.random.uniform(*self.weather.work)
+        if self.random.random() < self.weather.stuck:
+            work += self.random.uniform(0, 45)
+        hangs = max(0.0, self.silent_until - self.now, self.frozen_until - self.now)
+        await asyncio.sleep(work + min(hangs, 55.0))
+        self.audit.in_flight[account.login_key] -= 1
+        if self.random.random() < self.weather.lost_answer:
+            verdict = self.random.choice([UnreachableError("reset"), NoAnswerError("empty")])
+        await asyncio.sleep(self.random.uniform(*self.weather.way))
+        if not answered.done():
+            answered.set_result(verdict)
+
+    def _verdict(self, account: Account, link: Link) -> PollError | Reading:
+        weather = self.weather
         if self._chance(weather.bad_status):
             return HttpStatusError(503, 30.0 if self._chance(weather.retry_after) else None)
         if account.login_key in self.wrong_logins or self._secret_of(account) in self.wrong_secrets:
             self.audit.login_failed(account.host, self.now)
-            answer: PollError | None = api_error(2)
-        elif self._chance(weather.foreign):
-            answer = api_error(9)
-        elif self._chance(weather.not_found):
-            answer = api_error(3)
-        elif self._chance(weather.odd_code):
-            answer = api_error(self.random.choice([1, 17]))
-        elif self._chance(weather.malformed):
-            answer = MalformedError("odd")
-        else:
-            answer = None
-        if self._chance(weather.lost_answer):
-            return self.random.choice([UnreachableError("reset"), NoAnswerError("empty")])
-        return answer
+            return api_error(2)
+        if self._chance(weather.foreign):
+            return api_error(9)
+        if self._chance(weather.not_found):
+            return api_error(3)
+        if self._chance(weather.odd_code):
+            return api_error(self.random.choice([1, 17]))
+        if self._chance(weather.malformed):
+            return MalformedError("odd")
+        clicks = int(self._busy(link) * self.now)
+        return make_reading(clicks, id=link.id, today=clicks)
+
+    def _busy(self, link: Link) -> float:
+        """Clicks a second, where links are not clicked alike: from one in three hours to three a second."""
+        return 10 ** (crc32(repr(link.target).encode()) % 100 / 22 - 4) if self.unequal else 0.0
 
     def _secret_of(self, account: Account) -> str:
         return account.credentials.parameters["psw"]
