@@ -7,5 +7,15 @@ what each of them offers.
 from exporter.journal.choose import journal_for
 from exporter.journal.journal import Appended, History, Journal, Reader, StoredReading
 from exporter.journal.memory import MemoryJournal
+from exporter.journal.sqlite import SqliteJournal
 
-__all__ = ["Appended", "History", "Journal", "MemoryJournal", "Reader", "StoredReading", "journal_for"]
+__all__ = [
+    "Appended",
+    "History",
+    "Journal",
+    "MemoryJournal",
+    "Reader",
+    "SqliteJournal",
+    "StoredReading",
+    "journal_for",
+]

@@ -1,0 +1,128 @@
+"""Who uses the database, and how far it came: ``<database>.lock`` beside the file.
+
+``serve`` holds a lock on it for as long as it lives. The same file holds a mark of 32 bytes. It is written
+over in place, which needs no room, so it stays true while the database cannot be written.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_SIZE = 32
+_NONE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a database should know: events up to the id ``last``, or more than it does if it is ``lost``.
+
+    ``grave``: a failed login or a block counts. ``closed``: the file was closed in order.
+    """
+
+    last: int
+    grave: bool
+    lost: bool = False
+    closed: bool = False
+
+    def missing(self, last: int, *, rebooted: bool) -> str:
+        """Why a database whose latest event is ``last`` may lack something; empty if it cannot."""
+        if self.lost:
+            return "it lacks what was sent last"
+        if last < self.last:
+            return "it knows less than was last written to it"
+        if rebooted and not self.closed:
+            return "the machine stopped before the file was closed"
+        return ""
+
+    def __str__(self) -> str:
+        state = "lost" if self.lost else "closed" if self.closed else "open"
+        return f"{self.last} {'grave' if self.grave else 'light'} {state}"
+
+
+UNREADABLE = Mark(0, grave=True, lost=True)
+"""What a mark that cannot be read may hide."""
+
+
+def _parsed(text: bytes) -> Mark:
+    try:
+        last, weight, state = text.decode("ascii").split()
+        mark = Mark(int(last), weight == "grave", state == "lost", state == "closed")
+    except ValueError:
+        return UNREADABLE
+    return mark if str(mark).encode() == text.rstrip() else UNREADABLE
+
+
+class Lock:
+    """The lock of the database at ``database``. ``found`` is the mark in it: None if there was none."""
+
+    def __init__(self, database: Path) -> None:
+        self.path = Path(f"{database}.lock")
+        self._database = database
+        self.found: Mark | None = None
+        self._file = _NONE
+        self._made = False
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds the lock."""
+        return self._file != _NONE
+
+    def take(self) -> bool:
+        """Whether the lock is ours now. Raises ``OSError`` if the file cannot be opened."""
+        made = not self.path.exists()
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            owned(os.fstat(file), self.path)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            text = os.pread(file, _SIZE, 0)
+        except OSError as error:
+            os.close(file)
+            if isinstance(error, BlockingIOError):
+                return False
+            raise
+        self._file, self._made = file, made
+        new = not text and (made or not os.path.lexists(self._database))
+        self.found = None if new else _parsed(text)
+        return True
+
+    def in_place(self) -> bool:
+        """Whether the lock that we hold is still the file of that name."""
+        with suppress(OSError):
+            return self.held and os.path.samestat(os.fstat(self._file), os.lstat(self.path))
+        return False
+
+    def look(self) -> Mark:
+        """The mark of whoever holds the lock. Raises ``OSError``."""
+        file = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return _parsed(os.pread(file, _SIZE, 0))
+        finally:
+            os.close(file)
+
+    def write(self, mark: Mark) -> None:
+        """Writes the mark if we hold the lock; if even that fails, an empty file says enough."""
+        if not self.held:
+            return
+        try:
+            os.pwrite(self._file, f"{mark!s:<{_SIZE - 1}}\n".encode(), 0)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._file, 0)
+
+    def release(self, *, unused: bool = False) -> None:
+        """Lets others have it. ``unused``: the database is not ours, so a lock file that we made goes."""
+        if self.held:
+            if unused and self._made:
+                self.path.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file = _NONE
+
+
+def owned(status: os.stat_result, path: Path) -> None:
+    """Raises ``PermissionError`` if the file belongs to another user."""
+    if status.st_uid != os.geteuid():
+        raise PermissionError(1, "it belongs to another user", str(path))
