@@ -1,0 +1,445 @@
+"""Redis or Valkey: several exporters share one order of events.
+
+Whoever wants to send appends a request to a stream; the script refuses it if somebody appended an event that
+binds since the last look, and returns that. One task makes one round trip after another; what is asked for
+meanwhile goes out together with the next one. Without Redis nothing may be sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from math import inf
+from random import Random
+from typing import TYPE_CHECKING
+
+import structlog
+
+from exporter.errors import StorageError
+from exporter.journal.journal import Appended, History
+from exporter.journal.redis_memory import Memory
+from exporter.journal.redis_news import Past, dated, decoded, unsure
+from exporter.journal.redis_script import Entry, noted, stored_reading
+from exporter.journal.redis_script import field as field_of
+from exporter.journal.redis_wire import CHUNK, LostError, Wire
+from exporter.limits import SEND_BY, Answered, Sent
+from exporter.limits.constants import REMEMBERED_SHORTLY, doubled
+from exporter.limits.events import binds, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from exporter.clock import Clock
+    from exporter.journal.journal import Reader, StoredReading
+    from exporter.journal.redis_script import Stored
+    from exporter.journal.redis_url import Address
+    from exporter.limits import Dated, Event
+    from exporter.model import LinkKey
+
+log = structlog.stdlib.get_logger(__name__)
+
+LOOK = 0.25
+"""Seconds after which news is asked for, if nothing is to be appended."""
+
+PACE = 0.02
+"""Seconds between two round trips while others append, and the longest that a plain end waits."""
+
+OTHERS = 1.0
+"""Seconds since their latest event for which others count as active."""
+
+TRIM_AFTER = REMEMBERED_SHORTLY - 60
+"""Seconds after which an id that was learnt may be the oldest in the stream."""
+
+FIRST_RETURN, LAST_RETURN = 0.5, 5.0
+"""Seconds between two tries to reach Redis again: the first, and where the doubling ends."""
+
+CLOSING = 1.5
+"""Seconds that the last write may take."""
+
+
+@dataclass(slots=True)
+class _Claim:
+    """A call of ``append`` that waits for its verdict."""
+
+    requests: Sequence[Sent]
+    verdict: asyncio.Future[Appended]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What goes out in one round trip. ``began`` is when it was first sent, in monotonic seconds."""
+
+    entries: list[Entry]
+    claims: list[_Claim]
+    began: float
+    requests: dict[int, Sent] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.requests = {sent.number: sent for claim in self.claims for sent in claim.requests}
+
+
+class RedisJournal:
+    """Events on the server at ``address``. ``guest``: for a few requests, without reading in the background.
+
+    A request that was answered with ``NO`` may be on record nevertheless; the journal then notes that it was
+    not sent. Another try needs another number.
+    """
+
+    fail_closed = True
+
+    def __init__(self, address: Address, clock: Clock, *, guest: bool = False) -> None:
+        self._address = address
+        self._clock = clock
+        self._look = inf if guest else LOOK
+        self._wire = Wire(address)
+        self._wiring = asyncio.Lock()
+        self._memory = Memory()
+        self._reader: Reader
+        self._up = False
+        self._closing = asyncio.Event()
+        self._epoch = ""
+        self._position = ""
+        self._looked_at = -inf
+        self._learnt_ids: deque[tuple[float, str]] = deque()
+        self._noted: deque[Entry] = deque()
+        self._claims: list[_Claim] = []
+        self._doubtful: dict[int, tuple[float, Sent]] = {}
+        self._wake = asyncio.Event()
+        self._random = Random()  # noqa: S311 - jitter
+        self._urgent = False
+        self._last_trip = self._noted_since = 0.0
+        self._others_until = -inf
+        self._work: asyncio.Task[None] | None = None
+
+    @property
+    def up(self) -> bool:
+        """Whether Redis can be reached and takes what is written."""
+        return self._up
+
+    # --- what the exporter asks ---------------------------------------------------------------------------
+
+    async def open(self, reader: Reader) -> History:
+        """Begins; without Redis, ``reader`` learns later of what is there.
+
+        Raises ``StorageError`` if Redis refuses the user, the password, the database or a command.
+        """
+        self._reader, history = reader, None
+        try:
+            history = await self._enter()
+        except LostError as lost:
+            if lost.refused:
+                await self._wire.close()
+                raise StorageError(f"storage.url: {self._address} refuses us: {lost}{lost.hint}") from None
+            self._lose(lost)
+        self._last_trip = asyncio.get_running_loop().time()
+        self._work = asyncio.create_task(self._run())
+        return history or History()
+
+    async def append(self, requests: Sequence[Sent]) -> Appended:
+        """Returns once Redis has decided; see ``Journal``."""
+        if not self._up or self._closing.is_set():
+            return Appended.NO
+        claim = _Claim(requests, asyncio.get_running_loop().create_future())
+        self._claims.append(claim)
+        self._hurry()
+        try:
+            return await claim.verdict
+        except asyncio.CancelledError:
+            # The verdict may have come in the same moment.
+            if not claim.verdict.cancelled() and claim.verdict.result() is Appended.YES:
+                self._take_back(claim.requests)
+            raise
+
+    def note(self, answer: Answered) -> None:
+        """Goes with the next round trip: at once if the end binds."""
+        if not self._noted:
+            self._noted_since = asyncio.get_running_loop().time()
+        self._noted.append(noted(answer, self._clock.monotonic()))
+        if binds(answer):
+            self._hurry()
+        self._wake.set()
+
+    async def read(self, links: Collection[LinkKey]) -> Iterable[StoredReading]:
+        """The latest readings of these links; nothing while Redis cannot be reached."""
+        self._memory.ask_for(links)
+        if not self._up:
+            return []
+        keys = list(links)
+        async with self._wiring:
+            try:
+                server, values = await self._values([field_of(key) for key in keys])
+            except LostError as lost:
+                self._lose(lost)
+                return []
+        return list(_understood(zip(keys, values, strict=True), server, self._clock.time()))
+
+    async def _values(self, fields: list[str]) -> tuple[float, list[str | None]]:
+        try:
+            return await self._wire.readings(fields)
+        except LostError:  # the connection may have been closed as idle
+            self._hand_over(await self._enter())
+            return await self._wire.readings(fields)
+
+    async def close(self) -> None:
+        """Writes what was noted, if Redis can be reached."""
+        self._closing.set()
+        self._wake.set()
+        if self._work is not None:
+            await asyncio.wait((self._work,), timeout=CLOSING)
+            while not self._work.done():  # redis loses a cancellation that comes as all is sent (Python 3.11)
+                self._work.cancel()
+                await asyncio.wait((self._work,), timeout=0.1)
+        self._up = False
+        _answer(self._claims, Appended.NO)
+        if self._noted:
+            log.warning("storage_not_written", storage=str(self._address), events=len(self._noted))
+        await self._wire.close()
+
+    # --- one round trip after another ---------------------------------------------------------------------
+
+    def _hurry(self) -> None:
+        self._urgent = True
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while not self._closing.is_set():
+            if not self._up:
+                await self._come_back()
+            elif await self._is_due():
+                await self._exchange()
+        while self._up and (self._noted or self._claims):
+            await self._exchange()
+
+    async def _is_due(self) -> bool:
+        """Waits until something may have to go out; returns whether it has to."""
+        due = self._due_at() - asyncio.get_running_loop().time()
+        if due <= 0:
+            return True
+        self._wake.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if due == inf else due):
+                await self._wake.wait()
+        return False
+
+    def _due_at(self) -> float:
+        earliest = self._last_trip + PACE if self._last_trip < self._others_until else -inf
+        if self._urgent:
+            return earliest
+        if self._noted:
+            return max(earliest, self._noted_since + PACE)
+        return self._last_trip + self._look
+
+    def _take(self) -> _Batch:
+        """Requests wait until all that was noted before them is written."""
+        self._urgent = False
+        entries = [self._noted.popleft() for _ in range(min(CHUNK, len(self._noted)))]
+        claims = [] if self._noted else [one for one in self._claims if not one.verdict.cancelled()]
+        if not self._noted:
+            self._claims = []
+        else:
+            self._urgent = True
+        return _Batch(entries, claims, self._clock.monotonic())
+
+    async def _exchange(self) -> None:
+        await asyncio.sleep(0)  # what is asked for in the same moment goes along
+        async with self._wiring:
+            batch = self._take()
+            self._last_trip = asyncio.get_running_loop().time()
+            try:
+                done = await self._deliver(batch)
+            except BaseException as error:
+                self._give_up(batch)
+                if not isinstance(error, Exception):
+                    raise
+                self._lose(error)
+                return
+        if not done:
+            self._put_back(batch.entries)
+            _answer(batch.claims, Appended.BEHIND)
+
+    async def _deliver(self, batch: _Batch) -> bool:
+        """Sends the batch; once more if that fails, for the connection may have been closed as idle.
+
+        Returns False if Redis has forgotten what was sent: nothing was appended then.
+        """
+        try:
+            if await self._send(batch):
+                return True
+            self._position = ""
+        except LostError:
+            if (history := await self._enter()) is None:
+                return await self._send(batch)
+        else:
+            history = await self._enter()
+        self._hand_over(history)
+        return False
+
+    async def _send(self, batch: _Batch) -> bool:
+        now = self._clock.monotonic()
+        verdict, news, last = await self._wire.append(
+            self._epoch,
+            self._position,
+            self._minid(now),
+            [entry.arguments(now) for entry in batch.entries],
+            [encode(sent) for sent in batch.requests.values()],
+        )
+        if verdict == "forgotten":
+            return False
+        previous, self._looked_at, self._position = self._looked_at, now, last
+        self._receive(batch, verdict, news, previous)
+        return True
+
+    def _minid(self, now: float) -> str:
+        """An id that was learnt long enough ago by our own clock, where there is a new one."""
+        minid = ""
+        while self._learnt_ids and self._learnt_ids[0][0] <= now - TRIM_AFTER:
+            _, minid = self._learnt_ids.popleft()
+        return minid
+
+    def _receive(self, batch: _Batch, verdict: str, news: Sequence[Stored], previous: float) -> None:
+        now = self._clock.monotonic()
+        self._learnt_ids.append((now, self._position))
+        for entry in batch.entries:
+            self._remember(entry.event, entry.at)
+            self._memory.add_reading(entry.reading, entry.at)
+        if verdict == "yes":
+            for sent in batch.requests.values():
+                self._remember(sent, now)
+        events = [dated(event, age, previous, now) for _, event, age in decoded(news)]
+        others = self._sift(events, batch.requests)
+        if others:
+            self._others_until = asyncio.get_running_loop().time() + OTHERS
+            self._reader.learn(others)
+        # News that holds a request of ours: its reply was lost.
+        granted = verdict == "yes" or any(self._memory.knows(sent) for sent in batch.requests.values())
+        self._decide(batch, now, granted=granted)
+
+    def _remember(self, event: Event | None, at: float) -> None:
+        if event is not None and not self._memory.knows(event):
+            self._memory.add(event, at)
+
+    def _sift(self, news: Iterable[Dated], requests: Collection[int]) -> list[Dated]:
+        """Remembers all; returns what others appended, and we did not know."""
+        others = []
+        for one in news:
+            if self._memory.knows(one.event):
+                continue
+            self._memory.add(one.event, one.latest)
+            if one.event.number in self._doubtful:
+                self._take_back([self._doubtful.pop(one.event.number)[1]])
+            elif one.event.number not in requests:
+                others.append(one)
+                self._memory.add_reading(one.event, one.earliest)
+        return others
+
+    def _decide(self, batch: _Batch, now: float, *, granted: bool) -> None:
+        in_time = now - batch.began <= SEND_BY
+        if not granted:
+            _answer(batch.claims, Appended.BEHIND)
+            return
+        for claim in batch.claims:
+            if claim.verdict.cancelled() or not in_time:
+                self._take_back(claim.requests)
+        _answer(batch.claims, Appended.YES if in_time else Appended.NO)
+
+    def _take_back(self, requests: Iterable[Sent]) -> None:
+        """These are on record and will not be sent."""
+        for sent in requests:
+            self.note(Answered(sent.request, sent.number, None))
+
+    def _give_up(self, batch: _Batch) -> None:
+        """Nobody knows whether the batch was appended, or will be: a frozen server does so when it wakes."""
+        now = self._clock.monotonic()
+        self._put_back(batch.entries)
+        self._doubtful = {n: was for n, was in self._doubtful.items() if was[0] + REMEMBERED_SHORTLY > now}
+        self._doubtful |= {number: (now, sent) for number, sent in batch.requests.items()}
+        _answer(batch.claims, Appended.NO)
+
+    def _put_back(self, entries: Iterable[Entry]) -> None:
+        self._noted.extendleft(reversed(list(entries)))
+
+    # --- losing Redis, and finding it again ---------------------------------------------------------------
+
+    def _lose(self, error: Exception) -> None:
+        """From now on nothing may be sent; what was noted is kept."""
+        if self._up or self._work is None:
+            bug = None if isinstance(error, LostError) else error
+            log.error("storage_failed", storage=str(self._address), reason=str(error), exc_info=bug)
+        self._up = False
+        claims, self._claims = self._claims, []
+        _answer(claims, Appended.NO)
+
+    async def _come_back(self) -> None:
+        tries = 0
+        while not self._up:
+            wait = doubled(FIRST_RETURN, tries, LAST_RETURN) * self._random.uniform(0.5, 1)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._closing.wait()
+                    return
+            tries += 1
+            async with self._wiring:
+                await self._try_to_enter()
+        log.warning("storage_works_again", storage=str(self._address))
+
+    async def _try_to_enter(self) -> None:
+        try:
+            self._hand_over(await self._enter())
+        except LostError as lost:
+            log.debug("storage_not_back", storage=str(self._address), reason=str(lost))
+        except Exception:
+            log.exception("storage_crashed")
+
+    async def _enter(self) -> History | None:
+        """Connects. Returns None if Redis still has what it had at our last look, else what it has now."""
+        run = await self._wire.connect()
+        epoch = await self._wire.hello(run, secrets.token_hex(8))
+        history = None
+        if epoch != self._epoch or not self._position:
+            history = await self._start_afresh(epoch)
+        self._up = True
+        return history
+
+    async def _start_afresh(self, epoch: str) -> History:
+        """Reads all; puts back what this process knows, if it was here before."""
+        server, lasting, events = await self._wire.history()
+        now = self._clock.monotonic()
+        past, again = Past(server, lasting, events, now), bool(self._epoch)
+        self._put_back(self._memory.missing(now, past.present) if again else ())
+        others = self._sift(past.events, ())
+        self._epoch, self._position, self._looked_at = epoch, past.position, now
+        self._learnt_ids.clear()
+        history = replace(past.history(now), events=others)
+        if again:
+            history = replace(history, unknown=unsure(0.0))
+        if history.unknown is not None:
+            seconds, reason = history.unknown.seconds, history.unknown.reason
+            log.warning("storage_unsure", storage=str(self._address), seconds=seconds, reason=reason)
+        return history
+
+    def _hand_over(self, history: History | None) -> None:
+        if history is None:
+            return
+        self._reader.learn(history.events)
+        if history.unknown is not None:
+            self._reader.assume(history.unknown)
+
+
+def _answer(claims: Iterable[_Claim], verdict: Appended) -> None:
+    for claim in claims:
+        if not claim.verdict.done():
+            claim.verdict.set_result(verdict)
+
+
+def _understood(
+    stored: Iterable[tuple[LinkKey, str | None]], server: float, wall: float
+) -> Iterator[StoredReading]:
+    for key, value in stored:
+        try:
+            if value is not None:
+                yield stored_reading(key, value, server, wall)
+        except ValueError as error:
+            log.warning("storage_not_understood", link=key, reason=str(error))

@@ -1,0 +1,187 @@
+"""The two scripts that run inside Redis, and what is handed to them.
+
+All keys share one hash tag, so that a cluster keeps them together, and a version, so that exporters with
+another layout do not meet. No key expires: a server that evicts keys with an expiry loses none of them.
+
+- ``events``: a stream of all events of the last minutes. Fields: ``e`` the event, empty for an entry that
+  only marks a place; ``b`` whether it binds; ``a`` its age in milliseconds when it was appended.
+- ``lasting``: a stream of those that count for hours. An entry without an event says when ``epoch`` began.
+- ``readings``: a hash from link to its latest reading: when it was sent, total, target, figures, one a line.
+- ``epoch``: a random word and the server's run id. Another word says that something may be forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from exporter.journal.journal import StoredReading
+from exporter.limits.constants import REMEMBERED
+from exporter.limits.events import Answered, binds, decode, encode, lasting
+from exporter.model import Reading
+
+if TYPE_CHECKING:
+    from exporter.limits import Event
+    from exporter.model import LinkKey
+
+PREFIX = "{smsc-exporter:2}:"
+EVENTS, LASTING, READINGS, EPOCH = KEYS = tuple(
+    PREFIX + name for name in ("events", "lasting", "readings", "epoch")
+)
+
+PERMISSIONS = f"~{PREFIX}* +@read +@write +@scripting +@connection +info +time"
+"""What the user needs where Redis has an access control list."""
+
+TRANSIT = 1.0
+"""Seconds that a call may be under way. A reading counts as older by this: its age must not be too small."""
+
+SLACK = 60.0
+"""Seconds by which the server's clock may have been set without harm to what is dated by it."""
+
+_KEEP = round((REMEMBERED + SLACK) * 1000)
+
+HELLO = """
+local events, lasting, readings, epoch = unpack(KEYS)
+local known = redis.call('GET', epoch)
+if not known or string.match(known, ' (.*)$') ~= ARGV[1] then
+  known = ARGV[2] .. ' ' .. ARGV[1]
+  redis.call('XADD', lasting, '*', 'e', '', 'b', '0', 'a', '0')
+end
+redis.call('SET', epoch, known)
+redis.call('XADD', events, '*', 'e', '', 'b', '0', 'a', '0')
+redis.call('XTRIM', events, 'MINID', '0')
+redis.call('HSET', readings, '', '')
+redis.call('HDEL', readings, '')
+return known
+"""
+"""Arguments: the server's run id, a new word. Writes as ``APPEND`` does, to see whether that is allowed."""
+
+APPEND = f"""
+local events, lasting, readings, epoch = unpack(KEYS)
+local last, minid = ARGV[2], ARGV[3]
+if redis.call('GET', epoch) ~= ARGV[1] or #redis.call('XRANGE', events, last, last) == 0 then
+  return {{'forgotten', {{}}, ''}}
+end
+local news = redis.call('XRANGE', events, '(' .. last, '+')
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function keep(link, age, total, target, figures)
+  local at = now - age
+  local was, kept, of, read = string.match(redis.call('HGET', readings, link) or '',
+                                           '^(%d+)\\n(%d+)\\n([^\\n]*)\\n(.*)$')
+  if was and of == target and tonumber(kept) > tonumber(total) then total = kept end
+  if was and tonumber(was) > at and tonumber(was) <= now then
+    at, target, figures = was, of, read
+    if of ~= target then total = kept end
+  end
+  redis.call('HSET', readings, link, string.format('%.0f\\n%s\\n%s\\n%s', at, total, target, figures))
+end
+
+for _, entry in ipairs(cjson.decode(ARGV[4])) do
+  local event, binding, lasts, age, link = unpack(entry)
+  if event ~= '' then last = redis.call('XADD', events, '*', 'e', event, 'b', binding, 'a', age) end
+  if lasts then
+    redis.call('XADD', lasting, '*', 'e', event, 'b', binding, 'a', age)
+    redis.call('XTRIM', lasting, 'MINID', string.format('%.0f', now - {_KEEP}))
+  end
+  if link then keep(unpack(link)) end
+end
+local verdict = 'yes'
+for _, entry in ipairs(news) do
+  if entry[2][4] == '1' then verdict = 'behind' end
+end
+for _, event in ipairs(verdict == 'yes' and cjson.decode(ARGV[5]) or {{}}) do
+  last = redis.call('XADD', events, '*', 'e', event, 'b', '1', 'a', '0')
+end
+if last == ARGV[2] and #news > 0 then last = news[#news][1] end
+if minid ~= '' then redis.call('XTRIM', events, 'MINID', minid) end
+return {{verdict, news, last}}
+"""
+"""Arguments: epoch, position, the id before which events are dropped, entries, requests (both as JSON)."""
+
+
+Stored: TypeAlias = tuple[str, dict[str, str]]
+"""An entry of a stream: its id and its fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is appended without a condition: an event, a link's latest reading, or both.
+
+    ``at`` is when it became known, in monotonic seconds.
+    """
+
+    at: float
+    event: Event | None = None
+    reading: Answered | None = None
+
+    def arguments(self, now: float) -> list[object]:
+        """The entry as ``APPEND`` takes it."""
+        age = max(0.0, now - self.at)
+        link = self.reading is not None and _link(self.reading, age)
+        if self.event is None:
+            return ["", "0", False, "0", link]
+        flags = "1" if binds(self.event) else "0", lasting(self.event)
+        return [encode(self.event), *flags, str(round(age * 1000)), link]
+
+
+def noted(answer: Answered, at: float) -> Entry:
+    """The end of a request of this process."""
+    return Entry(at, answer, answer if answer.reading is not None else None)
+
+
+def without_reading(event: Event) -> Event:
+    """The event as the limits need it: its figures are kept elsewhere, or are old."""
+    return replace(event, reading=None) if isinstance(event, Answered) else event
+
+
+def _link(answer: Answered, age: float) -> list[object]:
+    figures = [getattr(answer.reading, name) for name in Reading.__slots__]
+    ms = round((age + answer.elapsed + TRANSIT) * 1000)
+    return [field(answer.link), ms, str(answer.total), _json(answer.request.target), _json(figures)]
+
+
+def field(link: LinkKey) -> str:
+    """The link's name in the hash of readings."""
+    return _json(link)
+
+
+def stored_reading(link: LinkKey, value: str, server: float, wall: float) -> StoredReading:
+    """A reading from the hash, where it is now ``server`` by the server's clock and ``wall`` by ours.
+
+    Raises ``ValueError`` if no exporter wrote this.
+    """
+    try:
+        at, total, target, figures = value.split("\n")
+        age = server - int(at) / 1000
+        kind, which = json.loads(target)
+        # A reading from the server's future: its clock was set back, nobody knows by how much.
+        read_at = wall - age if age >= 0 else 0.0
+        return StoredReading(link, (kind, which), Reading(*json.loads(figures)), read_at, int(total))
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def age_by_server(stored: Stored, server: float) -> float:
+    """Seconds since the event of an entry, by the server's clock alone: too small rather than too large."""
+    since = server - int(stored[0].partition("-")[0]) / 1000
+    return max(0.0, since + recorded_age(stored) - SLACK)
+
+
+def recorded_age(stored: Stored) -> float:
+    """How many seconds old the event was when it was appended. Raises ``ValueError`` as ``event_of``."""
+    age = stored[1].get("a", "")
+    return int(age) / 1000
+
+
+def event_of(stored: Stored) -> Event | None:
+    """The event; None for an entry without one. Raises ``ValueError`` if no exporter wrote this."""
+    text = stored[1].get("e", "none")
+    return decode(text) if text else None
+
+
+def _json(value: object) -> str:
+    """On one line, whatever is in it."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
