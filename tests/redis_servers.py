@@ -22,9 +22,16 @@ if TYPE_CHECKING:
 class Server:
     """A server that keeps nothing on disk; ``look`` is a client to look into it with."""
 
-    def __init__(self, folder: Path, *arguments: str, tls: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        tls: dict[str, Any] | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:
         self.port = free_port()
         self.folder = folder
+        self._env = env
         self._arguments = ["--tls-port" if tls else "--port", str(self.port), *arguments]
         password = arguments[arguments.index("--requirepass") + 1] if "--requirepass" in arguments else None
         self.look: Any = redis.Redis("127.0.0.1", self.port, password=password, **tls or {})
@@ -33,7 +40,7 @@ class Server:
     def start(self) -> None:
         command = ["redis-server", "--save", "", "--dir", str(self.folder), *self._arguments]
         with (self.folder / "redis.log").open("a") as output:
-            self.process = subprocess.Popen(command, stdout=output, stderr=output)
+            self.process = subprocess.Popen(command, stdout=output, stderr=output, env=self._env)
         until(self._answers, "a Redis server")
 
     def _answers(self) -> bool:
@@ -68,8 +75,13 @@ class Server:
 
 
 @contextmanager
-def redis_server(folder: Path, *arguments: str, tls: dict[str, Any] | None = None) -> Iterator[Server]:
-    server = Server(folder, *arguments, tls=tls)
+def redis_server(
+    folder: Path,
+    *arguments: str,
+    tls: dict[str, Any] | None = None,
+    env: dict[str, str] | None = None,
+) -> Iterator[Server]:
+    server = Server(folder, *arguments, tls=tls, env=env)
     try:
         yield server
     finally:

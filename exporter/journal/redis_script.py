@@ -44,7 +44,7 @@ _KEEP = round((REMEMBERED + SLACK) * 1000)
 HELLO = """
 local events, lasting, readings, epoch = unpack(KEYS)
 local known = redis.call('GET', epoch)
-if not known or string.match(known, ' (.*)$') ~= ARGV[1] then
+if not known or string.match(known, ' (.*)$') ~= ARGV[1] or redis.call('XLEN', events) == 0 then
   known = ARGV[2] .. ' ' .. ARGV[1]
   redis.call('XADD', lasting, '*', 'e', '', 'b', '0', 'a', '0')
 end
@@ -71,11 +71,11 @@ local function keep(link, age, total, target, figures)
   local at = now - age
   local was, kept, of, read = string.match(redis.call('HGET', readings, link) or '',
                                            '^(%d+)\\n(%d+)\\n([^\\n]*)\\n(.*)$')
-  if was and of == target and tonumber(kept) > tonumber(total) then total = kept end
-  if was and tonumber(was) > at and tonumber(was) <= now then
-    at, target, figures = was, of, read
-    if of ~= target then total = kept end
+  local later = was and tonumber(was) > at and tonumber(was) <= now
+  if was and (of == target and tonumber(kept) > tonumber(total) or of ~= target and later) then
+    total = kept
   end
+  if later then at, target, figures = was, of, read end
   redis.call('HSET', readings, link, string.format('%.0f\\n%s\\n%s\\n%s', at, total, target, figures))
 end
 

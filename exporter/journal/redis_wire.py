@@ -106,7 +106,7 @@ class Wire:
                 info = await self._client.info()
         finally:
             self._connecting = False
-        _inspect(info)
+        inspect(info)
         return str(info["run_id"])
 
     async def hello(self, run: str, word: str) -> str:
@@ -159,7 +159,7 @@ def _seconds(time: tuple[int, int]) -> float:
     return time[0] + time[1] / 1e6
 
 
-def _inspect(info: dict[str, Any]) -> None:
+def inspect(info: dict[str, Any]) -> None:
     """Raises ``LostError`` for a server that cannot be trusted with a journal."""
     version = str(info["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.errors import Outcome
 from exporter.journal.redis import RedisJournal
-from exporter.journal.redis_script import EPOCH
+from exporter.journal.redis_script import EPOCH, EVENTS
 from exporter.journal.redis_url import parse
 from exporter.limits import Answered, Request, Sent
 from tests.factories import make_reading
@@ -77,6 +77,7 @@ class RedisPlace:
     def mature(self) -> None:
         """As if exporters had shared the server for hours: nothing may be missing in it."""
         self.server.look.set(EPOCH, f"old {self.server.look.info('server')['run_id']}")
+        self.server.look.xadd(EVENTS, {"e": "", "b": "0", "a": "0"})
 
     async def open(
         self, url: SecretStr | None = None, *, guest: bool = False, clock: VirtualClock | None = None

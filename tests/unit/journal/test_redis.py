@@ -185,7 +185,7 @@ async def test_many_ends_go_out_before_the_request_that_came_after_them(redis_pl
     last = sent()
     assert await replica.append(last) is Appended.YES
     texts = [fields[b"e"].decode() for _, fields in redis_place.server.look.xrange(EVENTS)]
-    assert len(texts) == 1 + CHUNK + 10 + 1
+    assert len(texts) == 2 + CHUNK + 10 + 1
     assert str(last.number) in texts[-1]
 
 
