@@ -47,7 +47,9 @@ class SteppedPlace(Place):
 def stepped_place(tmp_path: Path) -> Iterator[SteppedPlace]:
     file = tmp_path / "clock"
     file.write_text("+0")
-    with redis_server(tmp_path, env=stepped(file)) as server:
+    env = stepped(file)
+    env["LD_PRELOAD"] += ":libc.so.6"  # its malloc: that of jemalloc asks for the time before there is one
+    with redis_server(tmp_path, env=env) as server:
         place = SteppedPlace(server)
         place.file = file
         place.mature()
