@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from exporter.errors import StorageError
 from exporter.journal.memory import MemoryJournal
+from exporter.journal.sqlite import SqliteJournal
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -24,4 +25,13 @@ def journal_for(url: SecretStr, clock: Clock, *, guest: bool = False) -> Journal
     scheme, _, rest = url.get_secret_value().partition(":")
     if scheme == "memory":
         return MemoryJournal(clock)
-    raise StorageError(f"{scheme} {Path(rest)} {guest}")
+    if scheme == "sqlite":
+        return SqliteJournal(Path(rest), clock, guest=guest)
+    try:
+        from exporter.journal.redis import RedisJournal
+        from exporter.journal.redis_url import parse
+    except ImportError:
+        raise StorageError(
+            "storage.url: Redis needs another package: pip install 'smsc-exporter[redis]'"
+        ) from None
+    return RedisJournal(parse(url), clock, guest=guest)

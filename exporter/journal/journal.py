@@ -92,7 +92,7 @@ class Journal(Protocol):
         """Records requests that are about to be sent, all of them or none.
 
         ``YES``: they are on record, safe from whatever becomes of this process. ``BEHIND``: somebody appended
-        an event that binds, which ``reader`` did not know when this was called; it has learnt of it by now, so
+        an event that binds, and ``reader`` did not know it when this was called; it does now, so
         that it can decide again. ``NO``: the journal cannot be written. Ends that were noted before are
         written first.
         """

@@ -62,10 +62,11 @@ CLOSING = 1.5
 
 @dataclass(slots=True)
 class _Claim:
-    """A call of ``append`` that waits for its verdict."""
+    """A call of ``append`` that waits for its verdict; ``learnt`` counts what bound when it was made."""
 
     requests: Sequence[Sent]
     verdict: asyncio.Future[Appended]
+    learnt: int
 
 
 @dataclass(slots=True)
@@ -111,6 +112,7 @@ class RedisJournal:
         self._random = Random()  # noqa: S311 - jitter
         self._urgent = False
         self._last_trip = self._noted_since = 0.0
+        self._learnt = 0
         self._others_until = -inf
         self._work: asyncio.Task[None] | None = None
 
@@ -142,7 +144,7 @@ class RedisJournal:
         """Returns once Redis has decided; see ``Journal``."""
         if not self._up or self._closing.is_set():
             return Appended.NO
-        claim = _Claim(requests, asyncio.get_running_loop().create_future())
+        claim = _Claim(requests, asyncio.get_running_loop().create_future(), self._learnt)
         self._claims.append(claim)
         self._hurry()
         try:
@@ -233,14 +235,18 @@ class RedisJournal:
         return self._last_trip + self._look
 
     def _take(self) -> _Batch:
-        """Requests wait until all that was noted before them is written."""
+        """Requests wait until all that was noted before them is written.
+
+        Those that were decided on before the last news came have to be decided again.
+        """
         self._urgent = False
         entries = [self._noted.popleft() for _ in range(min(CHUNK, len(self._noted)))]
-        claims = [] if self._noted else [one for one in self._claims if not one.verdict.cancelled()]
-        if not self._noted:
-            self._claims = []
-        else:
+        if self._noted:
             self._urgent = True
+            return _Batch(entries, [], self._clock.monotonic())
+        waiting, self._claims = self._claims, []
+        _answer([one for one in waiting if one.learnt != self._learnt], Appended.BEHIND)
+        claims = [one for one in waiting if one.learnt == self._learnt and not one.verdict.cancelled()]
         return _Batch(entries, claims, self._clock.monotonic())
 
     async def _exchange(self) -> None:
@@ -312,10 +318,14 @@ class RedisJournal:
         others = self._sift(events, batch.requests)
         if others:
             self._others_until = asyncio.get_running_loop().time() + OTHERS
-            self._reader.learn(others)
+            self._learn(others)
         # News that holds a request of ours: its reply was lost.
         granted = verdict == "yes" or any(self._memory.knows(sent) for sent in batch.requests.values())
         self._decide(batch, now, granted=granted)
+
+    def _learn(self, news: Sequence[Dated]) -> None:
+        self._learnt += any(binds(one.event) for one in news)
+        self._reader.learn(news)
 
     def _remember(self, event: Event | None, at: float) -> None:
         if event is not None and not self._memory.knows(event):
@@ -423,6 +433,7 @@ class RedisJournal:
     def _hand_over(self, history: History | None) -> None:
         if history is None:
             return
+        self._learnt += 1
         self._reader.learn(history.events)
         if history.unknown is not None:
             self._reader.assume(history.unknown)

@@ -15,6 +15,7 @@ from uuid import uuid4
 from exporter.journal.journal import Appended
 from exporter.journal.sqlite_file import EventFile, Noted
 from exporter.journal.sqlite_opening import open_file
+from exporter.limits.events import binds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from exporter.limits import Answered, Dated, Sent
     from exporter.model import LinkKey
 
-    Claim = tuple[Sequence[Sent], asyncio.Future[Appended]]
+    Claim = tuple[Sequence[Sent], asyncio.Future[Appended], int]
     Written = tuple[Appended, list[Dated]]
 
 FLUSH = 0.05
@@ -49,6 +50,7 @@ class SqliteJournal:
         self._guest = guest
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._claims: list[Claim] = []
+        self._learnt = 0
         self._notes: list[Noted] = []
         self._writing: asyncio.Future[Written] | None = None
         self._closed = False
@@ -79,7 +81,7 @@ class SqliteJournal:
         if self._closed:
             return Appended.NO
         waiter: asyncio.Future[Appended] = self._loop.create_future()
-        self._claims.append((requests, waiter))
+        self._claims.append((requests, waiter, self._learnt))
         self._write_soon()
         return await waiter
 
@@ -120,12 +122,17 @@ class SqliteJournal:
             self._timer = None
         if self._writing is not None or self._closed:
             return
-        claims, self._claims = self._claims, []
+        claims, self._claims = self._current(self._claims), []
         notes, self._notes = self._notes, []
-        requests = [one for claim, _ in claims for one in claim]
+        requests = [one for claim, _, _ in claims for one in claim]
         write = partial(self._file.write, requests, notes, again=again)
         self._writing = self._loop.run_in_executor(self._thread, write)
         self._writing.add_done_callback(partial(self._written, claims))
+
+    def _current(self, claims: list[Claim]) -> list[Claim]:
+        """Those that were decided on by all that is known; the others have to be decided again."""
+        self._answer([claim for claim in claims if claim[2] != self._learnt], Appended.BEHIND)
+        return [claim for claim in claims if claim[2] == self._learnt]
 
     def _written(self, claims: list[Claim], writing: asyncio.Future[Written]) -> None:
         self._writing = None
@@ -139,10 +146,11 @@ class SqliteJournal:
 
     def _learn(self, news: list[Dated]) -> None:
         if news:
+            self._learnt += any(binds(dated.event) for dated in news)
             self._reader.learn(news)
 
     def _answer(self, claims: list[Claim], answer: Appended) -> None:
-        for _, waiter in claims:
+        for _, waiter, _ in claims:
             if not waiter.done():
                 waiter.set_result(answer)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from asyncio import CancelledError
 from typing import TYPE_CHECKING
 
-import structlog
-
 from exporter.journal import Appended
 from exporter.limits import MAX_IN_FLIGHT, SEND_BY, Answered, Denied, Reason, Scope, Sent
 from exporter.polling.constants import STORAGE_RETRY
@@ -17,8 +15,6 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
     from exporter.journal import Journal
     from exporter.limits import Dated, Ledger, Request, Unknown
-
-log = structlog.stdlib.get_logger(__name__)
 
 
 class Recorder:
@@ -53,8 +49,6 @@ class Recorder:
     def assume(self, unknown: Unknown) -> None:
         """Waits, and counts the worst, where it is not known what was sent before."""
         self.ledger.assume(unknown, self._clock.monotonic())
-        if unknown.seconds:
-            log.warning("waiting", seconds=round(unknown.seconds), reason=unknown.reason)
 
     # --- may it leave? ------------------------------------------------------------------------------------
 

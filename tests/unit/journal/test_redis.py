@@ -190,7 +190,9 @@ async def test_many_ends_go_out_before_the_request_that_came_after_them(redis_pl
 
 
 @scenario
-async def test_a_plain_end_waits_for_others_a_little_and_one_that_binds_does_not(redis_place: RedisPlace) -> None:
+async def test_a_plain_end_waits_for_others_a_little_and_one_that_binds_does_not(
+    redis_place: RedisPlace,
+) -> None:
     replica = await redis_place.open(guest=True)
     look, one, two = redis_place.server.look, sent(1), sent(2)
     before = look.xlen(EVENTS)

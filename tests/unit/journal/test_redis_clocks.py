@@ -16,7 +16,7 @@ from tests.factories import make_reading
 from tests.redis_servers import redis_server
 from tests.unit.journal.redis_places import (
     LINK,
-    Place,
+    RedisPlace,
     answered,
     refused,
     scenario,
@@ -34,7 +34,7 @@ pytestmark = [needs.redis, needs.faketime]
 HOUR = 3600
 
 
-class SteppedPlace(Place):
+class SteppedPlace(RedisPlace):
     """A server whose clock is off by as many seconds as it was last told."""
 
     file: Path
@@ -150,7 +150,7 @@ async def test_a_reading_from_the_future_has_no_known_age_and_gives_way(stepped_
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
 @scenario
 async def test_our_own_wall_clock_tells_nothing_but_when_a_reading_was_taken(
-    redis_place: Place, step: float
+    redis_place: RedisPlace, step: float
 ) -> None:
     clock = VirtualClock()
     replica = await redis_place.open(guest=True, clock=clock)

@@ -17,7 +17,7 @@ from tests.factories import make_reading
 from tests.redis_servers import redis_server
 from tests.unit.journal.redis_places import (
     LINK,
-    Place,
+    RedisPlace,
     answered,
     refused,
     scenario,
@@ -42,7 +42,7 @@ async def latest(replica: Replica) -> StoredReading:
 
 
 @scenario
-async def test_a_reading_is_kept_with_its_total_and_its_age(redis_place: Place) -> None:
+async def test_a_reading_is_kept_with_its_total_and_its_age(redis_place: RedisPlace) -> None:
     replica = await redis_place.open()
     replica.journal.note(with_reading(sent(), 5, total=9, elapsed=100))
     await replica.settled()
@@ -54,7 +54,7 @@ async def test_a_reading_is_kept_with_its_total_and_its_age(redis_place: Place) 
 
 
 @scenario
-async def test_only_what_was_asked_for_is_read(redis_place: Place) -> None:
+async def test_only_what_was_asked_for_is_read(redis_place: RedisPlace) -> None:
     replica = await redis_place.open()
     replica.journal.note(with_reading(sent(), 5))
     await replica.settled()
@@ -63,7 +63,7 @@ async def test_only_what_was_asked_for_is_read(redis_place: Place) -> None:
 
 
 @scenario
-async def test_a_reading_that_comes_late_does_not_replace_a_newer_one(redis_place: Place) -> None:
+async def test_a_reading_that_comes_late_does_not_replace_a_newer_one(redis_place: RedisPlace) -> None:
     first, second = await redis_place.open(), await redis_place.open()
     first.journal.note(with_reading(sent(), 10, total=10))
     await first.settled()
@@ -78,7 +78,9 @@ async def test_a_reading_that_comes_late_does_not_replace_a_newer_one(redis_plac
 
 
 @scenario
-async def test_a_name_that_means_another_link_has_the_total_of_its_latest_reading(redis_place: Place) -> None:
+async def test_a_name_that_means_another_link_has_the_total_of_its_latest_reading(
+    redis_place: RedisPlace,
+) -> None:
     replica = await redis_place.open()
     replica.journal.note(with_reading(sent(1), 10, total=10))
     await replica.settled()
@@ -91,7 +93,7 @@ async def test_a_name_that_means_another_link_has_the_total_of_its_latest_readin
 
 
 @scenario
-async def test_a_great_many_readings(redis_place: Place) -> None:
+async def test_a_great_many_readings(redis_place: RedisPlace) -> None:
     replica = await redis_place.open()
     names = [f"link-{number}" for number in range(CHUNK + 100)]
     for number, name in enumerate(names):
@@ -103,7 +105,7 @@ async def test_a_great_many_readings(redis_place: Place) -> None:
 
 
 @scenario
-async def test_what_is_not_ours_is_passed_over(redis_place: Place) -> None:
+async def test_what_is_not_ours_is_passed_over(redis_place: RedisPlace) -> None:
     look = redis_place.server.look
     look.hset(READINGS, field(("a", "1")), "what")
     look.hset(READINGS, field(("a", "2")), '1\n2\n["id","1"]\n["1"]')
@@ -124,7 +126,7 @@ async def test_what_is_not_ours_is_passed_over(redis_place: Place) -> None:
 
 
 @scenario
-async def test_the_history_holds_no_figures(redis_place: Place) -> None:
+async def test_the_history_holds_no_figures(redis_place: RedisPlace) -> None:
     replica = await redis_place.open()
     replica.journal.note(with_reading(one := sent(), 4))
     replica.journal.note(refused(sent()))
@@ -136,7 +138,7 @@ async def test_the_history_holds_no_figures(redis_place: Place) -> None:
 @scenario
 async def test_the_reading_that_was_learnt_from_another_is_put_back(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
-        place = Place(server)
+        place = RedisPlace(server)
         place.mature()
         first, second = await place.open(), await place.open()
         await second.journal.read([LINK])

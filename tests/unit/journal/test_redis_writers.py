@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.redis_servers import Server
-    from tests.unit.journal.redis_places import Place
+    from tests.unit.journal.redis_places import RedisPlace
 
 pytestmark = needs.redis
 
@@ -34,7 +34,7 @@ def known_less(order: list[int], told: list[dict[str, Any]]) -> int:
     return sum(order.index(number) != known for known, number in decided)
 
 
-def test_nobody_records_a_request_without_knowing_of_all_that_binds_before_it(own_place: Place) -> None:
+def test_nobody_records_a_request_without_knowing_of_all_that_binds_before_it(own_place: RedisPlace) -> None:
     told = write(own_place.server, WRITERS, CLAIMS)
     order = recorded(own_place.server)
     assert len(order) == WRITERS * CLAIMS
@@ -43,7 +43,7 @@ def test_nobody_records_a_request_without_knowing_of_all_that_binds_before_it(ow
     assert sum(one["asked"] for one in told) > WRITERS * CLAIMS  # they did meet
 
 
-def test_without_the_condition_in_the_script_somebody_does(own_place: Place, tmp_path: Path) -> None:
+def test_without_the_condition_in_the_script_somebody_does(own_place: RedisPlace, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
     shutil.copytree(ROOT / "exporter", changed / "exporter")
     script = changed / "exporter" / "journal" / "redis_script.py"

@@ -294,7 +294,10 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
 
     async def run() -> None:
-        with unprivileged(), pytest.raises(StorageError, match=r"exporter.db cannot be used: Permission denied"):
+        with (
+            unprivileged(),
+            pytest.raises(StorageError, match=r"exporter.db cannot be used: Permission denied"),
+        ):
             await Writer(SqliteJournal(place.file, place.clock)).open()
 
     asyncio.run(run())
