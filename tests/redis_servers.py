@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import redis
 from pydantic import SecretStr
 
-from exporter.store.redis_script import PREFIX
 from tests.processes import PATIENCE, free_port, until
 
 if TYPE_CHECKING:
@@ -48,11 +47,6 @@ class Server:
             return bool(self.look.ping())
         except redis.exceptions.ConnectionError:
             return False
-
-    def age(self) -> None:
-        """As if exporters had shared it for a day: nobody has to wait for what it may have forgotten."""
-        began = int(time.time() - 86_400) * 1000
-        self.look.set(f"{PREFIX}epoch", f"{began} {self.look.info('server')['run_id']}", ex=86_400)
 
     def kill(self) -> None:
         self.process.kill()

@@ -12,18 +12,18 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import HttpStatusError, Outcome, PollError, PollTimeoutError, UnreachableError, api_error
+from exporter.journal import Appended, MemoryJournal
+from exporter.limits import Answered, Dated, Ledger, Request, Sent, Unknown
 from exporter.model import Snapshot, State
-from exporter.polling import Pacing, Planner, Ticket
-from exporter.polling.host import Host
 from exporter.polling.poller import FAILURES, Poller
-from exporter.slices import at_once, in_slices
-from exporter.store import Attempt, Denied, Grant, MemoryBackend, Pause, Scope, Store
+from exporter.polling.recorder import Recorder
+from exporter.snapshots import Snapshots
 from tests import virtual
 from tests.factories import make_account, make_link, make_links, make_reading
 from tests.virtual import START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from exporter.model import Account, Link, Reading
 
@@ -31,18 +31,22 @@ if TYPE_CHECKING:
 class Desk:
     """A poller with its surroundings; ``answer`` says how the next request ends."""
 
-    def __init__(self, *accounts: Account, backend: MemoryBackend | None = None) -> None:
+    def __init__(self, *accounts: Account, journal: MemoryJournal | None = None) -> None:
         self.clock = virtual.VirtualClock()
         self.accounts = accounts
         self.answer: Callable[[Link], Reading | Exception] = lambda link: make_reading(id=link.id or "1")
         self.seconds = 0.1
+        self.started = False
         self.requests: list[tuple[float, str]] = []
         self.sent = asyncio.Event()
         self.snapshots: dict[str, Snapshot] = {}
         self.outcomes: Counter[Outcome] = Counter()
-        self.store = Store(backend or MemoryBackend(), self._changed)
-        pacing = Pacing(self.clock.time() - self.clock.monotonic(), Random(1))
-        self.poller = Poller(pacing, self.store, self._fetch, self, self.clock)
+        self.store = Snapshots(self._changed)
+        self.journal = journal or MemoryJournal(self.clock)
+        self.recorder = Recorder(
+            Ledger(), self.journal, self.clock, lambda news: self.poller.heard(news)
+        )
+        self.poller = Poller(self.recorder, self.store, self._fetch, self, self.clock, Random(1))
 
     def _changed(self, snapshot: Snapshot) -> None:
         self.snapshots[snapshot.link.name] = snapshot
@@ -61,13 +65,17 @@ class Desk:
         return answer
 
     def configure(self, *accounts: Account) -> None:
-        self.store.configure(link for account in accounts for link in account.links)
-        at_once(self.poller.configure(accounts))
+        self.store.swap(self.store.build([link for account in accounts for link in account.links], ()))
+        self.poller.configure(accounts)
+        if not self.started:
+            self.started = True
+            self.poller.start()
 
     def run(self, *steps: float | Callable[[], None]) -> None:
         """Starts the poller, then waits the given seconds and calls the given functions, in order."""
 
         async def main() -> None:
+            self.started = False
             self.configure(*self.accounts)
             for step in steps:
                 if callable(step):
@@ -115,25 +123,41 @@ def test_a_failure_keeps_the_reading_and_its_age() -> None:
     assert snapshot.read_at < desk.requests[1][0] + desk.clock.offset
 
 
-class _SlowBackend(MemoryBackend):
-    """Records attempts slowly, and knows which were recorded."""
+class _SlowJournal(MemoryJournal):
+    """Records requests slowly, and knows which were recorded; ``answers`` are given in turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: virtual.VirtualClock, *answers: Appended, seconds: float = 1.0) -> None:
+        super().__init__(clock)
         self.recorded: list[str] = []
+        self.noted: list[Answered] = []
+        self._answers = list(answers)
+        self._seconds = seconds
 
-    async def claim(self, attempt: Attempt) -> Grant | Denied:
-        await asyncio.sleep(1)
-        self.recorded.append(attempt.target[1])
-        return Grant(len(self.recorded), attempt)
+    async def append(self, requests: Sequence[Sent]) -> Appended:
+        await asyncio.sleep(self._seconds)
+        answer = self._answers.pop(0) if self._answers else Appended.YES
+        if answer is Appended.YES:
+            self.recorded += [sent.request.target[1] for sent in requests]
+        return answer
+
+    def note(self, answer: Answered) -> None:
+        self.noted.append(answer)
+        super().note(answer)
 
 
-def test_an_attempt_is_recorded_before_its_request_leaves() -> None:
-    backend = _SlowBackend()
-    desk = Desk(_account(5), backend=backend)
+def _slow(*answers: Appended, links: int = 5, seconds: float = 1.0) -> tuple[Desk, _SlowJournal]:
+    desk = Desk(_account(links))
+    journal = _SlowJournal(desk.clock, *answers, seconds=seconds)
+    desk.recorder.journal = journal
+    return desk, journal
+
+
+def test_a_request_is_recorded_before_it_leaves() -> None:
+    desk, journal = _slow()
     seen: list[bool] = []
 
     def answer(link: Link) -> Reading:
-        seen.append(link.id in backend.recorded)
+        seen.append(link.id in journal.recorded)
         return make_reading()
 
     desk.answer = answer
@@ -142,54 +166,158 @@ def test_an_attempt_is_recorded_before_its_request_leaves() -> None:
     assert all(seen)
 
 
-class _Script(MemoryBackend):
-    """Answers claims as it is told, and knows what it was told in turn."""
-
-    def __init__(self, *answers: Denied, probe: bool = False) -> None:
-        self.answers = list(answers)
-        self.probe = probe
-        self.claims: list[Attempt] = []
-        self.ended: list[bool] = []
-        self.held: list[tuple[str, Pause | None]] = []
-        self.kept: list[Snapshot] = []
-
-    async def claim(self, attempt: Attempt) -> Grant | Denied:
-        self.claims.append(attempt)
-        return self.answers.pop(0) if self.answers else Grant(len(self.claims), attempt, self.probe)
-
-    def end(self, grant: Grant, *, login_failed: bool) -> None:
-        self.ended.append(login_failed)
-
-    def hold(self, key: str, pause: Pause | None) -> None:
-        self.held.append((key, pause))
-
-    def keep(self, snapshot: Snapshot) -> None:
-        self.kept.append(snapshot)
-
-
-def test_what_a_claim_says_of_the_attempt() -> None:
-    account = _account(1, timeout=7.0)
-    backend = _Script()
-    desk = Desk(account, backend=backend)
-    desk.run(130)
-    first, second, *_ = backend.claims
-    assert (first.host, first.login, first.target) == (account.host, account.login_key, ("id", "0"))
-    assert (first.apart, first.lasts) == (30.0, 67.0)
-    assert (first.proven, second.proven) == (False, True)
-    assert first.secret.startswith(f"{account.login_key}#")
-    assert backend.ended[:2] == [False, False]
-    assert [snapshot.total for snapshot in backend.kept[:2]] == [7, 7]
-
-
-def test_a_link_that_is_denied_waits_for_its_next_regular_turn() -> None:
-    """Another exporter on the login has just read it."""
-    desk = Desk(_account(1), backend=_Script(Denied(Scope.LINK, 29.0)))
-    desk.run(61)
+@pytest.mark.parametrize("answer", [Appended.BEHIND, Appended.NO])
+def test_a_request_that_is_not_recorded_does_not_leave_and_is_decided_again(answer: Appended) -> None:
+    desk, journal = _slow(answer, answer, links=1)
+    desk.run(2.5)
     assert not desk.requests
-    assert not desk.outcomes
-    desk = Desk(_account(1), backend=_Script(Denied(Scope.LINK, 29.0)))
-    desk.run(121)
+    assert desk.poller.statuses()[0].in_flight == 1  # the third record is on its way
+    desk.run(10)
     assert len(desk.requests) == 1
+    assert not journal.noted or journal.noted[0].outcome is Outcome.OK
+
+
+def test_a_request_whose_record_took_too_long_does_not_leave() -> None:
+    desk, journal = _slow(links=1, seconds=5.5)
+    desk.run(6)
+    assert not desk.requests
+    assert [answer.outcome for answer in journal.noted] == [None]
+
+
+def test_a_request_is_noted_as_not_sent_if_the_process_ends_while_it_is_being_recorded() -> None:
+    desk, journal = _slow(links=1)
+    desk.run(0.5)
+    assert [answer.outcome for answer in journal.noted] == [None]
+
+
+def test_a_request_in_flight_at_the_end_is_noted_as_abandoned() -> None:
+    desk, journal = _slow(links=1, seconds=0.0)
+    desk.seconds = 30.0
+    desk.run(1)
+    (answer,) = journal.noted
+    assert (answer.outcome, answer.abandoned) == (Outcome.TIMEOUT, True)
+
+
+def test_what_is_recorded_of_a_request() -> None:
+    account = _account(1, timeout=7.0)
+    desk, journal = _slow(links=1, seconds=0.0)
+    desk.accounts = (account,)
+    desk.run(130)
+    first, second, *_ = journal.noted
+    assert first.request == Request(
+        account.host, account.login_key, account.secret_key, ("id", "0"), timeout=7.0
+    )
+    assert (first.lasting, second.lasting) == (True, False)
+    assert (first.link, first.reading, first.total) == (("main", "link-0"), make_reading(id="0"), 7)
+    assert first.elapsed == pytest.approx(0.1)
+
+
+# --- what other processes did ---------------------------------------------------------------------------
+
+
+def _request(account: Account, link: Link) -> Request:
+    return Request(account.host, account.login_key, account.secret_key, link.target, account.timeout)
+
+
+def _tell(desk: Desk, *events: Sent | Answered, ago: float = 0.0) -> None:
+    now = desk.clock.monotonic()
+    desk.recorder.learn([Dated(event, now - ago, now) for event in events])
+
+
+def _answered(sent: Sent, link: Link, reading: Reading | None = None, **fields: Any) -> Answered:
+    fields = {"outcome": Outcome.OK, "link": link.key, **fields}
+    return Answered(sent.request, sent.number, reading=reading, **fields)
+
+
+def test_a_link_that_another_process_asks_for_waits_for_its_next_regular_moment() -> None:
+    account = _account(1)
+    desk = Desk(account)
+    desk.recorder.ledger.assume(Unknown("a fresh start", seconds=1.0), desk.clock.monotonic())
+    desk.run(0.5, lambda: _tell(desk, Sent(_request(account, account.links[0]))), 28)
+    assert not desk.requests
+    desk.run(62)
+    assert len(desk.requests) == 1
+
+
+def test_a_reading_of_another_process_is_shown_with_its_age_and_counts_as_a_poll() -> None:
+    account = _account(1)
+    desk = Desk(account)
+    sent = Sent(_request(account, account.links[0]))
+    reading = make_reading(70, id="0")
+    desk.answer = lambda link: make_reading(30, id="0")
+
+    def tell() -> None:
+        _tell(desk, sent, _answered(sent, account.links[0], reading, elapsed=4.0), ago=1.0)
+
+    desk.run(2, tell, 0.1)
+    snapshot = desk.snapshots["link-0"]
+    assert (snapshot.reading, snapshot.total, snapshot.outcome) == (reading, 70, Outcome.OK)
+    assert snapshot.read_at == pytest.approx(START + 2 - 5)
+    assert len(desk.requests) == 1
+
+
+def test_an_older_reading_of_another_process_changes_nothing() -> None:
+    """Not even where its clock, or the moment of its answer, says that it is newer."""
+    account = _account(1)
+    desk = Desk(account)
+    sent = Sent(_request(account, account.links[0]))
+    desk.recorder.ledger.assume(Unknown("a fresh start", seconds=1.0), desk.clock.monotonic())
+    desk.answer = lambda link: api_error(3)
+    desk.run(
+        0.5,
+        lambda: _tell(desk, sent),
+        70,  # our own poll, sent later, has failed
+        lambda: _tell(desk, _answered(sent, account.links[0], make_reading(id="0"))),
+        0.1,
+    )
+    snapshot = desk.snapshots["link-0"]
+    assert snapshot.outcome is Outcome.NOT_FOUND
+    assert snapshot.reading == make_reading(id="0")
+
+
+def test_what_another_process_met_holds_here_too() -> None:
+    account = _account(3)
+    sent = Sent(_request(account, account.links[0]))
+    for outcome, state in (
+        (Outcome.UNAUTHORIZED, State.UNAUTHORIZED),
+        (Outcome.BLOCKED, State.BLOCKED),
+        (Outcome.THROTTLED, State.THROTTLED),
+    ):
+        desk = Desk(account)
+        answer = _answered(sent, account.links[0], outcome=outcome)
+        desk.run(5, lambda desk=desk, answer=answer: _tell(desk, sent, answer), 6)  # type: ignore[misc]
+        assert desk.poller.statuses()[0].state is state
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NOT_FOUND, Outcome.PARAMETERS, Outcome.TIMEOUT])
+def test_a_link_rests_after_a_failure_elsewhere(outcome: Outcome) -> None:
+    account = _account(1)
+    desk = Desk(account)
+    sent = Sent(_request(account, account.links[0]))
+    desk.run(2, lambda: _tell(desk, sent, _answered(sent, account.links[0], outcome=outcome)), 20)
+    assert len(desk.requests) == 1
+    assert desk.snapshots["link-0"].outcome is outcome
+
+
+def test_events_of_others_accounts_and_links_change_nothing() -> None:
+    account = _account(1)
+    desk = Desk(account)
+    stranger, unknown = make_account("stranger", make_links(1)), make_link("unknown", id="99")
+    events = []
+    for request, link in (
+        (_request(stranger, stranger.links[0]), stranger.links[0]),
+        (_request(account, unknown), unknown),
+    ):
+        sent = Sent(request)
+        events += [sent, _answered(sent, link, make_reading(id="99")), Answered(request, 7, None)]
+    sent = Sent(_request(account, account.links[0]))
+    events += [sent, _answered(sent, account.links[0], link=("", ""), outcome=Outcome.TIMEOUT)]
+    desk.run(2, lambda: _tell(desk, *events), 1)
+    assert set(desk.snapshots) == {"link-0"}
+    assert desk.snapshots["link-0"].outcome is Outcome.OK
+
+
+# --- clicks ---------------------------------------------------------------------------------------------
 
 
 def _busy_and_quiet() -> Account:
@@ -198,9 +326,9 @@ def _busy_and_quiet() -> Account:
     return make_account(links=links)
 
 
-def _clicked(desk: Desk, link: Link, *, kept: float = 0.0) -> Reading:
+def _clicked(desk: Desk, link: Link) -> Reading:
     """Link 0 is clicked once a second and the others never."""
-    clicks = int(desk.clock.monotonic() - kept) if link.id == "0" else 0
+    clicks = int(desk.clock.monotonic()) if link.id == "0" else 0
     return make_reading(clicks, id=link.id, today=clicks, yesterday=0)
 
 
@@ -214,17 +342,19 @@ def test_links_that_are_clicked_are_read_more_often() -> None:
 
 
 @pytest.mark.parametrize("read_at", [0.0, virtual.START - 30.0])
-def test_what_was_kept_tells_of_clicks(read_at: float) -> None:
-    """So it does after a restart, and where another exporter did the reading."""
+def test_stored_readings_tell_of_clicks(read_at: float) -> None:
+    """So they do after a restart, and where another exporter did the reading."""
     desk = Desk(_busy_and_quiet())
     links = desk.accounts[0].links
 
     async def main() -> None:
-        desk.store.configure(links)
+        known = {}
         for link in links:
             clicks = 36_000 if link.id == "0" else 0
-            desk.store.put(Snapshot(link, make_reading(id=link.id, today=clicks, yesterday=0), read_at))
-        await in_slices(desk.poller.configure(desk.accounts))
+            known[link.key] = Snapshot(link, make_reading(id=link.id, today=clicks, yesterday=0), read_at)
+        desk.store.swap(known)
+        desk.poller.configure(desk.accounts)
+        desk.poller.start()
         await asyncio.sleep(600)
         await desk.poller.close()
 
@@ -234,88 +364,36 @@ def test_what_was_kept_tells_of_clicks(read_at: float) -> None:
     assert times[-1] - times[-2] == pytest.approx(21, abs=10)
 
 
-def test_a_denied_link_learns_from_what_the_other_exporter_read() -> None:
-    backend = _Script(*[Denied(Scope.LINK, 1.0)] * 1000)
-    desk = Desk(_busy_and_quiet(), backend=backend)
+def test_a_fresh_stored_reading_is_not_read_again_in_the_first_round() -> None:
+    account = _account(2)
+    desk = Desk(account)
+    fresh, stale = account.links
+    known = {
+        fresh.key: Snapshot(fresh, make_reading(id="0"), START - 5),
+        stale.key: Snapshot(stale, make_reading(id="1"), START - 65),
+    }
 
-    def shared() -> None:
-        for link in desk.accounts[0].links:
-            known = desk.store.get(link)
-            assert known
-            desk.store._put(known.succeeded(_clicked(desk, link), desk.clock.time()))
+    async def main() -> None:
+        desk.store.swap(known)
+        desk.poller.configure(desk.accounts)
+        desk.poller.start()
+        await asyncio.sleep(20)
+        await desk.poller.close()
 
-    steps: list[float | Callable[[], None]] = [60.0, shared]
-    desk.run(*steps * 60)
-    asked = Counter(claim.target[1] for claim in backend.claims)
-    assert asked["0"] > 1.7 * max(asked[str(n)] for n in range(1, 8))
-
-
-@pytest.mark.parametrize("scope", [Scope.LOGIN, Scope.HOST])
-def test_a_login_that_is_denied_asks_again_soon(scope: Scope) -> None:
-    backend = _Script(*[Denied(scope, 1000.0)] * 3, Denied(scope, 0.5))
-    desk = Desk(_account(3), backend=backend)
-    desk.run(90)
-    assert len(desk.requests) >= 3
+    virtual.run(desk.clock, main())
+    assert [name for _, name in desk.requests] == ["link-1"]
 
 
-@pytest.mark.parametrize(
-    ("scope", "state"),
-    [(Scope.LOGIN, State.UNAUTHORIZED), (Scope.HOST, State.BLOCKED), (Scope.LOGIN, State.THROTTLED)],
-)
-def test_a_pause_that_others_met_holds_here_too(scope: Scope, state: State) -> None:
-    backend = _Script(Denied(scope, 1000.0, Pause(state, 1000.0, 2)))
-    desk = Desk(_account(3), backend=backend)
-    desk.run(900)
-    (status,) = desk.poller.statuses()
-    assert status.state is state
-    assert status.paused_until == pytest.approx(desk.clock.time() + 100, abs=61)
-    assert not desk.requests
-    assert not backend.held
-    desk = Desk(_account(3), backend=_Script(Denied(scope, 1000.0, Pause(state, 1000.0, 2))))
-    desk.run(1400)
-    assert desk.poller.statuses()[0].state is State.POLLING
-
-
-def test_pauses_are_told_and_lifted() -> None:
-    backend = _Script()
-    desk = Desk(_account(3), backend=backend)
-    desk.answer = lambda link: api_error(2)
-
-    def accept() -> None:
-        desk.answer = lambda link: make_reading(id=link.id or "")
-
-    desk.run(61, accept, 2000)
-    host, secret = backend.claims[0].host, backend.claims[0].secret
-    assert backend.held == [(secret, Pause(State.UNAUTHORIZED, 1800.0, 1)), (secret, None)]
-    assert backend.ended[0] is True
-    backend = _Script()
-    desk = Desk(_account(3), backend=backend)
-    desk.answer = lambda link: api_error(4)
-    desk.run(61)
-    assert (host, Pause(State.BLOCKED, 1800.0, 1)) in backend.held
-
-
-def test_a_probe_that_succeeds_lifts_pauses_that_a_process_before_this_one_met() -> None:
-    backend = _Script(probe=True)
-    Desk(_account(1), backend=backend).run(61)
-    attempt = backend.claims[0]
-    assert backend.held == [(attempt.host, None), (attempt.secret, None)]
-    backend = _Script(probe=True)
-    desk = Desk(_account(1), backend=backend)
-    desk.answer = lambda link: PollTimeoutError("nothing is known")
-    desk.run(61)
-    assert backend.held == []
-
-
-class _Broken(MemoryBackend):
-    async def claim(self, attempt: Attempt) -> Grant | Denied:
+class _BrokenJournal(MemoryJournal):
+    async def append(self, requests: Sequence[Sent]) -> Appended:
         raise ZeroDivisionError
 
 
-def test_a_poll_that_broke_is_told() -> None:
-    desk = Desk(_account(1), backend=_Broken())
+def test_a_journal_that_breaks_is_told() -> None:
+    desk = Desk(_account(1))
+    desk.recorder.journal = _BrokenJournal(desk.clock)
     desk.run(61)
-    assert desk.poller.broken() == "a poll broke: ZeroDivisionError()"
+    assert desk.poller.broken() == "polling has stopped: ZeroDivisionError()"
 
 
 def test_a_wrong_password_costs_one_login_and_the_next_half_an_hour_later() -> None:
@@ -494,53 +572,27 @@ def test_once_closing_no_request_leaves_though_many_are_due() -> None:
     virtual.run(desk.clock, main())
 
 
-class _Listener(MemoryBackend):
-    """Hears in which order attempts and readings come."""
+class _Listener(MemoryJournal):
+    """Hears in which order requests are recorded and figures are shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: virtual.VirtualClock) -> None:
+        super().__init__(clock)
         self.heard: list[str] = []
 
-    async def claim(self, attempt: Attempt) -> Grant | Denied:
-        self.heard.append("claim")
-        return await super().claim(attempt)
-
-    def keep(self, snapshot: Snapshot) -> None:
-        self.heard.append("reading")
+    async def append(self, requests: Sequence[Sent]) -> Appended:
+        self.heard.append("record")
+        return await super().append(requests)
 
 
-def test_the_next_attempt_is_recorded_before_the_last_ones_figures_are_shown() -> None:
-    backend = _Listener()
-    desk = Desk(_account(500, max_concurrent_requests=1), backend=backend)
+def test_the_next_request_is_recorded_before_the_last_ones_figures_are_shown() -> None:
+    desk = Desk(_account(500, max_concurrent_requests=1))
+    journal = _Listener(desk.clock)
+    desk.recorder.journal = journal
+    desk.store = Snapshots(lambda snapshot: journal.heard.append("figures"))
+    desk.poller = Poller(desk.recorder, desk.store, desk._fetch, desk, desk.clock)
     desk.seconds = 1.0
     desk.run(30)
-    assert backend.heard[:41] == ["claim", *["claim", "reading"] * 20]
-
-
-class _BrokenPlanner(Planner):
-    """A planner with a bug in it."""
-
-    def next(self, now: float) -> Ticket | float:
-        raise ZeroDivisionError
-
-
-class _BrokenPacing(Pacing):
-    def switch(self, accounts: Iterable[Account], now: float) -> Iterator[tuple[Planner, Link]]:
-        self.active = tuple(_BrokenPlanner(account, Host(), Random(1), 0.0) for account in accounts)
-        return iter(())
-
-
-def test_polling_that_broke_is_told() -> None:
-    desk = Desk(_account(1))
-    poller = Poller(_BrokenPacing(0.0), desk.store, desk._fetch, desk, desk.clock)
-
-    async def main() -> None:
-        await in_slices(poller.configure(desk.accounts))
-        assert poller.broken() is None
-        await asyncio.sleep(1)
-        assert poller.broken() == "polling of account main has stopped: ZeroDivisionError()"
-        await poller.close()
-
-    virtual.run(desk.clock, main())
+    assert journal.heard[:41] == ["record", *["record", "figures"] * 20]
 
 
 def test_a_wall_clock_that_jumps_moves_no_request() -> None:
