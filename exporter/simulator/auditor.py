@@ -21,23 +21,38 @@ class Window:
     def __init__(self, span: float) -> None:
         self._span = span
         self._times: dict[Hashable, list[float]] = {}
+        self._held: Counter[Hashable] = Counter()
         self._next_sweep = float("-inf")
 
     def add(self, key: Hashable, now: float) -> int:
-        """Note that it happened, and return how often it did in the span that ends now."""
+        """Note that it happened, and return how often it did in the span that ends now; held ones count."""
         self._sweep(now)
         times = self._times.setdefault(key, [])
         # What is exactly one span old is outside.
         del times[: bisect_right(times, now - self._span)]
         if len(times) < MOST_TIMES:
             times.append(now)
-        return len(times)
+        return len(times) + self._held[key]
+
+    def hold(self, key: Hashable) -> None:
+        """Count what was added last as happening now, until it is released."""
+        if times := self._times.get(key):
+            times.pop()
+        self._held[key] += 1
+
+    def release(self, key: Hashable, now: float) -> None:
+        """Let one that was held have happened now."""
+        self._held[key] -= 1
+        self._held = +self._held
+        self.add(key, now)
 
     def _sweep(self, now: float) -> None:
         """Forget, once in a span, the keys of which nothing is left, so that memory stays bounded."""
         if now >= self._next_sweep:
             self._next_sweep = now + self._span
-            kept = {key: times for key, times in self._times.items() if times[-1] > now - self._span}
+            kept = {
+                key: times for key, times in self._times.items() if times and times[-1] > now - self._span
+            }
             self._times = kept
 
 
@@ -81,6 +96,21 @@ class Auditor:
         self._in_flight[login] -= 1
         if not self._in_flight[login]:
             del self._in_flight[login]
+
+    def freeze(self, key: Hashable, failed_ip: str) -> None:
+        """Count the request that just arrived as long as it is frozen, and from its thaw on.
+
+        `key` is login, kind and value; `failed_ip` is the address whose login fails, or empty.
+        """
+        self._same.hold(key)
+        if failed_ip:
+            self._failed.hold(failed_ip)
+
+    def thaw(self, key: Hashable, failed_ip: str, now: float) -> None:
+        """Note that a frozen request is looked at only now; takes what `freeze` took."""
+        self._same.release(key, now)
+        if failed_ip:
+            self._failed.release(failed_ip, now)
 
     def answered(self, label: str) -> None:
         """Note what a request was answered with: `ok`, an error's number or a fault's name."""

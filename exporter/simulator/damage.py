@@ -13,7 +13,7 @@ RETRY_AFTER_SECONDS = 30  # in answers with 429 and 503
 _GARBAGE_BYTES = 200
 _CYRILLIC_LINK = "смск.рф/аб"
 # Faults that change how an answer travels: `delivery` knows how.
-MANNERS = frozenset({"cut", "drip", "hang", "huge", "redirect", "reset"})
+MANNERS = frozenset({"cut", "drip", "freeze", "hang", "huge", "redirect", "reset"})
 
 
 @dataclass(frozen=True, slots=True)

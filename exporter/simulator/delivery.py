@@ -26,6 +26,7 @@ class Delivery:
         self._manners: dict[str, _Manner] = {
             "cut": self._cut,
             "drip": self._drip,
+            "freeze": self._hang,
             "hang": self._hang,
             "huge": self._huge,
             "redirect": self._redirect,
@@ -61,7 +62,8 @@ class Delivery:
         return response
 
     async def _hang(self, _request: web.Request, reply: Reply) -> web.StreamResponse:
-        await self.rest(self._settings.hang_seconds)
+        frozen = reply.manner == "freeze"
+        await self.rest(self._settings.freeze_seconds if frozen else self._settings.hang_seconds)
         return web.Response(text="504 Gateway Time-out", status=504)
 
     async def _huge(self, request: web.Request, reply: Reply) -> web.StreamResponse:

@@ -21,6 +21,7 @@ FAULTS = {
     "huge": "bytes without end (1 GB, or until the client hangs up)",
     "drip": "one byte a second",
     "hang": "no answer for a long time",
+    "freeze": "the same, and the request counts until then as one that comes just now",
     "reset": "a connection reset without an answer",
     "redirect": "a 302 to another address that carries the request's query",
     "wrong_link": "another link's valid answer",

@@ -30,6 +30,7 @@ class Settings:
     seed: int = 1
     breaches: int = 10  # answers with error 9 within ten minutes that block an address
     hang_seconds: float = 60.0  # as long as nginx waits for what is behind it
+    freeze_seconds: float = 60.0
     drip_seconds: float = 1.0  # between two bytes
     huge_bytes: int = 1_000_000_000
     redirect_to: str = "/moved"

@@ -27,13 +27,16 @@ class Visit(NamedTuple):
     login: str
     reply: Reply
     latency: float  # seconds before the reply goes out
+    key: tuple[str, str, str]  # login, kind and value
+    failed_ip: str  # the address whose login failed, "" for none
 
 
 class Provider:
     """The provider's side of the statistics command, with the auditor watching.
 
     `clock` gives seconds since the epoch, for days and clicks; `monotonic` gives seconds for limits and
-    audits. `auditor`, `limits`, `faults` and `latency` may be looked at and changed while it runs.
+    audits. `auditor`, `limits`, `faults`, `latency` and `allowed_ips` (None: everybody may log in) may be
+    looked at and changed while it runs.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Provider:
         self.settings = settings or Settings()
         self.latency = parse_latency(self.settings.latency)
         self.limits = Limits(self.settings.breaches)
+        self.allowed_ips = self.settings.allowed_ips
         self.auditor = Auditor(monotonic())
         self._monotonic = monotonic
         self._random = Random(self.settings.seed)  # noqa: S311 - to be repeated, not to be secret
@@ -97,10 +101,17 @@ class Provider:
         reply = compose(content, query, fault, self._random)
         self.auditor.answered(reply.label)
         least, most = self.latency
-        return Visit(query.login, reply, least if least == most else self._random.uniform(least, most))
+        latency = least if least == most else self._random.uniform(least, most)
+        failed = isinstance(verdict, Refusal) and verdict.code == 2
+        visit = Visit(query.login, reply, latency, query.key, ip if failed else "")
+        if reply.manner == "freeze":
+            self.auditor.freeze(visit.key, visit.failed_ip)
+        return visit
 
     def leave(self, visit: Visit) -> None:
         """End the handling of a request."""
+        if visit.reply.manner == "freeze":
+            self.auditor.thaw(visit.key, visit.failed_ip, self._monotonic())
         self.limits.leave(visit.login)
         self.auditor.leave(visit.login)
 
@@ -138,7 +149,7 @@ class Provider:
         return self._clicks.find(query.kind, query.value) or refusal(3)
 
     def _admitted(self, parameters: Mapping[str, str], query: Query, ip: str) -> bool:
-        if self.settings.allowed_ips is not None and ip not in self.settings.allowed_ips:
+        if self.allowed_ips is not None and ip not in self.allowed_ips:
             return False
         key = parameters.get("apikey")
         if key:

@@ -4,6 +4,7 @@ The paths under /control change the simulator and ask for no password: serve it 
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
@@ -22,6 +23,7 @@ GET       /truth?id=          a link's counts, without counting as a request
 POST      /control/faults     body: faults, such as http_500:0.05,error_3@145142 (empty: none)
 POST      /control/clicks     form: id, clicks (negative: a correction)
 POST      /control/password   form: login, password
+POST      /control/allow      body: addresses that may log in, with commas (empty: none; *: all)
 """
 _FORM = "application/x-www-form-urlencoded"
 _CLOSING_SECONDS = 2.0
@@ -43,6 +45,7 @@ def create_app(provider: Provider) -> web.Application:
             web.post("/control/faults", site.set_faults),
             web.post("/control/clicks", site.add_clicks),
             web.post("/control/password", site.set_password),
+            web.post("/control/allow", site.allow),
         ]
     )
     app.on_shutdown.append(site.close)
@@ -131,6 +134,13 @@ class _Site:
             raise web.HTTPBadRequest(text="write login=...&password=...\n")
         self._provider.set_password(form["login"], form["password"])
         return web.Response(text="The password is changed.\n")
+
+    async def allow(self, request: web.Request) -> web.Response:
+        addresses = (await request.text()).strip()
+        self._provider.allowed_ips = (
+            None if addresses == "*" else frozenset(re.findall(r"[^,\s]+", addresses))
+        )
+        return web.Response(text=f"May log in: {addresses or 'nobody'}\n")
 
 
 async def _parameters(request: web.Request) -> dict[str, str]:

@@ -49,6 +49,7 @@ EXPECTED = {
     "float": "malformed",
     "drip": "timeout",
     "hang": "timeout",
+    "freeze": "timeout",
     "reset": "unreachable",
     **dict.fromkeys(HARMLESS, "ok"),
 }
@@ -76,7 +77,9 @@ def account(fault: str, url: str, links: dict[str, SimulatedLink]) -> dict[str, 
 
 def settings(faults: list[str], links: dict[str, SimulatedLink]) -> Settings:
     accounts = dict.fromkeys(faults, "demo")
-    return Settings(links=tuple(links.values()), accounts=accounts, hang_seconds=5.0, drip_seconds=0.2)
+    return Settings(
+        links=tuple(links.values()), accounts=accounts, hang_seconds=5.0, freeze_seconds=1.5, drip_seconds=0.2
+    )
 
 
 def test_every_wrong_answer(tmp_path: Path) -> None:

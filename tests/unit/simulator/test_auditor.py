@@ -117,3 +117,56 @@ def test_a_window_forgets_keys_that_are_over() -> None:
     window.add("later", 59.0)
     window.add("last", 60.0)
     assert list(window._times) == ["later", "last"]
+
+
+def test_a_frozen_request_counts_as_one_that_comes_just_now() -> None:
+    scene = Scene(Settings(links=LINKS, faults="freeze"))
+    frozen = [scene.arrive(id=SPRING.id) for _ in range(2)]
+    scene.provider.faults = ""
+    scene.monotonic.forward(100)
+    for visit in frozen:
+        scene.provider.leave(visit)
+    scene.monotonic.forward(59)
+    scene.ask(id=SPRING.id)
+    assert scene.provider.audit()["worst_window"] == 3
+    scene.provider.reset_audit()
+    scene.ask(id=SPRING.id)
+    assert scene.provider.audit()["worst_window"] == 1
+
+
+def test_a_request_that_is_still_frozen_counts() -> None:
+    scene = Scene(Settings(links=LINKS, faults="freeze"))
+    scene.arrive(id=SPRING.id)
+    for _ in range(3):
+        scene.monotonic.forward(100)
+        scene.arrive(id=SPRING.id)
+    assert scene.provider.audit()["worst_window"] == 4
+    assert scene.provider.audit()["most_in_flight"] == 4
+
+
+def test_a_frozen_login_that_fails_counts_from_its_thaw_on() -> None:
+    scene = Scene(Settings(links=LINKS, faults="freeze"))
+    frozen = scene.arrive(id=SPRING.id, psw="wrong")
+    scene.monotonic.forward(2000)
+    scene.arrive(id=AUTUMN.id, psw="wrong")
+    assert scene.provider.audit()["worst_failed_logins"] == 2
+    scene.provider.leave(frozen)
+    scene.monotonic.forward(1799)
+    scene.provider.faults = ""
+    scene.ask(id=AUTUMN.id, psw="wrong")
+    assert scene.provider.audit()["worst_failed_logins"] == 3
+
+
+def test_a_request_without_a_link_that_freezes_has_no_window() -> None:
+    scene = Scene(Settings(links=LINKS, faults="freeze"))
+    scene.provider.leave(scene.arrive(id=""))
+    assert scene.provider.audit()["worst_window"] == 0
+
+
+def test_a_request_that_thaws_after_a_new_audit_began_is_in_it() -> None:
+    scene = Scene(Settings(links=LINKS, faults="freeze"))
+    frozen = scene.arrive(id=SPRING.id)
+    scene.provider.reset_audit()
+    scene.provider.leave(frozen)
+    scene.arrive(id=SPRING.id)
+    assert scene.provider.audit()["worst_window"] == 2

@@ -192,7 +192,7 @@ def test_the_encoding_can_be_another_than_announced() -> None:
     assert "смск.рф/аб" in cp1251.body.decode("cp1251")
 
 
-@pytest.mark.parametrize("manner", ["cut", "drip", "hang", "huge", "redirect", "reset"])
+@pytest.mark.parametrize("manner", ["cut", "drip", "freeze", "hang", "huge", "redirect", "reset"])
 def test_what_happens_on_the_way_is_left_to_the_delivery(manner: str) -> None:
     reply = spoiled(manner)
     assert (reply.manner, reply.label, reply.body) == (manner, manner, whole())

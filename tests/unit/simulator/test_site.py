@@ -98,7 +98,15 @@ def test_an_address_without_access_is_told_apart_by_its_socket() -> None:
 def test_the_home_page_names_the_paths() -> None:
     async def steps(_provider: Provider, session: aiohttp.ClientSession) -> None:
         page = await get(session, "/")
-        paths = (PATH, "/audit/reset", "/truth", "/control/faults", "/control/clicks", "/control/password")
+        paths = (
+            PATH,
+            "/audit/reset",
+            "/truth",
+            "/control/faults",
+            "/control/clicks",
+            "/control/password",
+            "/control/allow",
+        )
         assert all(path in page for path in paths)
 
     play(steps)
@@ -176,6 +184,18 @@ def test_passwords_are_changed_over_http() -> None:
         assert "ERROR = 2" in await get(session, PATH, **LOGIN, id=SPRING.id)
         assert "145142" in await get(session, PATH, **LOGIN | {"psw": "new"}, id=SPRING.id)
         assert "write login=" in await post(session, "/control/password", {"login": "demo"}, 400)
+
+    play(steps)
+
+
+def test_logins_are_refused_and_allowed_over_http() -> None:
+    async def steps(_provider: Provider, session: aiohttp.ClientSession) -> None:
+        assert await post(session, "/control/allow", "") == "May log in: nobody\n"
+        assert "ERROR = 2" in await get(session, PATH, **LOGIN, id=SPRING.id)
+        await post(session, "/control/allow", "192.0.2.1, 127.0.0.1")
+        assert "145142" in await get(session, PATH, **LOGIN, id=SPRING.id)
+        assert await post(session, "/control/allow", "*") == "May log in: *\n"
+        assert "145142" in await get(session, PATH, **LOGIN, id=SPRING.id)
 
     play(steps)
 
