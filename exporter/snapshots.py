@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from exporter.model import Snapshot
@@ -89,7 +90,7 @@ class Snapshots:
         polled, read = self._orders.get(link.key, (-1, -1))
         after = before
         if reading is not None and order > read:
-            after, read = after.succeeded(reading, read_at), order
+            after, read = replace(after.succeeded(reading, read_at), outcome=before.outcome), order
         if order > polled:
             after, polled = after.ended(outcome), order
         self._orders[link.key] = polled, read

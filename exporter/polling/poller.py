@@ -112,9 +112,10 @@ class Poller:
     def _known(self, link: Link) -> tuple[Reading, float] | None:
         """The reading that is known of a link, and when its request was sent (monotonic seconds)."""
         known = self._snapshots.get(link)
-        if known is None or known.reading is None or not known.read_at:
+        if known is None or known.reading is None:
             return None
-        age = max(0.0, self._clock.time() - known.read_at)
+        # A reading of which nobody knows how old it is tells of clicks, and is due to be replaced.
+        age = max(0.0, self._clock.time() - known.read_at) if known.read_at else link.stale_after
         return known.reading, self._clock.monotonic() - age
 
     # --- how it stands ------------------------------------------------------------------------------------
@@ -155,8 +156,8 @@ class Poller:
     # --- what is due --------------------------------------------------------------------------------------
 
     def _wake(self, planner: Planner, at: float) -> None:
-        """Has a planner asked at ``at``, or earlier."""
-        if at < self._wake_at.get(planner, inf):
+        """Has a planner asked at ``at``, or earlier, if its account is still configured."""
+        if self._planners.get(planner.account.login_key) is planner and at < self._wake_at.get(planner, inf):
             self._wake_at[planner] = at
             heappush(self._wakes, (at, next(self._order), planner))
             self._woken.set()
