@@ -41,6 +41,9 @@ LONGEST_WAIT = 5.0
 What it waits for may never be told: a request of a process that has died, or a machine that was asleep.
 """
 
+CLOCK_STEP = 1.0
+"""Seconds the wall clock may run behind the monotonic one during a request before it counts as set back."""
+
 REPLICA_DELAY = 2.0
 """Processes that share a journal are due up to so many seconds apart, so that they seldom collide."""
 
@@ -231,7 +234,7 @@ class Poller:
     # --- one poll -----------------------------------------------------------------------------------------
 
     async def _poll(self, planner: Planner, poll: Poll) -> None:
-        started = self._clock.monotonic()
+        started, sent_at = self._clock.monotonic(), self._clock.time()
         try:
             result = await self._ask(poll)
         except asyncio.CancelledError:
@@ -243,7 +246,8 @@ class Poller:
             )
             raise
         now = self._clock.monotonic()
-        changed = self._finish(planner, poll, result, now - started)
+        read_at = self._dated(sent_at, now - started)
+        changed = self._finish(planner, poll, result, now - started, read_at)
         outcome = result.outcome if isinstance(result, PollError) else Outcome.OK
         self._observer.request_ended(poll.account.name, outcome, now - started)
         # The next request leaves first: its record is written while this one's figures are shown.
@@ -262,7 +266,7 @@ class Poller:
             return CrashedError(type(error).__name__)
 
     def _finish(
-        self, planner: Planner, poll: Poll, result: Reading | PollError, elapsed: float
+        self, planner: Planner, poll: Poll, result: Reading | PollError, elapsed: float, read_at: float
     ) -> tuple[Snapshot, Snapshot] | None:
         """Tells everybody how a poll ended. Returns the link's snapshots before and after, if any."""
         now = self._clock.monotonic()
@@ -270,7 +274,7 @@ class Poller:
         changes, order = host.changes, self._order_of(poll.sent.number)
         answer = answer_of(poll.sent, result, elapsed)
         settles = planner.finish(poll, now, result)
-        changed = self._apply(poll.link, answer, order) if settles else None
+        changed = self._apply(poll.link, answer, order, read_at) if settles else None
         if changed is not None:
             answer = with_figures(answer, changed[1])
         self._recorder.end(answer)
@@ -284,8 +288,15 @@ class Poller:
             self._wake_host(poll.sent.request.host)
         return changed
 
-    def _apply(self, link: Link, answer: Answered, order: int) -> tuple[Snapshot, Snapshot] | None:
-        outcome, read_at = answer.outcome or Outcome.UNREACHABLE, self._clock.time() - answer.elapsed
+    def _dated(self, sent_at: float, elapsed: float) -> float:
+        """When a request was sent, on the wall clock as it is now: it may have been set back meanwhile."""
+        now = self._clock.time()
+        return sent_at if sent_at <= now - elapsed + CLOCK_STEP else now - elapsed
+
+    def _apply(
+        self, link: Link, answer: Answered, order: int, read_at: float
+    ) -> tuple[Snapshot, Snapshot] | None:
+        outcome = answer.outcome or Outcome.UNREACHABLE
         return self._snapshots.apply(link, order, outcome, answer.reading, read_at)
 
     def _order_of(self, number: int) -> int:

@@ -1,6 +1,6 @@
 """A day in virtual time with all that a day brings, and every figure that is served held against the truth.
 
-The poller, the store and the exposition are the real ones, and so is the parsing; the simulator answers, but
+The poller, the ledger and the exposition are the real ones, and so is the parsing; the simulator answers, but
 over no network. Each virtual minute the page is read: every series that it shows must say what the provider
 said at the moment it names, every series that it should show is there, and no other; and the auditor must not
 have seen a limit broken.
@@ -22,12 +22,13 @@ from pydantic import SecretStr
 from exporter.errors import HttpStatusError, Outcome, PollError, PollTimeoutError, UnreachableError
 from exporter.exposition import FAMILIES, Exposition
 from exporter.model import Account, Credentials, Link, Reading, Snapshot
-from exporter.polling import Pacing
+from exporter.journal import MemoryJournal
+from exporter.limits import Ledger
 from exporter.polling.poller import Poller
+from exporter.polling.recorder import Recorder
 from exporter.provider.parsing import parse
 from exporter.simulator import Provider, Settings, numbered_links
-from exporter.slices import in_slices
-from exporter.store import MemoryBackend, Store
+from exporter.snapshots import Snapshots
 from tests import virtual
 from tests.factories import MOSCOW, make_account, show
 from tests.oracle import sample
@@ -100,9 +101,9 @@ class Day:
         self.outcomes: Counter[Outcome] = Counter()
         self.seen: Counter[str] = Counter()
         self.exposition = Exposition(self.clock)
-        self.store = Store(MemoryBackend(), self.exposition.update)
-        pacing = Pacing(self.clock.time() - self.clock.monotonic(), Random(seed))
-        self.poller = Poller(pacing, self.store, self._fetch, self, self.clock)
+        self.snapshots = Snapshots(self.exposition.update)
+        recorder = Recorder(Ledger(), MemoryJournal(self.clock), self.clock, lambda news: None)
+        self.poller = Poller(recorder, self.snapshots, self._fetch, self, self.clock, Random(seed))
 
     def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
         self.outcomes[outcome] += 1
@@ -153,9 +154,11 @@ class Day:
 
     async def live(self) -> None:
         """The day, minute by minute; the last hour and a half are calm."""
-        snapshots = self.store.configure(self.links.values())
-        show(self.exposition, self.accounts, snapshots)
-        await in_slices(self.poller.configure(self.accounts))
+        known = self.snapshots.build(self.links.values(), ())
+        self.snapshots.swap(known)
+        show(self.exposition, self.accounts, known.values())
+        self.poller.configure(self.accounts)
+        self.poller.start()
         weather = self._weather()
         for minute in range(24 * 60):
             await asyncio.sleep(60)
