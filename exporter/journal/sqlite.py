@@ -40,14 +40,25 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 class SqliteJournal:
     """Events in the file at ``path``. ``boot`` names the machine's present boot.
 
+    ``retry`` is the time between two tries to write a file that could not be written.
+
     ``guest``: for a command that works beside ``serve``, and records nothing in memory only.
     """
 
-    def __init__(self, path: Path, clock: Clock, *, guest: bool = False, boot: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        guest: bool = False,
+        boot: str | None = None,
+        retry: float = RETRY,
+    ) -> None:
         self.fail_closed = guest
         self._clock = clock
         self._file = EventFile(path, clock, guest=guest, boot=boot or present_boot())
         self._guest = guest
+        self._retry = retry
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._claims: list[Claim] = []
         self._learnt = 0
@@ -140,7 +151,7 @@ class SqliteJournal:
         self._learn(news)
         self._answer(claims, answer)
         if not self.up and self._retry_timer is None and not self._closed:
-            self._retry_timer = self._loop.call_later(RETRY, self._try_again)
+            self._retry_timer = self._loop.call_later(self._retry, self._try_again)
         if self._claims or self._notes:
             self._write_soon()
 

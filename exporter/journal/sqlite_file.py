@@ -147,7 +147,8 @@ class EventFile:
             self._look(db)
             self._judge_past(db)
             self._delete_old(db, self._clock.monotonic())
-            self._insert(db, self._known.values())
+            last = self._insert(db, self._known.values())
+        self._last = last
 
     def visit(self) -> bool:
         """Opens the file as a guest beside the process that has the lock; whether it is ready for that.
@@ -279,11 +280,11 @@ class EventFile:
             self._look(self._db)
             behind = any(binds(one.event) for one in self._news)
             sent = [] if behind else [Noted(one, now) for one in requests]
-            self._insert(self._db, [*self._unwritten, *sent])
+            last = self._insert(self._db, [*self._unwritten, *sent])
             if now - self._tidied > TIDY:
                 self._delete_old(self._db, now)
         self._check_written()
-        self._done(sent)
+        self._done(sent, last)
         return Appended.BEHIND if behind else Appended.YES
 
     def _check_written(self) -> None:
@@ -293,7 +294,8 @@ class EventFile:
         if self._guest and self._lost():
             raise OSError("the exporter that has it cannot write it")
 
-    def _done(self, sent: list[Noted]) -> None:
+    def _done(self, sent: list[Noted], last: int) -> None:
+        self._last = last
         for one in sent:
             self._remember(one)
         self._unwritten.clear()
@@ -304,18 +306,21 @@ class EventFile:
             log.warning("storage_works_again", file=str(self.path))
 
     def _failed(self, error: Exception) -> None:
-        """Says so once, and marks the file before anything is sent that it does not know."""
+        """Says so once."""
         if self.up:
             self.up = False
             log.error("storage_failed", file=str(self.path), reason=_reason(error))
         if not self._guest:
             self._unwritten.clear()  # all that counts is written when it works again
-            self.mark(lost=True)
 
     def _append_in_memory(self, requests: Sequence[Sent]) -> Appended:
-        """What a guest appended before it could see the mark is still looked for, where that can be read."""
+        """Marks the file before anything is sent that it does not know.
+
+        What a guest appended before it could see the mark is still looked for, where that can be read.
+        """
         if self._guest:
             return Appended.NO
+        self.mark(lost=True)
         now = self._clock.monotonic()
         with suppress(Exception):
             self._look(self._db)
@@ -371,7 +376,8 @@ class EventFile:
                 self._news.append(Dated(event, self._looked, now))
         self._looked = now
 
-    def _insert(self, db: sqlite3.Connection, events: Iterable[Noted]) -> None:
+    def _insert(self, db: sqlite3.Connection, events: Iterable[Noted]) -> int:
+        """Adds events and readings; returns the id of the latest event, which counts once it is committed."""
         rows = [
             (one.event.number, _key(one.event)[1], one.at, lasting(one.event), _plain(encode(one.event)))
             for one in events
@@ -383,8 +389,7 @@ class EventFile:
         )
         for answer, noted in self._readings.values():
             self._save(db, answer, noted)
-        if rows:
-            self._last = self._sequence(db)
+        return self._sequence(db)
 
     def _save(self, db: sqlite3.Connection, answer: Answered, noted: Noted) -> None:
         names = *answer.link, *answer.request.target

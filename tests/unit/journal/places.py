@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 HOST = "smscentre.com"
 
+SOON = 0.1
+"""Seconds between two tries to write, for tests that wait for them."""
+
 
 class Writer:
     """One process: a journal, and what it heard. ``history`` is what it found at its start."""
@@ -110,7 +113,7 @@ class SqlitePlace(Place):
         self.file = folder / "0" / "exporter.db"
 
     def make(self) -> SqliteJournal:
-        return SqliteJournal(self.file, self.clock, boot=self.boot)
+        return SqliteJournal(self.file, self.clock, boot=self.boot, retry=SOON)
 
     async def another(self) -> Writer:
         guest = await Writer(SqliteJournal(self.file, self.clock, guest=True, boot=self.boot)).open()

@@ -1,4 +1,4 @@
-"""Files that lost something, that are damaged, or that are not ours: found, said, waited out or left alone."""
+"""Files that lost something, are damaged, or are not ours: found, said, waited out or left alone."""
 
 from __future__ import annotations
 

@@ -9,7 +9,6 @@ import stat
 import tempfile
 from contextlib import closing, contextmanager
 from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +21,7 @@ from tests.unit.journal.places import SqlitePlace, Writer, answered, read, refus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LINK = ("main", "link")
 
