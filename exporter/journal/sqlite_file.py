@@ -88,6 +88,7 @@ class EventFile:
         self._known: dict[tuple[int, bool], Noted] = {}
         self._unwritten: list[Noted] = []
         self._readings: dict[LinkKey, tuple[Answered, Noted]] = {}
+        self._own: dict[int, float] = {}
         self._news: list[Dated] = []
         self._last = 0
         self._looked = self._tidied = clock.monotonic()
@@ -252,6 +253,8 @@ class EventFile:
         """
         for noted in notes:
             self._note(noted)
+        now = self._clock.monotonic()
+        self._own.update((one.number, now) for one in requests)
         answer = self._write(requests, again=again)
         news, self._news = self._news, []
         return answer, news
@@ -369,7 +372,7 @@ class EventFile:
         rows = db.execute("SELECT id, at, text FROM events WHERE id > ? ORDER BY id", (self._last,))
         for self._last, at, text in rows:
             event = decode(text)
-            if _key(event) in self._known:
+            if _key(event) in self._known or event.number in self._own:
                 continue
             self._remember(Noted(event, now if self._opened else at))
             if self._opened:
@@ -411,6 +414,7 @@ class EventFile:
 
     def _forget(self, now: float) -> None:
         self._tidied = now
+        self._own = {number: at for number, at in self._own.items() if at >= now - REMEMBERED_SHORTLY}
         self._known = {
             key: one
             for key, one in self._known.items()
