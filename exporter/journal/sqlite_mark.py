@@ -78,6 +78,7 @@ class Lock:
         try:
             owned(os.fstat(file), self.path)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.fchmod(file, 0o600)
             text = os.pread(file, _SIZE, 0)
         except OSError as error:
             os.close(file)

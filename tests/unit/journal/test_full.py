@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from exporter.journal import Appended
 from exporter.journal.sqlite import SqliteJournal
 from exporter.limits.constants import REMEMBERED, REMEMBERED_SHORTLY
+from exporter.limits.events import encode
 from tests.unit.journal.places import SOON, SqlitePlace, Writer, answered, read, refused, scenario, sent
 
 if TYPE_CHECKING:
@@ -206,6 +207,19 @@ async def test_what_a_guest_appended_just_before_is_learnt_meanwhile(disk: Sqlit
         assert await writer.send(sent(2)) is Appended.BEHIND
         assert writer.numbers == [theirs.number]
         assert await writer.send(sent(2)) is Appended.YES
+
+
+@scenario
+async def test_what_another_appended_is_learnt_while_requests_are_only_in_memory(disk: SqlitePlace) -> None:
+    writer = await disk.writer()
+    with full():
+        await writer.sent()
+    theirs = sent(2)
+    with closing(sqlite3.connect(disk.file)) as db, db:
+        row = (theirs.number, disk.clock.monotonic(), encode(theirs))
+        db.execute("INSERT INTO events (number, kind, at, lasting, text) VALUES (?, 0, ?, 0, ?)", row)
+    assert await writer.send(sent(3)) is Appended.BEHIND
+    assert writer.numbers == [theirs.number]
 
 
 @scenario
