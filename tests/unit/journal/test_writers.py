@@ -71,17 +71,17 @@ def _judge(order: list[tuple[int, bool]], binding: set[tuple[int, bool]], report
 @pytest.mark.parametrize("seed", range(2))
 def test_no_claim_is_granted_past_an_event_that_binds(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "exporter.db"
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork")
     reports: Queue[Report] = context.Queue()
+    processes = [
+        context.Process(target=_process, args=(path, 10 * seed + n, True, reports)) for n in range(3)
+    ]
+    for process in processes:
+        process.start()
     keeper = Writer(SqliteJournal(path, SystemClock()))
 
     async def run() -> list[Report]:
         await keeper.open()
-        processes = [
-            context.Process(target=_process, args=(path, 10 * seed + n, True, reports)) for n in range(3)
-        ]
-        for process in processes:
-            process.start()
         found = [await asyncio.to_thread(reports.get, timeout=100) for _ in processes]
         await keeper.send()
         for process in processes:
@@ -98,6 +98,7 @@ def test_no_claim_is_granted_past_an_event_that_binds(tmp_path: Path, seed: int)
     found, events = asyncio.run(whole())
     order = [_key(event) for event in events]
     binding = {_key(event) for event in events if binds(event)}
-    assert [_key(dated.event) for dated in keeper.news] == order
+    known = [_key(dated.event) for dated in [*keeper.history.events, *keeper.news]]
+    assert known == order
     for report in found:
         _judge(order, binding, report)
