@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
 from random import Random
 from typing import TYPE_CHECKING
@@ -22,9 +21,10 @@ from exporter.errors import StorageError
 from exporter.journal.journal import Appended, History
 from exporter.journal.redis_memory import Memory
 from exporter.journal.redis_news import Past, dated, decoded, unsure
-from exporter.journal.redis_script import Entry, noted, stored_reading
-from exporter.journal.redis_script import field as field_of
-from exporter.journal.redis_wire import CHUNK, LostError, Wire
+from exporter.journal.redis_outbox import LOOK, Outbox, wait
+from exporter.journal.redis_script import field as field
+from exporter.journal.redis_script import noted, stored_reading
+from exporter.journal.redis_wire import LostError, Wire
 from exporter.limits import SEND_BY, Answered, Sent
 from exporter.limits.constants import REMEMBERED_SHORTLY, doubled
 from exporter.limits.events import binds, encode
@@ -34,21 +34,13 @@ if TYPE_CHECKING:
 
     from exporter.clock import Clock
     from exporter.journal.journal import Reader, StoredReading
+    from exporter.journal.redis_outbox import Batch
     from exporter.journal.redis_script import Stored
     from exporter.journal.redis_url import Address
     from exporter.limits import Dated, Event
     from exporter.model import LinkKey
 
 log = structlog.stdlib.get_logger(__name__)
-
-LOOK = 0.25
-"""Seconds after which news is asked for, if nothing is to be appended."""
-
-PACE = 0.02
-"""Seconds between two round trips while others append, and the longest that a plain end waits."""
-
-OTHERS = 1.0
-"""Seconds since their latest event for which others count as active."""
 
 TRIM_AFTER = REMEMBERED_SHORTLY - 60
 """Seconds after which an id that was learnt may be the oldest in the stream."""
@@ -58,28 +50,6 @@ FIRST_RETURN, LAST_RETURN = 0.5, 5.0
 
 CLOSING = 1.5
 """Seconds that the last write may take."""
-
-
-@dataclass(slots=True)
-class _Claim:
-    """A call of ``append`` that waits for its verdict; ``learnt`` counts what bound when it was made."""
-
-    requests: Sequence[Sent]
-    verdict: asyncio.Future[Appended]
-    learnt: int
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What goes out in one round trip. ``began`` is when it was first sent, in monotonic seconds."""
-
-    entries: list[Entry]
-    claims: list[_Claim]
-    began: float
-    requests: dict[int, Sent] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.requests = {sent.number: sent for claim in self.claims for sent in claim.requests}
 
 
 class RedisJournal:
@@ -94,26 +64,19 @@ class RedisJournal:
     def __init__(self, address: Address, clock: Clock, *, guest: bool = False) -> None:
         self._address = address
         self._clock = clock
-        self._look = inf if guest else LOOK
         self._wire = Wire(address)
         self._wiring = asyncio.Lock()
         self._memory = Memory()
+        self._outbox = Outbox(inf if guest else LOOK)
+        self._doubtful: dict[int, tuple[float, Sent]] = {}
+        self._random = Random()  # noqa: S311 - jitter
         self._reader: Reader
         self._up = False
-        self._closing = asyncio.Event()
         self._epoch = ""
         self._position = ""
         self._looked_at = -inf
         self._learnt_ids: deque[tuple[float, str]] = deque()
-        self._noted: deque[Entry] = deque()
-        self._claims: list[_Claim] = []
-        self._doubtful: dict[int, tuple[float, Sent]] = {}
-        self._wake = asyncio.Event()
-        self._random = Random()  # noqa: S311 - jitter
-        self._urgent = False
-        self._last_trip = self._noted_since = 0.0
-        self._learnt = 0
-        self._others_until = -inf
+        self._closing = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
 
     @property
@@ -136,7 +99,6 @@ class RedisJournal:
                 await self._wire.close()
                 raise StorageError(f"storage.url: {self._address} refuses us: {lost}{lost.hint}") from None
             self._lose(lost)
-        self._last_trip = asyncio.get_running_loop().time()
         self._work = asyncio.create_task(self._run())
         return history or History()
 
@@ -144,9 +106,7 @@ class RedisJournal:
         """Returns once Redis has decided; see ``Journal``."""
         if not self._up or self._closing.is_set():
             return Appended.NO
-        claim = _Claim(requests, asyncio.get_running_loop().create_future(), self._learnt)
-        self._claims.append(claim)
-        self._hurry()
+        claim = self._outbox.claim(requests)
         try:
             return await claim.verdict
         except asyncio.CancelledError:
@@ -157,12 +117,7 @@ class RedisJournal:
 
     def note(self, answer: Answered) -> None:
         """Goes with the next round trip: at once if the end binds."""
-        if not self._noted:
-            self._noted_since = asyncio.get_running_loop().time()
-        self._noted.append(noted(answer, self._clock.monotonic()))
-        if binds(answer):
-            self._hurry()
-        self._wake.set()
+        self._outbox.add(noted(answer, self._clock.monotonic()), urgent=binds(answer))
 
     async def read(self, links: Collection[LinkKey]) -> Iterable[StoredReading]:
         """The latest readings of these links; nothing while Redis cannot be reached."""
@@ -172,7 +127,7 @@ class RedisJournal:
         keys = list(links)
         async with self._wiring:
             try:
-                server, values = await self._values([field_of(key) for key in keys])
+                server, values = await self._values([field(key) for key in keys])
             except LostError as lost:
                 self._lose(lost)
                 return []
@@ -188,72 +143,33 @@ class RedisJournal:
     async def close(self) -> None:
         """Writes what was noted, if Redis can be reached."""
         self._closing.set()
-        self._wake.set()
+        self._outbox.wake()
         if self._work is not None:
             await asyncio.wait((self._work,), timeout=CLOSING)
             while not self._work.done():  # redis loses a cancellation that comes as all is sent (Python 3.11)
                 self._work.cancel()
                 await asyncio.wait((self._work,), timeout=0.1)
         self._up = False
-        _answer(self._claims, Appended.NO)
-        if self._noted:
-            log.warning("storage_not_written", storage=str(self._address), events=len(self._noted))
+        self._outbox.refuse_claims()
+        if self._outbox:
+            log.warning("storage_not_written", storage=str(self._address), events=len(self._outbox))
         await self._wire.close()
 
     # --- one round trip after another ---------------------------------------------------------------------
-
-    def _hurry(self) -> None:
-        self._urgent = True
-        self._wake.set()
 
     async def _run(self) -> None:
         while not self._closing.is_set():
             if not self._up:
                 await self._come_back()
-            elif await self._is_due():
+            elif await self._outbox.is_due():
                 await self._exchange()
-        while self._up and (self._noted or self._claims):
+        while self._up and self._outbox:
             await self._exchange()
-
-    async def _is_due(self) -> bool:
-        """Waits until something may have to go out; returns whether it has to."""
-        due = self._due_at() - asyncio.get_running_loop().time()
-        if due <= 0:
-            return True
-        self._wake.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(None if due == inf else due):
-                await self._wake.wait()
-        return False
-
-    def _due_at(self) -> float:
-        earliest = self._last_trip + PACE if self._last_trip < self._others_until else -inf
-        if self._urgent:
-            return earliest
-        if self._noted:
-            return max(earliest, self._noted_since + PACE)
-        return self._last_trip + self._look
-
-    def _take(self) -> _Batch:
-        """Requests wait until all that was noted before them is written.
-
-        Those that were decided on before the last news came have to be decided again.
-        """
-        self._urgent = False
-        entries = [self._noted.popleft() for _ in range(min(CHUNK, len(self._noted)))]
-        if self._noted:
-            self._urgent = True
-            return _Batch(entries, [], self._clock.monotonic())
-        waiting, self._claims = self._claims, []
-        _answer([one for one in waiting if one.learnt != self._learnt], Appended.BEHIND)
-        claims = [one for one in waiting if one.learnt == self._learnt and not one.verdict.cancelled()]
-        return _Batch(entries, claims, self._clock.monotonic())
 
     async def _exchange(self) -> None:
         await asyncio.sleep(0)  # what is asked for in the same moment goes along
         async with self._wiring:
-            batch = self._take()
-            self._last_trip = asyncio.get_running_loop().time()
+            batch = self._outbox.take(self._clock.monotonic())
             try:
                 done = await self._deliver(batch)
             except BaseException as error:
@@ -263,10 +179,10 @@ class RedisJournal:
                 self._lose(error)
                 return
         if not done:
-            self._put_back(batch.entries)
-            _answer(batch.claims, Appended.BEHIND)
+            self._outbox.put_back(batch.entries)
+            batch.answer(Appended.BEHIND)
 
-    async def _deliver(self, batch: _Batch) -> bool:
+    async def _deliver(self, batch: Batch) -> bool:
         """Sends the batch; once more if that fails, for the connection may have been closed as idle.
 
         Returns False if Redis has forgotten what was sent: nothing was appended then.
@@ -283,7 +199,7 @@ class RedisJournal:
         self._hand_over(history)
         return False
 
-    async def _send(self, batch: _Batch) -> bool:
+    async def _send(self, batch: Batch) -> bool:
         now = self._clock.monotonic()
         verdict, news, last = await self._wire.append(
             self._epoch,
@@ -305,7 +221,7 @@ class RedisJournal:
             _, minid = self._learnt_ids.popleft()
         return minid
 
-    def _receive(self, batch: _Batch, verdict: str, news: Sequence[Stored], previous: float) -> None:
+    def _receive(self, batch: Batch, verdict: str, news: Sequence[Stored], previous: float) -> None:
         now = self._clock.monotonic()
         self._learnt_ids.append((now, self._position))
         for entry in batch.entries:
@@ -317,15 +233,11 @@ class RedisJournal:
         events = [dated(event, age, previous, now) for _, event, age in decoded(news)]
         others = self._sift(events, batch.requests)
         if others:
-            self._others_until = asyncio.get_running_loop().time() + OTHERS
-            self._learn(others)
+            self._outbox.others_are_active()
+            self._reader.learn(others)
         # News that holds a request of ours: its reply was lost.
         granted = verdict == "yes" or any(self._memory.knows(sent) for sent in batch.requests.values())
         self._decide(batch, now, granted=granted)
-
-    def _learn(self, news: Sequence[Dated]) -> None:
-        self._learnt += any(binds(one.event) for one in news)
-        self._reader.learn(news)
 
     def _remember(self, event: Event | None, at: float) -> None:
         if event is not None and not self._memory.knows(event):
@@ -345,51 +257,51 @@ class RedisJournal:
                 self._memory.add_reading(one.event, one.earliest)
         return others
 
-    def _decide(self, batch: _Batch, now: float, *, granted: bool) -> None:
+    def _decide(self, batch: Batch, now: float, *, granted: bool) -> None:
         in_time = now - batch.began <= SEND_BY
         if not granted:
-            _answer(batch.claims, Appended.BEHIND)
+            batch.answer(Appended.BEHIND)
             return
         for claim in batch.claims:
             if claim.verdict.cancelled() or not in_time:
                 self._take_back(claim.requests)
-        _answer(batch.claims, Appended.YES if in_time else Appended.NO)
+        batch.answer(Appended.YES if in_time else Appended.NO)
 
     def _take_back(self, requests: Iterable[Sent]) -> None:
         """These are on record and will not be sent."""
         for sent in requests:
             self.note(Answered(sent.request, sent.number, None))
 
-    def _give_up(self, batch: _Batch) -> None:
+    def _give_up(self, batch: Batch) -> None:
         """Nobody knows whether the batch was appended, or will be: a frozen server does so when it wakes."""
         now = self._clock.monotonic()
-        self._put_back(batch.entries)
+        self._outbox.put_back(batch.entries)
         self._doubtful = {n: was for n, was in self._doubtful.items() if was[0] + REMEMBERED_SHORTLY > now}
         self._doubtful |= {number: (now, sent) for number, sent in batch.requests.items()}
-        _answer(batch.claims, Appended.NO)
-
-    def _put_back(self, entries: Iterable[Entry]) -> None:
-        self._noted.extendleft(reversed(list(entries)))
+        batch.answer(Appended.NO)
 
     # --- losing Redis, and finding it again ---------------------------------------------------------------
 
     def _lose(self, error: Exception) -> None:
-        """From now on nothing may be sent; what was noted is kept."""
+        """From now on nothing may be sent; what was noted is kept.
+
+        After an error of our own nobody knows what the reader has learnt, as if Redis had forgotten.
+        """
+        bug = None if isinstance(error, LostError) else error
         if self._up or self._work is None:
-            bug = None if isinstance(error, LostError) else error
             log.error("storage_failed", storage=str(self._address), reason=str(error), exc_info=bug)
         self._up = False
-        claims, self._claims = self._claims, []
-        _answer(claims, Appended.NO)
+        if bug is not None:
+            self._position = ""
+        self._outbox.refuse_claims()
 
     async def _come_back(self) -> None:
         tries = 0
         while not self._up:
-            wait = doubled(FIRST_RETURN, tries, LAST_RETURN) * self._random.uniform(0.5, 1)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._closing.wait()
-                    return
+            pause = doubled(FIRST_RETURN, tries, LAST_RETURN) * self._random.uniform(0.5, 1)
+            await wait(self._closing, pause)
+            if self._closing.is_set():
+                return
             tries += 1
             async with self._wiring:
                 await self._try_to_enter()
@@ -400,8 +312,8 @@ class RedisJournal:
             self._hand_over(await self._enter())
         except LostError as lost:
             log.debug("storage_not_back", storage=str(self._address), reason=str(lost))
-        except Exception:
-            log.exception("storage_crashed")
+        except Exception as error:
+            self._lose(error)
 
     async def _enter(self) -> History | None:
         """Connects. Returns None if Redis still has what it had at our last look, else what it has now."""
@@ -418,7 +330,7 @@ class RedisJournal:
         server, lasting, events = await self._wire.history()
         now = self._clock.monotonic()
         past, again = Past(server, lasting, events, now), bool(self._epoch)
-        self._put_back(self._memory.missing(now, past.present) if again else ())
+        self._outbox.put_back(self._memory.missing(now, past.present) if again else ())
         others = self._sift(past.events, ())
         self._epoch, self._position, self._looked_at = epoch, past.position, now
         self._learnt_ids.clear()
@@ -433,16 +345,9 @@ class RedisJournal:
     def _hand_over(self, history: History | None) -> None:
         if history is None:
             return
-        self._learnt += 1
         self._reader.learn(history.events)
         if history.unknown is not None:
             self._reader.assume(history.unknown)
-
-
-def _answer(claims: Iterable[_Claim], verdict: Appended) -> None:
-    for claim in claims:
-        if not claim.verdict.done():
-            claim.verdict.set_result(verdict)
 
 
 def _understood(

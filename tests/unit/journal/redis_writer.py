@@ -1,8 +1,9 @@
-"""A process that records requests as fast as the journal lets it: ``python redis_writer.py URL CLAIMS WIDTH``.
+"""A process that records requests as fast as it may: ``python redis_writer.py URL CLAIMS WIDTH``.
 
-It appends ``WIDTH`` requests at a time. When it has recorded ``CLAIMS`` of them it says ``done``; on a line of
-input it learns the rest, and prints as JSON the events that bind, in the order in which it came to know them;
-how many of them it knew as it decided about a request; and what all that cost. It imports nothing of the tests, so that it can run beside a changed copy of the package.
+It appends ``WIDTH`` requests at a time. When it has recorded ``CLAIMS`` of them it says ``done``. On a line
+of input it learns the rest. Then it prints as JSON the events that bind, in the order in which it learnt of
+them, how many it knew as it decided about each request, and what all that cost. It imports nothing of the
+tests, so that it can run with a changed copy of the package.
 """
 
 from __future__ import annotations

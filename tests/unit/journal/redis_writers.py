@@ -22,6 +22,8 @@ def write(
     """Runs the writers, with the exporter in the folder ``package``; returns what each of them prints."""
     command = [sys.executable, str(SCRIPT), server.url.get_secret_value(), str(claims), str(width)]
     env = {**os.environ, "PYTHONPATH": str(package)}
+    if package != ROOT:  # coverage is about the package as it is
+        env = {name: value for name, value in env.items() if not name.startswith("COVERAGE_")}
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
         for _ in range(writers)

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from exporter.errors import Outcome
 from exporter.journal import Appended
-from exporter.journal.redis import LOOK, TRIM_AFTER
+from exporter.journal.redis import TRIM_AFTER
+from exporter.journal.redis_outbox import LOOK
 from exporter.journal.redis_script import EVENTS, KEYS, LASTING, PREFIX, READINGS
 from exporter.journal.redis_wire import CHUNK
 from exporter.limits import SEND_BY
