@@ -140,8 +140,7 @@ class Outbox:
 async def wait(event: asyncio.Event, seconds: float) -> None:
     """Waits for the event, so many seconds at most."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(None if seconds == inf else seconds):
-            await event.wait()
+        await asyncio.wait_for(event.wait(), None if seconds == inf else seconds)
 
 
 def _now() -> float:
