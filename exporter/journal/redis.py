@@ -150,7 +150,7 @@ class RedisJournal:
                 self._work.cancel()
                 await asyncio.wait((self._work,), timeout=0.1)
         self._up = False
-        self._outbox.refuse_claims()
+        self._outbox.answer_claims(Appended.NO)
         if self._outbox:
             log.warning("storage_not_written", storage=str(self._address), events=len(self._outbox))
         await self._wire.close()
@@ -234,7 +234,7 @@ class RedisJournal:
         others = self._sift(events, batch.requests)
         if others:
             self._outbox.others_are_active()
-            self._reader.learn(others)
+            self._learn(others)
         # News that holds a request of ours: its reply was lost.
         granted = verdict == "yes" or any(self._memory.knows(sent) for sent in batch.requests.values())
         self._decide(batch, now, granted=granted)
@@ -293,7 +293,7 @@ class RedisJournal:
         self._up = False
         if bug is not None:
             self._position = ""
-        self._outbox.refuse_claims()
+        self._outbox.answer_claims(Appended.NO)
 
     async def _come_back(self) -> None:
         tries = 0
@@ -342,10 +342,15 @@ class RedisJournal:
             log.warning("storage_unsure", storage=str(self._address), seconds=seconds, reason=reason)
         return history
 
+    def _learn(self, news: Sequence[Dated]) -> None:
+        if any(binds(one.event) for one in news):
+            self._outbox.answer_claims(Appended.BEHIND)
+        self._reader.learn(news)
+
     def _hand_over(self, history: History | None) -> None:
         if history is None:
             return
-        self._reader.learn(history.events)
+        self._learn(history.events)
         if history.unknown is not None:
             self._reader.assume(history.unknown)
 

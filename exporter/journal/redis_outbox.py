@@ -97,9 +97,9 @@ class Outbox:
         self._wake.set()
         return claim
 
-    def refuse_claims(self) -> None:
-        """Answers all that wait with ``NO``."""
-        Batch([], self._claims, 0).answer(Appended.NO)
+    def answer_claims(self, verdict: Appended) -> None:
+        """Answers all that wait: ``BEHIND`` if they were decided on before news came that binds."""
+        Batch([], self._claims, 0).answer(verdict)
         self._claims = []
 
     def take(self, now: float) -> Batch:

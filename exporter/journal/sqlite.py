@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exporter.limits import Answered, Dated, Sent
     from exporter.model import LinkKey
 
-    Claim = tuple[Sequence[Sent], asyncio.Future[Appended], int]
+    Claim = tuple[Sequence[Sent], asyncio.Future[Appended]]
     Written = tuple[Appended, list[Dated]]
 
 FLUSH = 0.05
@@ -61,7 +61,6 @@ class SqliteJournal:
         self._retry = retry
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._claims: list[Claim] = []
-        self._learnt = 0
         self._notes: list[Noted] = []
         self._writing: asyncio.Future[Written] | None = None
         self._closed = False
@@ -92,7 +91,7 @@ class SqliteJournal:
         if self._closed:
             return Appended.NO
         waiter: asyncio.Future[Appended] = self._loop.create_future()
-        self._claims.append((requests, waiter, self._learnt))
+        self._claims.append((requests, waiter))
         self._write_soon()
         return await waiter
 
@@ -133,17 +132,12 @@ class SqliteJournal:
             self._timer = None
         if self._writing is not None or self._closed:
             return
-        claims, self._claims = self._current(self._claims), []
+        claims, self._claims = self._claims, []
         notes, self._notes = self._notes, []
-        requests = [one for claim, _, _ in claims for one in claim]
+        requests = [one for claim, _ in claims for one in claim]
         write = partial(self._file.write, requests, notes, again=again)
         self._writing = self._loop.run_in_executor(self._thread, write)
         self._writing.add_done_callback(partial(self._written, claims))
-
-    def _current(self, claims: list[Claim]) -> list[Claim]:
-        """Those that were decided on by all that is known; the others have to be decided again."""
-        self._answer([claim for claim in claims if claim[2] != self._learnt], Appended.BEHIND)
-        return [claim for claim in claims if claim[2] == self._learnt]
 
     def _written(self, claims: list[Claim], writing: asyncio.Future[Written]) -> None:
         self._writing = None
@@ -156,12 +150,15 @@ class SqliteJournal:
             self._write_soon()
 
     def _learn(self, news: list[Dated]) -> None:
+        """Hands news over. What waits was decided on without it, so it has to be decided again."""
+        if any(binds(dated.event) for dated in news):
+            claims, self._claims = self._claims, []
+            self._answer(claims, Appended.BEHIND)
         if news:
-            self._learnt += any(binds(dated.event) for dated in news)
             self._reader.learn(news)
 
     def _answer(self, claims: list[Claim], answer: Appended) -> None:
-        for _, waiter, _ in claims:
+        for _, waiter in claims:
             if not waiter.done():
                 waiter.set_result(answer)
 
