@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
-from exporter.journal.journal import Appended
 from exporter.journal.redis_wire import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from exporter.journal.journal import Appended
     from exporter.journal.redis_script import Entry
     from exporter.limits import Sent
 
