@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 log = structlog.stdlib.get_logger(__name__)
 
 
+RESTORE_PERIOD = 0.25
+"""Seconds between two looks whether a storage that was away at the start is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the command line says of serving."""
@@ -61,6 +65,8 @@ class Exporter:
 
     def __init__(self, session: aiohttp.ClientSession, journal: Journal, clock: Clock) -> None:
         self._clock = clock
+        self._config: Config
+        self._restoring: asyncio.Task[None] | None = None
         self._stopping = False
         self.exposition = Exposition(clock)
         self.snapshots = Snapshots(self.exposition.update)
@@ -77,12 +83,22 @@ class Exporter:
         await self.recorder.open()
         await self.apply(config)
         self.poller.start()
+        if not self.recorder.restored:
+            self._restoring = asyncio.create_task(self._restore())
+
+    async def _restore(self) -> None:
+        """Reads what the journal knows of the links once it can be reached; until then nothing is sent."""
+        while not self.recorder.journal.up:  # noqa: ASYNC110 - a look four times a second costs nothing
+            await asyncio.sleep(RESTORE_PERIOD)
+        await self.apply(self._config)
+        self.recorder.restored = True
 
     async def apply(self, config: Config) -> None:
         """Switches to ``config``; links that stay keep their readings and their schedules.
 
         What is shown changes in one moment. Scrapes and polls go on meanwhile.
         """
+        self._config = config
         links = [link for account in config.accounts for link in account.links]
         stored = await self.recorder.journal.read(self.snapshots.missing(links))
         known, exposition = await asyncio.to_thread(self._build, config, tuple(stored))
@@ -118,6 +134,8 @@ class Exporter:
     async def close(self) -> None:
         """Stops polling and writes what is still to be written."""
         self._stopping = True
+        if self._restoring is not None:
+            self._restoring.cancel()
         await self.poller.close()
         await self.recorder.journal.close()
 

@@ -35,8 +35,12 @@ class Snapshots:
         return known if known is not None and known.target == link.target else None
 
     def missing(self, links: Iterable[Link]) -> list[LinkKey]:
-        """The links of which nothing is known here, so that a journal may know more."""
-        return [link.key for link in links if link.key not in self._known]
+        """The links of which no figures are known here, so that a journal may know more."""
+        return [link.key for link in links if not self._has_figures(link.key)]
+
+    def _has_figures(self, key: LinkKey) -> bool:
+        known = self._known.get(key)
+        return known is not None and (known.reading is not None or known.carried)
 
     def build(self, links: Iterable[Link], stored: Iterable[StoredReading]) -> Known:
         """What is known of other links, to be handed to ``swap``. Changes nothing: a thread may call it."""
@@ -45,7 +49,7 @@ class Snapshots:
 
     def _carried(self, link: Link, stored: StoredReading | None) -> Snapshot:
         """A link that stays keeps its snapshot; a name that is given to another target keeps its counter."""
-        known = self._known.get(link.key)
+        known = self._known.get(link.key) if self._has_figures(link.key) or stored is None else None
         if known is None and stored is not None:
             known = stored.under(link) if stored.target == link.target else None
             if known is None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Recorder:
     """The ledger of this process, kept in step with a journal that others may write.
 
-    ``heard`` is called with what others appended, once the ledger knows it.
+    ``heard`` is called with what others appended, once the ledger knows it. ``restored`` says that what the
+    journal knows of links has been read: until then nothing is sent, for counters must not begin anew.
     """
 
     def __init__(
@@ -30,10 +31,12 @@ class Recorder:
         self.journal = journal
         self._clock = clock
         self._heard = heard
+        self.restored = True
 
     async def open(self) -> None:
         """Opens the journal and learns its history. Raises ``StorageError``."""
         history = await self.journal.open(self)
+        self.restored = self.journal.up
         for dated in history.events:
             self.ledger.learn(dated)
         self.ledger.distrust(history.verified_since)
@@ -62,7 +65,7 @@ class Recorder:
 
     def _storage_denied(self, now: float) -> Denied | None:
         """Where others use the journal, nothing is sent that is not on record."""
-        if self.journal.fail_closed and not self.journal.up:
+        if not self.restored or (self.journal.fail_closed and not self.journal.up):
             return Denied(Scope.ALL, now + STORAGE_RETRY, Reason.STORAGE_DOWN)
         return None
 
