@@ -31,6 +31,12 @@ _NAMES = ("id", "cnt", "cnt_mon", "cnt_day", "cnt_yes", "cnt_pmon", "link")
 # Prometheus' floats hold whole numbers exactly up to here.
 _MOST_CLICKS = 2**53
 
+# Bytes of UTF-8: an id or a short link has some twenty. Both are kept, stored and shown at every scrape.
+_LONGEST_NAME = 2048
+
+# A count may exceed the count of all clicks by one click in so many.
+_UNEVEN = 100
+
 _LONGEST_DESCRIPTION = 200
 _LONGEST_EXCERPT = 60
 
@@ -236,7 +242,30 @@ def _reading(fields: _Fields, link: Link) -> Reading:
     )
     if link.id is not None and link.id != reading.id:
         raise _BadAnswerError(f"id: asked for link {link.id}, the answer is for", reading.id)
+    _check_parts(reading)
     return reading.of(link)
+
+
+def _check_parts(reading: Reading) -> None:
+    """Refuse a reading in which a day or a month has more clicks than there ever were.
+
+    The provider's page says that ``cnt`` counts *all* clicks, so each other count is a part of it. The end of
+    a day or a month does not change that, because ``cnt`` does not start again. One percent is let pass: the
+    provider may read its counts one after another while people click. On its first day, a link's clicks are
+    all today's.
+
+    Nothing else is compared. Today's count may exceed the month's, and the two months together may exceed all
+    clicks, for as long as some counts have started again at midnight and others have not.
+    """
+    parts = {
+        "cnt_mon": reading.month,
+        "cnt_day": reading.today,
+        "cnt_yes": reading.yesterday,
+        "cnt_pmon": reading.previous_month,
+    }
+    for name, count in parts.items():
+        if count - reading.all_time > reading.all_time // _UNEVEN:
+            raise _BadAnswerError(f"{name} is {count}, more than the {reading.all_time} of cnt, all clicks")
 
 
 def _value(fields: _Fields, name: str) -> str:
@@ -254,6 +283,8 @@ def _name(fields: _Fields, name: str) -> str:
     value = _value(fields, name)
     if not value:
         raise _BadAnswerError(f"{name} is empty")
+    if len(value.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
+        raise _BadAnswerError(f"{name} is longer than {_LONGEST_NAME // 1024} KiB", value)
     if _UNPRINTABLE.search(value):
         raise _BadAnswerError(f"{name} holds control characters", value)
     return value

@@ -48,7 +48,10 @@ class Clicks:
         return _with(grown, put_in, periods) if put_in else grown
 
     def add(self, link: SimulatedLink, clicks: int) -> None:
-        """Put clicks in now; a negative number is the provider's correction. No count falls below zero."""
+        """Put clicks in now; a negative number is the provider's correction.
+
+        No count falls below zero, and the count of all clicks does not fall below a day's or a month's.
+        """
         days = self._put_in.setdefault(link.id, {})
         today = self._calendar.periods(self._now()).today
         days[today] = days.get(today, 0) + clicks
@@ -70,4 +73,5 @@ def _with(grown: Figures, put_in: dict[int, int], periods: Periods) -> Figures:
         cnt_yes=put_in.get(periods.yesterday, 0),
         cnt_pmon=between(periods.previous_month, periods.month),
     )
-    return Figures(*(max(0, one + other) for one, other in zip(grown, added, strict=True)))
+    cnt, *parts = (max(0, one + other) for one, other in zip(grown, added, strict=True))
+    return Figures(max(cnt, *parts), *parts)

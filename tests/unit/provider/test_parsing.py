@@ -48,6 +48,8 @@ XML = (
 )
 CSV = "145142,7,3,1,2,4,smsc.tips/a"
 PLAIN = "id = 145142, cnt = 7, cnt_mon = 3, cnt_day = 1, cnt_yes = 2, cnt_pmon = 4, link = smsc.tips/a"
+FIELDS = ("id", "cnt", "cnt_mon", "cnt_day", "cnt_yes", "cnt_pmon", "link")
+PARTS = FIELDS[2:6]
 FORMATS = {"json": JSON, "numbers": JSON_NUMBERS, "xml": XML, "csv": CSV, "plain": PLAIN}
 
 
@@ -82,7 +84,7 @@ def test_a_reading_shares_its_links_id() -> None:
 
 
 def test_the_order_in_csv_is_id_all_month_today_yesterday_previous_month_link() -> None:
-    assert read("9,1,2,3,4,5,l", ANY) == Reading("9", 1, 2, 3, 4, 5, "l")
+    assert read("9,15,2,3,4,5,l", ANY) == Reading("9", 15, 2, 3, 4, 5, "l")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +236,7 @@ def test_an_error_without_a_fit_number_is_malformed(text: str, message: str) -> 
     assert fault(text) == message
 
 
-@pytest.mark.parametrize("name", ["id", "cnt", "cnt_mon", "cnt_day", "cnt_yes", "cnt_pmon", "link"])
+@pytest.mark.parametrize("name", FIELDS)
 def test_a_missing_field_is_named(name: str) -> None:
     fields = json.loads(JSON)
     del fields[name]
@@ -320,7 +322,7 @@ def test_what_is_not_a_count_is_malformed(count: str) -> None:
         assert fault(text).startswith("cnt is not a count")
 
 
-@pytest.mark.parametrize("count", [0, 2**53])
+@pytest.mark.parametrize("count", [7, 2**53])
 def test_the_least_and_the_largest_count(count: int) -> None:
     assert read(CSV.replace("7", str(count))) == make_reading(all_time=count)
 
@@ -328,6 +330,56 @@ def test_the_least_and_the_largest_count(count: int) -> None:
 @pytest.mark.parametrize("text", FORMATS.values(), ids=FORMATS)
 def test_an_answer_for_another_link_is_malformed(text: str) -> None:
     assert fault(text, make_link(id="145143")) == "id: asked for link 145143, the answer is for: '145142'"
+
+
+def figures(**counts: int) -> str:
+    """An answer about a link with these counts; the others are 0."""
+    return json.dumps({**dict.fromkeys(FIELDS, 0), "id": "145142", "link": "smsc.tips/a", **counts})
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(("all_time", "part"), [(0, 1), (7, 8), (99, 100), (1000, 1011), (10_000, 2**53)])
+def test_a_day_or_a_month_with_more_clicks_than_all_is_malformed(name: str, all_time: int, part: int) -> None:
+    message = f"{name} is {part}, more than the {all_time} of cnt, all clicks"
+    assert fault(figures(cnt=all_time, **{name: part})) == message
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(("all_time", "part"), [(0, 0), (7, 7), (100, 101), (1000, 1010), (2**53, 2**53)])
+def test_clicks_made_while_the_provider_counts_are_let_pass(name: str, all_time: int, part: int) -> None:
+    assert read(figures(cnt=all_time, **{name: part})).all_time == all_time
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"cnt_mon": 0, "cnt_day": 40, "cnt_yes": 10, "cnt_pmon": 100},
+        {"cnt_mon": 100, "cnt_day": 0, "cnt_yes": 40, "cnt_pmon": 100},
+        {"cnt_mon": 1, "cnt_day": 60, "cnt_yes": 60, "cnt_pmon": 0},
+        {"cnt_mon": 0, "cnt_day": 0, "cnt_yes": 100, "cnt_pmon": 0},
+    ],
+    ids=[
+        "the month has ended before the day",
+        "the previous month has begun before the month ended",
+        "yesterday has begun before the day ended",
+        "neither month has what yesterday has",
+    ],
+)
+def test_counts_that_start_again_at_different_moments_are_let_pass(counts: dict[str, int]) -> None:
+    assert read(figures(cnt=100, **counts)).today == counts["cnt_day"]
+
+
+@pytest.mark.parametrize("name", ["id", "link"])
+@pytest.mark.parametrize("letter", ["x", "ы"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_id_or_link_of_more_than_2_kib_is_malformed(name: str, letter: str, form: str) -> None:
+    longest = letter * (2048 // len(letter.encode()))
+    was = "145142" if name == "id" else "smsc.tips/a"
+    quoted = FORMATS[form].replace('"id":145142', '"id":"145142"').replace(r"\/", "/")
+    reading = read(quoted.replace(was, longest), ANY)
+    assert (reading.id if name == "id" else reading.short_link) == longest
+    message = fault(quoted.replace(was, longest + "x"), ANY)
+    assert message == f"{name} is longer than 2 KiB: {letter * 60!r}"
 
 
 def test_an_id_is_not_compared_when_the_full_link_was_asked_for() -> None:
@@ -357,6 +409,14 @@ def test_what_is_quoted_is_scrubbed_before_it_is_cut(text: str) -> None:
 
 COUNTS = st.integers(0, 2**53)
 NAMES = st.text("0123456789abcХЯ-_", min_size=1, max_size=20)
+
+
+def consistent(reading: Reading) -> Reading:
+    """The reading with no count above the count of all clicks."""
+    parts = ("month", "today", "yesterday", "previous_month")
+    return replace(reading, **{part: min(getattr(reading, part), reading.all_time) for part in parts})
+
+
 READINGS = st.builds(
     Reading,
     id=NAMES,
@@ -366,7 +426,7 @@ READINGS = st.builds(
     yesterday=COUNTS,
     previous_month=COUNTS,
     short_link=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=40),
-)
+).map(consistent)
 
 
 def values(reading: Reading) -> dict[str, str]:
@@ -378,8 +438,7 @@ def values(reading: Reading) -> dict[str, str]:
         reading.yesterday,
         reading.previous_month,
     )
-    names = ("id", "cnt", "cnt_mon", "cnt_day", "cnt_yes", "cnt_pmon", "link")
-    return dict(zip(names, [*map(str, told), reading.short_link], strict=True))
+    return dict(zip(FIELDS, [*map(str, told), reading.short_link], strict=True))
 
 
 def by_hand(reading: Reading) -> str:

@@ -154,6 +154,14 @@ def test_a_correction_takes_clicks_away_but_no_count_below_zero() -> None:
     assert after.cnt_day == 0
 
 
+def test_a_correction_leaves_all_clicks_no_fewer_than_those_of_a_day() -> None:
+    scene = Scene(Settings(links=[replace(SPRING, rate=0.0)]), "2024-04-29 20:00")
+    scene.provider.add_clicks(SPRING.id, 5)
+    scene.clock.at("2024-04-30 20:00")
+    scene.provider.add_clicks(SPRING.id, -3)
+    assert scene.provider.figures(SPRING.id) == Figures(cnt=5, cnt_mon=2, cnt_day=0, cnt_yes=5, cnt_pmon=0)
+
+
 def test_an_unknown_link_gets_no_clicks_and_has_none() -> None:
     with pytest.raises(KeyError, match="no link 'nowhere'"):
         Scene().provider.add_clicks("nowhere", 1)
