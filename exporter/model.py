@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 from dataclasses import dataclass, field, replace
@@ -74,8 +75,43 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy at ``url`` (scheme, host and port), with the user and password it asks for, if any.
+
+    Never shown by ``repr``.
+    """
+
+    url: str = field(repr=False)
+    user: SecretStr | None = field(default=None, repr=False)
+    password: SecretStr | None = field(default=None, repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What signs in at the proxy: the Basic scheme (RFC 7617), in UTF-8. For the proxy alone."""
+        return {} if self.user is None else {"Proxy-Authorization": f"Basic {self._token}"}
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """User, password, and both as they are sent."""
+        return (*self._login, self._token) if self.user is not None else ()
+
+    @property
+    def _login(self) -> tuple[str, str]:
+        user, password = (part.get_secret_value() if part else "" for part in (self.user, self.password))
+        return user, password
+
+    @property
+    def _token(self) -> str:
+        return base64.b64encode(":".join(self._login).encode()).decode()
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
-    """One login at the provider, with the links read under it. ``timeout`` is in seconds."""
+    """One login at the provider, with the links read under it.
+
+    ``timeout`` is in seconds. ``proxies`` are the addresses (of ``urls``) that are reached through a proxy,
+    each with its proxy. ``authorities`` are certificates (PEM) to trust beside the system's.
+    """
 
     name: str
     credentials: Credentials
@@ -87,6 +123,18 @@ class Account:
     format: Literal["json", "xml", "csv", "plain"] = "json"
     timeout: float = 10.0
     max_concurrent_requests: int = 4
+    proxies: tuple[tuple[str, Proxy], ...] = ()
+    authorities: str = field(default="", repr=False)
+
+    def proxy_for(self, url: str) -> Proxy | None:
+        """The proxy through which ``url`` is reached, None without one."""
+        return dict(self.proxies).get(url)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret that is sent to the provider or to a proxy, in the clear: for scrubbing alone."""
+        at_proxies = (secret for _, proxy in self.proxies for secret in proxy.secrets)
+        return (*self.credentials.parameters.values(), *at_proxies)
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -6,39 +6,32 @@ followed and nothing is sent twice. What goes wrong comes out as a PollError in 
 
 from __future__ import annotations
 
-import base64
-import email.utils
-import html
-import json
+import gzip
+import io
 import math
-import os
-import re
-import socket
 import ssl
 import time
-from datetime import UTC
+import zlib
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
-from urllib.parse import quote, quote_plus, urlencode
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypedDict
+from urllib.parse import urlencode
 
 import aiohttp
 from yarl import URL
 
 from exporter import __version__
-from exporter.errors import (
-    HttpStatusError,
-    MalformedError,
-    NoAnswerError,
-    PollError,
-    PollTimeoutError,
-    UnreachableError,
-)
+from exporter.errors import MalformedError
+from exporter.provider.bounded import BoundedSocket
+from exporter.provider.failures import LONGEST_HEADER, Exchange, failure, status_error
 from exporter.provider.parsing import parse
+from exporter.provider.scrubbing import scrub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import SimpleNamespace
 
-    from exporter.model import Account, Credentials, Link, Reading
+    from exporter.model import Account, Link, Reading
 
 _FORMATS = {"plain": "0", "csv": "1", "xml": "2", "json": "3"}
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -47,26 +40,38 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _LARGEST_BODY = 64 * 1024
 
 
-def open_session() -> aiohttp.ClientSession:
+def open_session(resolver: aiohttp.abc.AbstractResolver | None = None) -> aiohttp.ClientSession:
     """A session as the client wants it; the caller closes it. To be called inside the event loop.
 
-    Certificates are verified. The environment is not asked for proxies or for a ``.netrc``, and no cookie is
-    kept: what is sent is what the configuration says.
+    Certificates are verified. Aiohttp does not ask the environment for proxies or for a ``.netrc``, and keeps
+    no cookie: what is sent is what the configuration says.
     """
     # Pacing limits the requests in flight. A connection is left sooner than nginx closes it (75 s, less where
     # tightened): a request sent into a closing connection is lost, and cannot be sent again.
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=15, ttl_dns_cache=60)
+    connector = aiohttp.TCPConnector(
+        limit=0, keepalive_timeout=15, ttl_dns_cache=60, socket_factory=BoundedSocket, resolver=resolver
+    )
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(_mark_sent)
     return aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"smsc-exporter/{__version__}", "Accept-Encoding": "identity"},
         auto_decompress=False,
+        max_field_size=LONGEST_HEADER + 1024,  # the name counts as well
+        trace_configs=[tracing],
         trust_env=False,
     )
 
 
+async def _mark_sent(
+    session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestHeadersSentParams
+) -> None:
+    context.trace_request_ctx.sent = True
+
+
 class Client:
-    """Asks the provider about links, over a session handed in (see ``open_session``).
+    """Asks the provider about links, over a session made by ``open_session``.
 
     ``clock`` tells the wall-clock time in seconds since the epoch, for servers that say when to come back
     without saying what time it is.
@@ -81,30 +86,43 @@ class Client:
 
         Raises a PollError of the kind that says what happened, and nothing else.
         """
+        proxy = account.proxy_for(url)
+        exchange = Exchange(account.timeout, proxy, tunnel=url.startswith("https:"))
         try:
-            return await self._poll(account, link, url)
+            return await self._poll(account, link, url, exchange)
+        except _BrokenError as error:
+            failed = failure(error.error, exchange)
         except Exception as error:
-            failure = _failure(error, account)
+            failed = failure(error, exchange)
         # A new traceback and no context: aiohttp's errors quote the URL, which holds the password with GET,
         # and the frames inside hold it as a local variable, which some log formats show.
-        raise failure.with_traceback(None)
+        raise failed.with_traceback(None)
 
-    async def _poll(self, account: Account, link: Link, url: str) -> Reading:
+    async def _poll(self, account: Account, link: Link, url: str, exchange: Exchange) -> Reading:
         """One exchange; whatever goes wrong comes out as aiohttp or Python raises it."""
         address, form = _request(account, link, url)
         async with self._session.request(
             account.method,
             address,
             data=form,
-            headers=_FORM if form else None,
             allow_redirects=False,
             timeout=_within(account.timeout),
             middlewares=_ONCE,
+            ssl=_trusting(account.authorities) if account.authorities else True,
+            trace_request_ctx=exchange,
+            **_way(exchange, _FORM if form else {}),
         ) as response:
-            if response.status != 200:
-                raise HttpStatusError(response.status, _retry_after(response.headers, self._clock))
-            body = await _body(response)
-        return parse(body, response.charset, link, partial(_scrub, account.credentials))
+            if response.status != HTTPStatus.OK:
+                raise status_error(response, self._clock, exchange.proxy)
+            body = _inflated(await _body(response), response.headers.get("Content-Encoding", ""))
+        return parse(body, response.charset, link, partial(scrub, account.secrets))
+
+
+class _BrokenError(Exception):
+    """Carries an error past the code of aiohttp that would send the request again."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
 
 async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -116,11 +134,38 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
     try:
         return await send(request)
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        failure = _unreachable(error)
-    raise failure
+        broken = error
+    raise _BrokenError(broken)
 
 
 _ONCE = (_once,)
+
+
+class _Way(TypedDict, total=False):
+    """What aiohttp is told of headers and of the proxy."""
+
+    headers: Mapping[str, str]
+    proxy: str
+    proxy_headers: Mapping[str, str]
+
+
+def _way(exchange: Exchange, headers: Mapping[str, str]) -> _Way:
+    """The way to the provider. Only the proxy may see its password: within a tunnel, the provider would."""
+    proxy = exchange.proxy
+    if proxy is None:
+        return {"headers": headers}
+    if exchange.tunnel:
+        return {"headers": headers, "proxy": proxy.url, "proxy_headers": proxy.headers}
+    return {"headers": {**headers, **proxy.headers}, "proxy": proxy.url}
+
+
+@lru_cache(maxsize=64)
+def _trusting(authorities: str) -> ssl.SSLContext:
+    """A TLS context that trusts these certificates (PEM) beside the system's authorities."""
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata=authorities)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _request(account: Account, link: Link, url: str) -> tuple[URL, bytes | None]:
@@ -158,105 +203,29 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-# --- What went wrong
+def _inflated(body: bytes, encoding: str) -> bytes:
+    """The body as it was before a proxy on the way compressed it, though we asked it not to.
+
+    Gzip is recognised by its first bytes (RFC 1952, 2.3.1): no answer begins with them, and a header may be
+    lost on the way. What is compressed by other means is malformed.
+    """
+    if body.startswith(b"\x1f\x8b"):
+        return _gunzipped(body)
+    if encoding.strip().lower() in _COMPRESSED:
+        raise MalformedError(
+            f"the answer is compressed ({encoding.strip().lower()}), which was not asked for"
+        )
+    return body
 
 
-def _failure(error: Exception, account: Account) -> PollError:
-    """The error as a PollError that quotes nothing of the request."""
-    match error:
-        case PollError():
-            return error
-        case aiohttp.ConnectionTimeoutError():
-            return UnreachableError(f"no connection within {account.timeout / 2:g} s", sent=False)
-        case TimeoutError():
-            return PollTimeoutError(f"no whole answer within {account.timeout:g} s")
-        case aiohttp.ClientPayloadError():
-            return NoAnswerError("the connection broke in the middle of the answer")
-        case aiohttp.ClientResponseError():
-            return NoAnswerError("the answer is not HTTP")
-        case _:
-            return _unreachable(error)
+_COMPRESSED = frozenset({"br", "compress", "deflate", "zstd"})
 
 
-def _unreachable(error: Exception) -> UnreachableError:
-    """Whether the request left before the connection broke decides whether the provider may have seen it."""
-    return UnreachableError(_reason(error), sent=not isinstance(error, aiohttp.ClientConnectorError))
-
-
-def _reason(error: Exception) -> str:
-    """Why there was no connection or no answer, in a few words that hold neither URL nor secret."""
-    cause: object = error
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        cause = error.certificate_error
-    elif isinstance(error, aiohttp.ClientConnectorError):
-        cause = error.os_error
-    match cause:
-        case ssl.SSLCertVerificationError():
-            return f"certificate not valid: {cause.verify_message}"
-        case ssl.SSLError():
-            return f"TLS failed: {cause.reason or cause.errno}"
-        case socket.gaierror():
-            return f"host name not resolved: {cause.strerror}"
-        case OSError(errno=int(number)):
-            return os.strerror(number)
-        case aiohttp.ServerDisconnectedError():
-            return "the connection was closed without an answer"
-        case _:
-            return type(error).__name__
-
-
-def _retry_after(headers: Mapping[str, str], clock: Callable[[], float]) -> float | None:
-    """The seconds to wait that a ``Retry-After`` header asks for (RFC 9110, 10.2.3), None without."""
-    told = headers.get("Retry-After", "").strip()
-    if re.fullmatch("[0-9]{1,9}", told):
-        return float(told)
-    if (then := _http_date(told)) is None:
-        return None
-    # By the server's own clock where it shows it: ours may differ.
-    now = _http_date(headers.get("Date", ""))
-    wait = then - (clock() if now is None else now)
-    return wait if wait >= 0 else None
-
-
-def _http_date(text: str) -> float | None:
-    """An HTTP date in seconds since the epoch, None if it is none."""
+def _gunzipped(body: bytes) -> bytes:
     try:
-        moment = email.utils.parsedate_to_datetime(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):  # the latter from absurd zones
-        return None
-
-
-def _in_base64(secret: str, before: int) -> str:
-    """What base64 makes of a secret behind so many bytes, less the ends that its neighbours change."""
-    data = bytes(before) + secret.encode()
-    inside = base64.b64encode(data)[4 if before else 0 : len(data) // 3 * 4]
-    return inside.decode() if len(inside) >= _LEAST_BASE64 else ""
-
-
-_LEAST_BASE64 = 8
-"""Characters: fewer may stand anywhere by chance, and tell next to nothing."""
-
-# How an answer may spell a secret: as it is, as in a URL, as in XML, as in JSON by PHP and by others, as
-# UTF-8 taken for cp1251, and as in an Authorization header.
-_SPELLINGS: tuple[Callable[[str], str], ...] = (
-    str,
-    quote,
-    partial(quote, safe=""),
-    quote_plus,
-    html.escape,
-    lambda secret: json.dumps(secret)[1:-1].replace("/", r"\/"),
-    lambda secret: json.dumps(secret)[1:-1],
-    lambda secret: json.dumps(secret, ensure_ascii=False)[1:-1],
-    lambda secret: secret.encode().decode("cp1251", "ignore"),
-    *(partial(_in_base64, before=before) for before in range(3)),
-)
-
-
-def _scrub(credentials: Credentials, text: str) -> str:
-    """``text`` with ``***`` in place of every secret, in whichever of the usual ways it is written."""
-    spelled = {way(secret) for secret in credentials.parameters.values() if secret for way in _SPELLINGS}
-    spelled.discard("")
-    # The longest first: a spelling may hold another.
-    pattern = "|".join(re.escape(one) for one in sorted(spelled, key=len, reverse=True))
-    return re.sub(pattern, "***", text, flags=re.IGNORECASE) if pattern else text
+        text = gzip.GzipFile(fileobj=io.BytesIO(body)).read(_LARGEST_BODY + 1)
+    except (EOFError, OSError, zlib.error):
+        raise MalformedError("the answer is gzip that is cut short or damaged") from None
+    if len(text) > _LARGEST_BODY:
+        raise MalformedError(f"the answer is larger than {_LARGEST_BODY // 1024} KiB, unpacked")
+    return text
