@@ -46,17 +46,21 @@ def storage_url(secrets: Secrets, document: Source) -> SecretStr:
 
 
 def _account(file: File, section: AccountSection, secrets: Secrets, loc: Loc) -> Account:
+    urls = (section.base_url, *(section.fallback_urls or ()))
+    proxies = ((url, secrets.proxies[loc].proxy_for(url)) for url in urls)
     return Account(
         name=section.name,
         credentials=secrets.credentials[loc],
         base_url=section.base_url,
         timezone=section.timezone,
         links=tuple(make_link(file, section, link) for link in section.links or ()),
-        fallback_urls=tuple(section.fallback_urls or ()),
+        fallback_urls=urls[1:],
         method=section.method,
         format=section.format,
         timeout=section.timeout,
         max_concurrent_requests=section.max_concurrent_requests,
+        proxies=tuple((url, proxy) for url, proxy in proxies if proxy),
+        authorities=secrets.authorities[loc],
     )
 
 

@@ -14,7 +14,7 @@ from exporter.config import values
 from exporter.config.document import Loc, Plain, mapping, sequence
 from exporter.config.intervals import Section, check_intervals
 from exporter.config.schema import DEFAULT_URL
-from exporter.config.secrets import given_as
+from exporter.config.secrets import addresses, given_as
 from exporter.model import Account
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def check(data: Plain, secrets: Secrets, report: Report) -> None:
         if "links" not in account and not account.get("link_files"):
             message = "is missing: list at least one link under it, such as - id: 145142, or name link_files"
             report.add((*loc, "links"), message)
-        _unique(_addresses(loc, account), "{first} on line {line} is the same address: remove one", report)
+        _unique(addresses(loc, account), "{first} on line {line} is the same address: remove one", report)
     names = (((*loc, "name"), account.get("name")) for loc, account in accounts)
     _unique(names, "{first} on line {line} has this name already: write another", report)
     message = (
@@ -113,15 +113,6 @@ def _check_target(loc: Loc, link: Section, report: Report) -> None:
         report.add((*loc, "link"), "id is given as well: keep one of the two", key=True)
     elif "id" not in link and "link" not in link:
         report.add((*loc, "id"), "is missing: write the short link's id, or link with the full address")
-
-
-def _addresses(loc: Loc, account: Section) -> Iterator[tuple[Loc, str]]:
-    """The account's base URL and its mirrors, in one spelling; those that are wrong are left out."""
-    with suppress(ValueError):
-        yield (*loc, "base_url"), values.base_url(account.get("base_url", DEFAULT_URL))
-    for index, url in enumerate(sequence(account.get("fallback_urls"))):
-        with suppress(ValueError):
-            yield (*loc, "fallback_urls", index), values.base_url(url)
 
 
 def _logins(accounts: list[tuple[Loc, Section]], secrets: Secrets) -> Iterator[tuple[Loc, str]]:

@@ -25,7 +25,7 @@ EMPTY = "is empty: give it a value, or remove it"
 NOT_UNICODE = "is not valid Unicode: remove the \\u escape"
 
 _MOST_NODES, _FEW_NODES = 1_000_000, 100_000
-_SECRET_KEYS = frozenset({"login", "password", "api_key", "key"})
+_SECRET_KEYS = frozenset({"login", "password", "api_key", "key", "proxy"})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 

@@ -76,6 +76,10 @@ class AccountSection(_Section):
     api_key_env: Secret | None = None
     base_url: Url = DEFAULT_URL
     fallback_urls: list[Url] | None = None
+    ca_file: Name | None = None
+    proxy: Secret | None = None
+    proxy_file: Secret | None = None
+    proxy_env: Secret | None = None
     method: Annotated[Literal["POST", "GET"], PlainValidator(values.one_of("POST", "GET"))] = "POST"
     format: Annotated[
         Literal["json", "xml", "csv", "plain"], PlainValidator(values.one_of("json", "xml", "csv", "plain"))

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import SecretStr
 
 from exporter.config import values
+from exporter.config.authorities import read_authorities
 from exporter.config.document import Loc, Plain, mapping, sequence
 from exporter.config.signature import Signature, signature
+from exporter.config.proxies import Explicit, FromEnvironment, proxy_at
+from exporter.config.schema import DEFAULT_URL
 from exporter.config.syntax import read_bytes
 from exporter.model import Credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from exporter.config.document import Report
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What was found: credentials by the account's place, and the storage's URL if the file names one."""
+    """What was found, by the account's place: credentials, the way to proxies, certificates of authorities.
+
+    And the storage's URL, if the file names one.
+    """
 
     credentials: dict[Loc, Credentials] = field(default_factory=dict)
+    proxies: dict[Loc, Explicit | FromEnvironment] = field(default_factory=dict)
+    authorities: dict[Loc, str] = field(default_factory=dict, repr=False)
     storage_url: SecretStr | None = None
 
 
@@ -44,14 +55,37 @@ class Finder:
     def find(self, data: Plain) -> Secrets:
         """Every secret that ``data`` names; what is wrong with them goes to the report."""
         document = mapping(data)
-        credentials: dict[Loc, Credentials] = {
-            ("accounts", index): self._credentials(account, ("accounts", index))
-            for index, account in enumerate(sequence(document.get("accounts")))
-            if isinstance(account, dict)
-        }
+        secrets = Secrets(storage_url=self._storage_url(document))
+        for index, account in enumerate(sequence(document.get("accounts"))):
+            if isinstance(account, dict):
+                loc: Loc = ("accounts", index)
+                secrets.credentials[loc] = self._credentials(account, loc)
+                secrets.proxies[loc] = self._proxies(account, loc)
+                secrets.authorities[loc] = self._authorities(account, loc)
+        return secrets
+
+    def _storage_url(self, document: dict[str, Plain]) -> SecretStr | None:
         storage = document.get("storage")
-        url = self._storage(storage) if isinstance(storage, dict) else None
-        return Secrets(credentials, url)
+        return self._storage(storage) if isinstance(storage, dict) else None
+
+    def _proxies(self, account: dict[str, Plain], loc: Loc) -> Explicit | FromEnvironment:
+        """The way to the account's proxies, tried for each of its addresses."""
+        keys = given_as(account, "proxy")
+        if not keys:
+            environment = FromEnvironment(self.environ)
+            for at, url in addresses(loc, account):
+                self._try(environment.proxy_for, url, at)
+            return environment
+        text = self._secret(account, loc, "proxy")
+        if text is None or text.get_secret_value().strip().lower() == "none":
+            return Explicit(None)
+        return Explicit(self._try(proxy_at, text.get_secret_value(), (*loc, keys[0])))
+
+    def _authorities(self, account: dict[str, Plain], loc: Loc) -> str:
+        name = account.get("ca_file")
+        if not isinstance(name, str):  # the schema says what is wrong with it
+            return ""
+        return self._try(lambda given: read_authorities(self.folder, given), name, (*loc, "ca_file")) or ""
 
     def _credentials(self, account: dict[str, Plain], loc: Loc) -> Credentials:
         found = {name: self._secret(account, loc, name) for name in ("login", "password", "api_key")}
@@ -100,7 +134,7 @@ class Finder:
             return read_file(self.folder, given)
         return self._from_env(given) if key.endswith("_env") else given
 
-    def _try(self, take: Callable[[str], str], text: str, loc: Loc) -> str | None:
+    def _try(self, take: Callable[[str], T], text: str, loc: Loc) -> T | None:
         try:
             return take(text)
         except ValueError as error:
@@ -138,6 +172,15 @@ def read_file(folder: Path, name: str) -> str:
         advice = "write its path, absolute or from the folder of this file"
         raise ValueError(f"the file cannot be read ({reason}): {advice}") from None
     return text.rstrip("\r\n")
+
+
+def addresses(loc: Loc, account: Mapping[str, Plain]) -> Iterator[tuple[Loc, str]]:
+    """The account's addresses that are well-formed, each with its place; the schema reports the others."""
+    with suppress(ValueError):
+        yield (*loc, "base_url"), values.base_url(account.get("base_url", DEFAULT_URL))
+    for index, url in enumerate(sequence(account.get("fallback_urls"))):
+        with suppress(ValueError):
+            yield (*loc, "fallback_urls", index), values.base_url(url)
 
 
 def given_as(section: dict[str, Plain], name: str) -> list[str]:
