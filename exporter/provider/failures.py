@@ -93,6 +93,8 @@ def _why_not_sent(error: Exception, exchange: Exchange) -> str:
 
 def _why_no_tunnel(error: Exception, proxy: Proxy) -> str:
     match error:
+        case _ if _is_too_much(error):
+            return f"the proxy's answer is larger than {MOST_RECEIVED // 1024} KiB"
         case aiohttp.ClientHttpProxyError(status=407):
             return _no_entry(proxy)
         case aiohttp.ClientHttpProxyError():
@@ -148,6 +150,8 @@ def _reason(error: Exception) -> str:
             return f"host name not resolved: {cause.strerror}"
         case OSError(errno=int(number)):
             return os.strerror(number)
+        case OSError() if isinstance(error, aiohttp.ClientConnectorError):  # asyncio gives no number
+            return "the connection broke while TLS was set up"
         case aiohttp.ServerDisconnectedError():
             return "the connection was closed without an answer"
         case _:
