@@ -8,7 +8,7 @@ import json
 import socketserver
 import threading
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, unquote_plus
+from urllib.parse import parse_qs, quote_plus, unquote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,14 +25,18 @@ def _json(**fields: object) -> bytes:
 
 
 class Request:
-    """What was asked: the parameters ``raw``, as they came; ``echo`` has them in every spelling."""
+    """What was asked: the parameters ``raw``, as they came; ``echo`` has them in every spelling.
 
-    def __init__(self, raw: str) -> None:
-        self.raw = raw
+    ``token`` is what signs in at a proxy, if this server was taken for one. It is repeated like the rest.
+    """
+
+    def __init__(self, raw: str, token: str = "") -> None:
         self.parameters = {name: values[0] for name, values in parse_qs(raw).items()}
-        self.spoken = unquote_plus(raw)
+        at_proxy = base64.b64decode(token).decode()
+        self.raw = f"{raw}&proxy={quote_plus(at_proxy)}"
+        self.spoken = f"{unquote_plus(raw)} {at_proxy}"
         encoded = base64.b64encode(self.spoken.encode()).decode()
-        self.echo = f"{self.spoken} {raw} {json.dumps(self.spoken)} {encoded}"
+        self.echo = f"{self.spoken} {self.raw} {json.dumps(self.spoken)} {encoded} {token}"
 
     @property
     def password(self) -> str:
@@ -102,7 +106,8 @@ class _Handler(socketserver.StreamRequestHandler):
         first, *headers = head.decode("latin-1").split("\r\n")
         lengths = [line.partition(":")[2] for line in headers if line.lower().startswith("content-length")]
         body = self.rfile.read(int(lengths[0])).decode() if lengths else ""
-        asked = Request(body or first.split(" ")[1].partition("?")[2])
+        tokens = [line.rpartition(" ")[2] for line in headers if line.lower().startswith("proxy-auth")]
+        asked = Request(body or first.split(" ")[1].partition("?")[2], *tokens)
         self.server.heard.append(asked.spoken)
         self.wfile.write(ANSWERS[asked.parameters["id"]](asked))
 

@@ -51,8 +51,8 @@ PAGES = [
     "/nowhere",
 ]
 POSTS = ["/-/reload", "/metrics"]
-LOGIN, PASSWORD, KEY, STORAGE, URL = NAMED = [
-    Secret(f"zq{tree}zq") for tree in ("alder", "birch", "cedar", "maple", "walnut")
+LOGIN, PASSWORD, KEY, STORAGE, URL, PROXY = NAMED = [
+    Secret(f"zq{tree}zq") for tree in ("alder", "birch", "cedar", "maple", "walnut", "larch")
 ]
 SCRAPER, GUESS = Secret("zqrowanzq"), Secret("zqhazelzq")
 HASH = bcrypt.hashpw(SCRAPER.text.encode(), bcrypt.gensalt(4)).decode()
@@ -140,6 +140,7 @@ FLOW = """\
 storage: {{url: {store}}}
 accounts:
   - {{name: main, login: {login}, password: {password}, links: [{{id: 1}}]}}
+  - {{name: third, login: a, password: b, proxy: {proxy}, links: [{{id: 1}}]}}
   - {{name: other, api_key: {key}, base_url: {url}, links: [{{id: 1}}]}}
 """
 BLOCK = """\
@@ -153,6 +154,7 @@ accounts:
   - name: other
     api_key: {key}
     base_url: {url}
+    proxy: {proxy}
     links: [{{id: 1}}]
 """
 
@@ -176,7 +178,7 @@ WRITTEN: dict[str, Callable[[Secret], str]] = {
     "as a mapping": lambda secret: f"{{{tame(secret)}}}",
     **{f"behind {mark}": (lambda secret, mark=mark: mark + tame(secret)) for mark in "@*&!|>%`?-"},  # type: ignore[misc]  # mypy sees no default in a lambda's type
 }
-KEYS = ("login", "password", "api_key", "base_url", "url", "key", "alice", "bob")
+KEYS = ("login", "password", "api_key", "base_url", "proxy", "url", "key", "alice", "bob")
 LOAD: dict[str, Callable[[Path], object]] = {
     FLOW: lambda path: load(path, {}),
     BLOCK: lambda path: load(path, {}),
@@ -214,7 +216,7 @@ def mistyped(line: str) -> Iterator[str]:
 @pytest.mark.parametrize("shape", LOAD, ids=["in braces", "on lines", "web in braces", "web on lines"])
 @pytest.mark.parametrize("way", WRITTEN)
 def test_faulty_configurations_tell_nothing(way: str, shape: str, tmp_path: Path) -> None:
-    names = ("login", "password", "key", "store", "url")
+    names = ("login", "password", "key", "store", "url", "proxy")
     values = {name: WRITTEN[way](secret) for name, secret in zip(names, NAMED, strict=True)}
     path, refused = tmp_path / "config.yaml", 0
     for text in spoilt(shape.format(**values)):
@@ -241,6 +243,9 @@ class Plan:
         self.files: set[Path] = {folder / "config.yaml", folder / "web.yaml"}
         host = "http://127.0.1"
         self.accounts = [self._account(n, kind, f"{host}.{n}:{port}") for n, kind in enumerate(ANSWERS)]
+        for number, account in enumerate(self.accounts):
+            if number % 5 < 2:
+                account |= self._proxy(number, port)
         self.write()
         (folder / "web.yaml").write_text(f"basic_auth_users:\n  alice: {HASH}\n", "utf-8")
 
@@ -280,6 +285,13 @@ class Plan:
             "timeout": "5s",
             "links": [{"id": kind}],
         }
+
+    def _proxy(self, number: int, port: int) -> dict[str, str]:
+        """The key that leads the account through a proxy: the same server, which repeats its login too."""
+        secrets = [Secret(f"zq{number:02}{part}zq") for part in ("puser", "ppass")]
+        self.secrets += secrets
+        login = ":".join(quote(secret.text, safe="") for secret in secrets)
+        return self.place("proxy", f"http://{login}@127.0.0.1:{port}", ("env", "inline", "file")[number % 3])
 
     def kept(self) -> list[bytes]:
         """What the exporter has written into its folder."""
