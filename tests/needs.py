@@ -45,6 +45,7 @@ def _mounts() -> bool:
 prometheus = _package("prometheus", "prometheus", "promtool")
 alertmanager = _package("prometheus-alertmanager", "amtool")
 redis = _package("redis-server")
+tinyproxy = _package("tinyproxy")
 chromium = _package("chromium")
 systemd = _package("systemd", "systemd-analyze")
 faketime = _needs("Debian's package: apt-get install faketime", there=bool(FAKETIME))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import subprocess
 import threading
 from typing import TYPE_CHECKING
@@ -16,17 +17,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_READY = "done sending stored logs"
+
+
 class TinyProxy:
-    """A running tinyproxy, which ``log`` says what it did of."""
+    """A tinyproxy; ``log`` is what it says of its work."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
         self.port = free_port()
         self._log = folder / "tinyproxy.log"
-        config = folder / "tinyproxy.conf"
+        self._config = folder / "tinyproxy.conf"
         settings = [f"Port {self.port}", "Listen 127.0.0.1", "Timeout 600", f'LogFile "{self._log}"']
-        config.write_text("\n".join([*settings, "LogLevel Connect", *lines, ""]))
-        self.process = subprocess.Popen(["tinyproxy", "-d", "-c", str(config)], stdout=subprocess.DEVNULL)
-        until(lambda: "Accepting connections" in self.log or "Starting main loop" in self.log, "tinyproxy")
+        self._config.write_text("\n".join([*settings, "LogLevel Connect", *lines, ""]))
+        self.start()
+
+    def start(self) -> None:
+        said = self.log.count(_READY)
+        self.process = subprocess.Popen(["tinyproxy", "-d", "-c", str(self._config)])
+        until(lambda: self.log.count(_READY) > said and self._listens(), "tinyproxy")
+
+    def _listens(self) -> bool:
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE):
+            return True
 
     @property
     def log(self) -> str:

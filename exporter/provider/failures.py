@@ -77,7 +77,7 @@ def status_error(
 ) -> PollError:
     """What an HTTP status other than 200 says. Only a proxy answers 407, and it has passed nothing on."""
     if proxy is not None and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return UnreachableError(_no_entry(proxy), sent=False)
+        return UnreachableError(_no_entry(proxy, response.status), sent=False)
     return HttpStatusError(response.status, _retry_after(response.headers, clock))
 
 
@@ -95,8 +95,8 @@ def _why_no_tunnel(error: Exception, proxy: Proxy) -> str:
     match error:
         case _ if _is_too_much(error):
             return f"the proxy's answer is larger than {MOST_RECEIVED // 1024} KiB"
-        case aiohttp.ClientHttpProxyError(status=407):
-            return _no_entry(proxy)
+        case aiohttp.ClientHttpProxyError(status=401 | 407):  # tinyproxy says 401 to a wrong password
+            return _no_entry(proxy, error.status)
         case aiohttp.ClientHttpProxyError():
             return f"the proxy refuses to connect to the provider: HTTP status {error.status}"
         case aiohttp.ClientResponseError():
@@ -109,10 +109,13 @@ def _why_no_tunnel(error: Exception, proxy: Proxy) -> str:
             return _reason(error)
 
 
-def _no_entry(proxy: Proxy) -> str:
+def _no_entry(proxy: Proxy, status: int) -> str:
     if proxy.user is None:
-        return "the proxy asks for a password (HTTP status 407): write proxy: http://user:password@host:port"
-    return "the proxy does not accept the user and password in proxy (HTTP status 407)"
+        return (
+            f"the proxy asks for a password (HTTP status {status}): "
+            "write proxy: http://user:password@host:port"
+        )
+    return f"the proxy does not accept the user and password in proxy (HTTP status {status})"
 
 
 def _is_too_much(error: Exception) -> bool:

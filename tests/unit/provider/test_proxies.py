@@ -167,6 +167,11 @@ NO_PASSWORD = "the proxy asks for a password (HTTP status 407): write proxy: htt
 WRONG_PASSWORD = "the proxy does not accept the user and password in proxy (HTTP status 407)"
 
 
+def test_a_proxy_may_refuse_a_password_with_401() -> None:
+    asked = Asked(says(b"", status="401 Unauthorized"), SECURE, login=LOGIN)
+    assert asked.failed(UnreachableError) == (WRONG_PASSWORD.replace("407", "401"), False, False)
+
+
 @pytest.mark.parametrize("url", [PLAIN, SECURE])
 @pytest.mark.parametrize(("login", "message"), [(NOBODY, NO_PASSWORD), (LOGIN, WRONG_PASSWORD)])
 def test_a_proxy_that_wants_another_password_has_passed_nothing_on(
