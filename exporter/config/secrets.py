@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from exporter.config import values
 from exporter.config.authorities import read_authorities
 from exporter.config.document import Loc, Plain, mapping, sequence
-from exporter.config.signature import Signature, signature
 from exporter.config.proxies import Explicit, FromEnvironment, proxy_at
 from exporter.config.schema import DEFAULT_URL
+from exporter.config.signature import Signature, signature
 from exporter.config.syntax import read_bytes
 from exporter.model import Credentials
 
@@ -85,6 +85,7 @@ class Finder:
         name = account.get("ca_file")
         if not isinstance(name, str):  # the schema says what is wrong with it
             return ""
+        self._follow(name)
         return self._try(lambda given: read_authorities(self.folder, given), name, (*loc, "ca_file")) or ""
 
     def _credentials(self, account: dict[str, Plain], loc: Loc) -> Credentials:
@@ -128,9 +129,13 @@ class Finder:
         value = self._try(lambda given: values.secret(self._read(keys[0], given)), text, (*loc, keys[0]))
         return None if value is None else SecretStr(value)
 
+    def _follow(self, name: str) -> None:
+        """Notes a file as one that the configuration was made from, as it is before it is read."""
+        self.files[str(self.folder / name)] = signature(self.folder / name)
+
     def _read(self, key: str, given: str) -> str:
         if key.endswith("_file"):
-            self.files[str(self.folder / given)] = signature(self.folder / given)
+            self._follow(given)
             return read_file(self.folder, given)
         return self._from_env(given) if key.endswith("_env") else given
 
