@@ -55,6 +55,9 @@ def load(path: str | Path, environ: Mapping[str, str], last_good: Config | None 
     check(document.data, secrets, report)
     report.add_empties()
     groups = groups_of(document, folder)
+    for index, group in enumerate(groups):
+        for pattern, message in group.endless():
+            report.add(("accounts", index, "link_files", pattern), message)
     found = [group.find() for group in groups]
     if file is None or report.faults:
         unread = [

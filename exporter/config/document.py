@@ -130,9 +130,7 @@ class Document(Source):
         return self._pairs.get(id(node), {}).get(step)
 
     def _plain(self, node: yaml.Node, loc: Loc) -> Plain:
-        self._nodes += 1
-        if self._nodes > self._most:
-            self._stop(node, loc, f"aliases make this document larger than {self._most} values: write fewer")
+        self._count(1, node, loc)
         if len(loc) > DEEPEST:
             self._stop(node, loc, TOO_DEEP)
         self._check_tag(node, loc)
@@ -173,7 +171,8 @@ class Document(Source):
                 self.spoilt.add(loc)
                 self._note(key, loc, "a key must be plain text: put a value with {{ }} in quotes")
             elif key.value == "<<" and not key.style:
-                merged = {**self._merge(value, loc), **merged}
+                for name, pair in self._merge(value, loc).items():
+                    merged.setdefault(name, pair)
             elif _SURROGATE.search(key.value):
                 self._note(key, (*loc, key.value), NOT_UNICODE)
             elif key.value in own:
@@ -186,13 +185,27 @@ class Document(Source):
         return {**merged, **own}
 
     def _merge(self, value: yaml.Node, loc: Loc) -> Pairs:
+        """The keys of all mappings that ``value`` names: of two that are the same, the first."""
         merged: Pairs = {}
+        seen: set[int] = set()
         for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            if id(source) in seen:  # of a second alias to it, nothing is new
+                continue
+            seen.add(id(source))
             if isinstance(source, yaml.MappingNode):
-                merged = {**self._pairs_of(source, loc), **merged}
+                pairs = self._pairs_of(source, loc)
+                self._count(len(pairs), source, loc)
+                for key, pair in pairs.items():
+                    merged.setdefault(key, pair)
             else:
                 self._note(source, loc, "<< takes mappings only: write an alias (*name) to one")
         return merged
+
+    def _count(self, more: int, node: yaml.Node, loc: Loc) -> None:
+        """Raises ConfigError when aliases have made too much of the text."""
+        self._nodes += more
+        if self._nodes > self._most:
+            self._stop(node, loc, f"aliases make this document larger than {self._most} values: write fewer")
 
     def _note(self, node: yaml.Node, loc: Loc, message: str) -> None:
         self.faults.append(Fault(self.file, *_mark(node), path_of(loc), message))

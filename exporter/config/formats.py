@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from exporter.config.document import parse
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.config.document import Document, Source
-
-MOST_BYTES = 64 * 2**20
-"""Of one link file. A hundred thousand links take a sixth of it; what is larger is something else."""
 
 NAMING = Naming("under link_files", "list at least one link, or write [] for none")
 
@@ -35,7 +31,8 @@ _PLAINLY = (
     ("escape", "a backslash means something else here: double it"),
 )
 
-_STRING_OR_TAB = re.compile(r'"(?:[^"\\]|\\.)*"|\t')
+# Possessive, so that the engine keeps nothing for a retry: a string of megabytes costs no more than its text.
+_STRING_OR_TAB = re.compile(r'"(?:[^"\\]++|\\.)*+"|\t')
 _ESCAPE = re.compile(r"\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\u(?P<half>d[89a-f]..)|\\.", re.IGNORECASE)
 
 
@@ -44,16 +41,7 @@ def open_links(path: Path) -> Source:
     read = _READERS.get(path.suffix.lower())
     if read is None:
         refuse(path, 0, 0, "its name must end in .yaml, .yml, .json or .csv: rename it, or narrow link_files")
-    return read(path, _text(path))
-
-
-def _text(path: Path) -> str:
-    # Whatever keeps it from being looked at keeps it from being read, which says more.
-    with suppress(OSError):
-        if path.stat().st_size > MOST_BYTES:
-            most = MOST_BYTES >> 20
-            refuse(path, 0, 0, f"is larger than {most} MiB: split it, or name another {NAMING.where}")
-    return read_text(path, NAMING)
+    return read(path, read_text(path, NAMING))
 
 
 def _yaml(path: Path, text: str) -> Document:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +11,7 @@ from exporter.config.checks import claims, entries
 from exporter.config.document import mapping, sequence
 from exporter.config.intervals import KEYS
 from exporter.config.linkfile import Draft
+from exporter.config.patterns import TooManyEntriesError, matches
 from exporter.config.signature import signature
 from exporter.errors import ConfigError
 
@@ -51,10 +50,22 @@ class Group:
 
     def unmatched(self) -> list[int]:
         """The indices of the patterns that no file matches."""
-        return [index for index, pattern in enumerate(self.patterns) if not any(self._matches(pattern))]
+        return [index for index, pattern in enumerate(self.patterns) if not self._matches(pattern)]
 
-    def _matches(self, pattern: str) -> Iterator[str]:
-        return map(os.path.normpath, glob.iglob(pattern, root_dir=self.folder, recursive=True))
+    def endless(self) -> Iterator[tuple[int, str]]:
+        """The indices of the patterns that look at too much, each with what to do."""
+        for index, pattern in enumerate(self.patterns):
+            try:
+                matches(pattern, self.folder)
+            except TooManyEntriesError as error:
+                yield index, str(error)
+
+    def _matches(self, pattern: str) -> list[str]:
+        # A pattern that looks at too much finds nothing: what is known stays, and a load says what is wrong.
+        try:
+            return matches(pattern, self.folder)
+        except TooManyEntriesError:
+            return []
 
     def read(self, names: Iterable[str], kept: Mapping[str, LinkFile]) -> tuple[dict[str, Draft], Faults]:
         """The files ``names`` that can be taken as they stand on disk, and the faults of the others.

@@ -12,10 +12,10 @@ from pydantic import SecretStr
 from exporter.config import values
 from exporter.config.authorities import read_authorities
 from exporter.config.document import Loc, Plain, mapping, sequence
+from exporter.config.files import read_bytes
 from exporter.config.proxies import Explicit, FromEnvironment, proxy_at
 from exporter.config.schema import DEFAULT_URL
 from exporter.config.signature import Signature, signature
-from exporter.config.syntax import read_bytes
 from exporter.model import Credentials
 
 if TYPE_CHECKING:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import codecs
-import errno
 import re
 from dataclasses import dataclass
-from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 from yaml.composer import Composer, ComposerError
 
+from exporter.config.files import MOST_BYTES, SpecialFileError, TooLargeError, read_bytes
 from exporter.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
@@ -93,23 +92,6 @@ def make_loader(base: Any) -> Any:
     return Loader
 
 
-class SpecialFileError(OSError):
-    """There is no file to read but a device, a pipe or a socket, which may never come to an end."""
-
-    def __init__(self) -> None:
-        super().__init__(errno.EINVAL, "it is a device or a pipe")
-
-
-def read_bytes(path: Path) -> bytes:
-    """What the file at ``path`` holds, symbolic links followed. Raises OSError, and ValueError for no name.
-
-    What is read again at each reload has to be there each time: a pipe, such as a shell's ``<(...)``, is not.
-    """
-    if not S_ISREG(mode := path.stat().st_mode) and not S_ISDIR(mode):
-        raise SpecialFileError
-    return path.read_bytes()
-
-
 def read_text(path: Path, naming: Naming = CONFIG) -> str:
     """The text of the file at ``path``. Raises ConfigError when there is none or it is not UTF-8."""
     try:
@@ -120,6 +102,8 @@ def read_text(path: Path, naming: Naming = CONFIG) -> str:
         refuse(path, 0, 0, f"is a directory: name the file in it {naming.where}")
     except SpecialFileError:
         refuse(path, 0, 0, f"is a device or a pipe, not a file: name another {naming.where}")
+    except TooLargeError:
+        refuse(path, 0, 0, f"is larger than {MOST_BYTES >> 20} MiB: split it, or name another {naming.where}")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name is not a file name"
         advice = f"name another {naming.where}, or change its permissions"

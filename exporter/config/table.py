@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from exporter.config import values
-from exporter.config.document import Source, path_of
+from exporter.config.document import Source, path_of, quote
 from exporter.config.syntax import refuse, refuse_control_characters
 from exporter.errors import ConfigError, Fault
 
@@ -31,6 +31,8 @@ _PLAINLY = {
 }
 """A part of the csv module's complaint, and what we say instead."""
 
+_MOST_COLUMNS = 200
+
 Span = tuple[int, int]
 """Of a row: the index of its first line, and of the line after it."""
 
@@ -44,19 +46,21 @@ class Table(Source):
         super().__init__(str(path))
         refuse_control_characters(path, text)
         self._path = path
+        self._refuse_mark_inside(text)
         self._lines = list(io.StringIO(text, newline=""))
-        found = re.search("[,;\t]", next((line for line in self._lines if line.strip()), ""))
-        self._delimiter = found[0] if found else ","
+        self._first, self._delimiter = _delimiter(self._lines)
         self._columns: list[str] = []
+        self._indices: dict[str, int] = {}
         self._spans: list[Span] = []
+        self._cells: dict[Span, list[tuple[int, int]]] = {}
         self.data = []
         self._read()
 
     def place(self, loc: Loc, *, key: bool = False) -> tuple[int, int]:
         """Where a cell begins, or its row, if that has no such cell."""
         span = self._spans[int(loc[0])]
-        if loc[-1] in self._columns:
-            return self._spot(span, self._columns.index(str(loc[-1])))
+        if loc[-1] in self._indices:
+            return self._spot(span, self._indices[str(loc[-1])])
         return span[0] + 1, 1
 
     def path(self, loc: Loc) -> str:
@@ -70,28 +74,47 @@ class Table(Source):
             refuse(self._path, 0, 0, "is empty: name the columns in its first line, such as id,name")
         self._check_names(span, names)
         self._columns = names
+        self._indices = {name: index for index, name in enumerate(names)}
         for span, cells in rows:
-            self._take(span, cells)
+            if cells == names:
+                message = "the names of the columns again: remove this line, or keep one file of the two"
+                self.faults.append(Fault(self.file, span[0] + 1, 1, "", message))
+            else:
+                self._take(span, cells)
+
+    def _refuse_mark_inside(self, text: str) -> None:
+        """Raises ConfigError at a byte order mark, which a second file begins with."""
+        before, mark, _ = text.partition("\ufeff")
+        if mark:
+            message = "a byte order mark (U+FEFF), as if a second file began here: remove it, or keep one file"
+            refuse(self._path, *_after(before), message)
 
     def _rows(self) -> Iterator[tuple[Span, list[str]]]:
         """The cells of each row that is not blank."""
-        reader = csv.reader(self._lines, delimiter=self._delimiter, skipinitialspace=True, strict=True)
-        start = 0
+        lines = self._lines[self._first :]
+        reader = csv.reader(lines, delimiter=self._delimiter, skipinitialspace=True, strict=True)
+        start = self._first
         try:
             for row in reader:
+                end = self._first + reader.line_num
                 cells = [cell.strip() for cell in row]
                 if any(cells):
-                    yield (start, reader.line_num), cells
-                start = reader.line_num
+                    yield (start, end), cells
+                start = end
         except csv.Error as error:
             message = next(ours for theirs, ours in _PLAINLY.items() if theirs in str(error))
             refuse(self._path, start + 1, 1, message)
 
     def _check_names(self, span: Span, names: list[str]) -> None:
         """Raises ConfigError where the first line does not name columns that make links."""
+        if len(names) > _MOST_COLUMNS:
+            refuse(self._path, span[0] + 1, 1, f"more than {_MOST_COLUMNS} columns: remove some")
+        seen: set[str] = set()
         for index, name in enumerate(names):
-            if message := _wrong(name, names[:index]):
-                self.faults.append(Fault(self.file, *self._spot(span, index), path_of((name,)), message))
+            if message := _wrong(name, seen):
+                shown = name if re.fullmatch(r"[\w-]{1,60}", name) else quote(name)
+                self.faults.append(Fault(self.file, *self._spot(span, index), shown, message))
+            seen.add(name)
         if not {"id", "link"} & {name.casefold() for name in names}:
             message = "no column is named id or link: name the one so that says which link it is"
             self.faults.append(Fault(self.file, span[0] + 1, 1, "", message))
@@ -118,18 +141,69 @@ class Table(Source):
         self.data.append({**entry, "labels": labels} if labels else {**entry})
 
     def _spot(self, span: Span, index: int) -> tuple[int, int]:
-        """Line and column of a row's cell. The csv module doesn't tell, so the row is read once more."""
-        text = "".join(self._lines[slice(*span)])
-        cell = rf'(?: *"[^"]*(?:""[^"]*)*"[^{self._delimiter}]*|[^{self._delimiter}]*){self._delimiter}'
-        starts = [0, *(match.end() for match in re.finditer(cell, text))]
-        before = re.split("\r\n|\r|\n", text[: starts[index]])
-        return span[0] + len(before), len(before[-1]) + 1
+        """Line and column of a row's cell."""
+        if span not in self._cells:
+            text = "".join(self._lines[slice(*span)])
+            self._cells[span] = [(span[0] + line, column) for line, column in _spots(text, self._delimiter)]
+        return self._cells[span][index]
 
 
 _NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
+_BREAK = re.compile("\r\n|\r|\n")
 
 
-def _wrong(name: str, before: list[str]) -> str | None:
+def _delimiter(lines: list[str]) -> tuple[int, str]:
+    """The index of the first line of the table, and what stands between its cells.
+
+    Excel reads a first line such as ``sep=;`` as the name of the delimiter.
+    """
+    if lines and (named := re.fullmatch("sep=([,;\t])", lines[0].rstrip("\r\n"), re.IGNORECASE)):
+        return 1, named[1]
+    found = re.search("[,;\t]", next((line for line in lines if line.strip()), ""))
+    return 0, found[0] if found else ","
+
+
+def _spots(text: str, delimiter: str) -> Iterator[tuple[int, int]]:
+    """Line and column, from 1, of each cell in the row ``text``.
+
+    The csv module does not tell them. ``text`` is a row that it has read without an error.
+    """
+    start = line = 0
+    line_start = 0
+    while True:
+        for end in _breaks(text, line_start, start):
+            line, line_start = line + 1, end
+        yield line + 1, start - line_start + 1
+        start = text.find(delimiter, _behind_quotes(text, start)) + 1
+        if not start:
+            return
+
+
+def _breaks(text: str, begin: int, end: int) -> Iterator[int]:
+    """The indices behind each line break from ``begin`` to ``end``."""
+    return (found.end() for found in _BREAK.finditer(text, begin, end))
+
+
+def _behind_quotes(text: str, start: int) -> int:
+    """The index behind the quoted part of the cell at ``start``, or ``start`` if it has none."""
+    opening = start
+    while text.startswith(" ", opening):
+        opening += 1
+    if not text.startswith('"', opening):
+        return start
+    end = text.find('"', opening + 1)
+    while text.startswith('"', end + 1):  # a doubled quote belongs to the text
+        end = text.find('"', end + 2)
+    return end + 1
+
+
+def _after(text: str) -> tuple[int, int]:
+    """Line and column, from 1, of what follows ``text``."""
+    line_start = max(text.rfind("\n"), text.rfind("\r")) + 1
+    return len(_BREAK.findall(text)) + 1, len(text) - line_start + 1
+
+
+def _wrong(name: str, before: set[str]) -> str | None:
     """What is wrong with a column's name; nothing with none, as long as nothing stands in the column."""
     if not name or (name in KEYS and name not in before):
         return None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config import load
-from exporter.config.formats import MOST_BYTES
+from exporter.config.files import MOST_BYTES
 from exporter.errors import ConfigError
 from tests.unit.config.test_faults import refused
 
@@ -79,7 +79,7 @@ def test_file_that_is_too_large(tmp_path: Path) -> None:
     with (tmp_path / "dump.csv").open("wb") as file:
         file.truncate(MOST_BYTES + 1)
     assert faults_of(tmp_path, "dump.csv") == (
-        "dump.csv: is larger than 64 MiB: split it, or name another under link_files"
+        "dump.csv: is larger than 8 MiB: split it, or name another under link_files"
     )
 
 

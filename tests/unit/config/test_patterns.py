@@ -1,0 +1,101 @@
+"""Which files a pattern of ``link_files`` finds, and where its walk ends."""
+
+from __future__ import annotations
+
+import glob
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exporter.config import load, look
+from exporter.config.patterns import MOST_ENTRIES, TooManyEntriesError, matches
+from tests.unit.config.test_bad_links import faults_of, write_config
+
+FILES = ["a.csv", "b.yaml", ".hidden.csv", "one/a.csv", "one/two/b.csv", "one/.two/c.csv", "one/[x].csv"]
+STEPS = st.sampled_from(["*", "**", "*.csv", "one", "t*", "..", ".", "[ab].*", "?.csv", ".*", "a.csv", "[[]x*"])
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tree") / "1" / "2" / "3" / "4"  # so that .. finds nothing of others
+    for name in FILES:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+@settings(deadline=None)
+@given(steps=st.lists(STEPS, min_size=1, max_size=4), absolute=st.booleans())
+def test_same_files_as_the_standard_library_finds(tree: Path, steps: list[str], absolute: bool) -> None:
+    pattern = "/".join([str(tree), *steps] if absolute else steps)
+    expected = {os.path.normpath(name) for name in glob.iglob(pattern, root_dir=tree, recursive=True)}
+    if "**" in steps:  # a folder is no file to read
+        expected = {name for name in expected if (tree / name).is_file()}
+        assert {name for name in matches(pattern, tree) if (tree / name).is_file()} == expected
+    else:
+        assert set(matches(pattern, tree)) == expected
+
+
+def test_links_to_folders_are_not_followed_at_any_depth(tmp_path: Path) -> None:
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "a.csv").write_text("id\n1\n")
+    (links / "up").symlink_to("..")
+    (links / "also-up").symlink_to("..")
+    assert matches("links/**/*.csv", tmp_path) == ["links/a.csv"]
+    assert matches("links/up/links/*.csv", tmp_path) == ["links/up/links/a.csv"]
+    config = load(write_config(tmp_path, "links/**/*.csv"), {})
+    assert [link.name for link in config.accounts[0].links] == ["1"]
+
+
+def test_links_to_files_are_files(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").touch()
+    (tmp_path / "a.csv").symlink_to("b.csv")
+    (tmp_path / "loop").symlink_to("loop")
+    assert matches("**/*.csv", tmp_path) == ["a.csv", "b.csv"]
+    assert matches("*/a.csv", tmp_path) == []
+
+
+def test_walk_that_looks_at_too_much_is_an_error(tmp_path: Path) -> None:
+    for number in range(MOST_ENTRIES // 100):
+        (tmp_path / "many" / str(number)).mkdir(parents=True)
+    for number in range(200):
+        (tmp_path / "many" / "0" / str(number)).mkdir()
+    with pytest.raises(TooManyEntriesError):
+        matches("many/*/../*/../*/x", tmp_path)
+    assert faults_of(tmp_path, "many/*/../*/../*/x.csv") == (
+        "config.yaml:4:63: accounts[0].link_files[0]: looks at more than 10000 files and folders: "
+        "name a folder with fewer, or use ** less"
+    )
+
+
+def test_folders_nested_without_end_are_an_error(tmp_path: Path) -> None:
+    subprocess.run(["mkdir", "-p", "/".join(["d"] * 1500)], cwd=tmp_path, check=True)
+    with pytest.raises(TooManyEntriesError):
+        matches("**/*.csv", tmp_path)
+
+
+def test_walk_that_grows_too_large_later_keeps_the_known_files(tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.csv").write_text("id\n1\n")
+    config = load(write_config(tmp_path, "links/*/../*/../*.csv"), {})
+    seen = config.listing
+    for number in range(150):
+        (tmp_path / "links" / str(number)).mkdir()
+    for _ in range(3):
+        config, seen = look(config, seen)
+    assert [file.name for file in config.link_files] == []
+
+
+def test_files_of_the_kernel_are_not_read(tmp_path: Path) -> None:
+    assert faults_of(tmp_path, "/proc/self/[s]tatus") == (
+        "/proc/self/status: its name must end in .yaml, .yml, .json or .csv: rename it, or narrow link_files"
+    )
+    (tmp_path / "kernel.csv").symlink_to("/proc/kmsg")
+    assert faults_of(tmp_path, "kernel.csv") == (
+        "kernel.csv: is a device or a pipe, not a file: name another under link_files"
+    )
