@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING
 
-from exporter.config.syntax import read_bytes
+from exporter.config.files import read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path

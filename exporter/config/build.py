@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from exporter.config import values
 from exporter.config.durations import format_duration
-from exporter.config.schema import LONGEST_INTERVALS
+from exporter.config.schema import DEFAULT_STORAGE, LONGEST_INTERVALS
 from exporter.model import Account, Link
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from exporter.config.secrets import Secrets
     from exporter.errors import Fault
 
-_DEFAULT_STORAGE = "sqlite:data/exporter.db"
 _LEAST_STALE = 900.0
 _STALE_INTERVALS = 3
 _ANSWER = 0.1
@@ -38,7 +37,7 @@ def build(file: File, secrets: Secrets) -> tuple[Account, ...]:
 
 def storage_url(secrets: Secrets, document: Source) -> SecretStr:
     """The storage's URL; a relative path of a database starts at the folder of the configuration."""
-    url = secrets.storage_url or SecretStr(_DEFAULT_STORAGE)
+    url = secrets.storage_url or SecretStr(DEFAULT_STORAGE)
     scheme, _, path = url.get_secret_value().partition(":")
     if scheme != "sqlite":
         return url

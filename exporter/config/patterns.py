@@ -15,15 +15,19 @@ if TYPE_CHECKING:
 MOST_ENTRIES = 10_000
 """Files and folders that one pattern may look at. They are looked at again every few seconds."""
 
+DEEPEST = 50
+"""Folders below each other that are looked into."""
+
 _MAGIC = re.compile(r"[*?\[]")
 
 
 class TooManyEntriesError(Exception):
-    """A pattern makes us look at more than ``MOST_ENTRIES`` files and folders."""
+    """A pattern makes us look at more than ``MOST_ENTRIES`` files and folders, or deeper than ``DEEPEST``."""
 
     def __init__(self) -> None:
         super().__init__(
-            f"looks at more than {MOST_ENTRIES} files and folders: name a folder with fewer, or use ** less"
+            f"looks at more than {MOST_ENTRIES} files and folders, or more than {DEEPEST} levels deep: "
+            "name a folder with fewer"
         )
 
 
@@ -36,10 +40,7 @@ def matches(pattern: str, folder: Path) -> list[str]:
     """
     root, parts = ("/", pattern.lstrip("/")) if pattern.startswith("/") else ("", pattern)
     steps = [step for step in parts.split("/") if step]
-    try:
-        return sorted({os.path.normpath(name) for name in _Walk(folder).below(root, _without_repeats(steps))})
-    except RecursionError:  # hundreds of folders, one in the other
-        raise TooManyEntriesError from None
+    return sorted({os.path.normpath(name) for name in _Walk(folder).below(root, _without_repeats(steps))})
 
 
 def _without_repeats(steps: list[str]) -> list[str]:
@@ -56,6 +57,8 @@ class _Walk:
 
     def below(self, at: str, steps: list[str]) -> Iterator[str]:
         """The names below the folder ``at`` that ``steps`` lead to."""
+        if at.count("/") > DEEPEST:
+            raise TooManyEntriesError
         if not steps:
             if at:
                 yield at

@@ -20,6 +20,9 @@ DEFAULT_INTERVAL = 60.0
 LONGEST_INTERVALS = 10
 """The longest adaptive interval where the file says nothing, in refresh intervals."""
 
+DEFAULT_STORAGE = "sqlite:data/exporter.db"
+"""Where the state is kept where the file says nothing."""
+
 DEFAULT_URL = "https://smscentre.com"
 """The provider's own address."""
 

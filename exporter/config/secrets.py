@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import SecretStr
 
+from exporter import storage_url
 from exporter.config import values
 from exporter.config.authorities import read_authorities
 from exporter.config.document import Loc, Plain, mapping, sequence
 from exporter.config.files import read_bytes
 from exporter.config.proxies import Explicit, FromEnvironment, proxy_at
-from exporter.config.schema import DEFAULT_URL
+from exporter.config.schema import DEFAULT_STORAGE, DEFAULT_URL
 from exporter.config.signature import Signature, signature
 from exporter.model import Credentials
 
@@ -66,6 +67,8 @@ class Finder:
 
     def _storage_url(self, document: dict[str, Plain]) -> SecretStr | None:
         storage = document.get("storage")
+        if storage is None:
+            self._check_storage(DEFAULT_STORAGE, ("storage",))
         return self._storage(storage) if isinstance(storage, dict) else None
 
     def _proxies(self, account: dict[str, Plain], loc: Loc) -> Explicit | FromEnvironment:
@@ -114,8 +117,21 @@ class Finder:
             self.report.add((*loc, "url"), "is missing: write url: sqlite:data/exporter.db")
         url = self._secret(storage, loc, "url")
         if url is not None:
-            self._try(values.storage_url, url.get_secret_value(), (*loc, keys[0]))
+            self._check_storage(url.get_secret_value(), (*loc, keys[0]))
         return url
+
+    def _check_storage(self, url: str, loc: Loc) -> None:
+        """Report a URL that means no storage, and a file that is somebody else's."""
+        try:
+            found = storage_url.parse(url)
+        except ValueError as error:
+            self.report.add(loc, str(error))
+            return
+        wrong = storage_url.missing_file(found)
+        if isinstance(found, storage_url.Sqlite):
+            wrong = storage_url.foreign_file(self.folder / found.path)
+        if wrong:
+            self.report.add(loc, wrong)
 
     def _secret(self, section: dict[str, Plain], loc: Loc, name: str) -> SecretStr | None:
         """The secret ``name`` of ``section``; None when it is not given, or not as it should be."""

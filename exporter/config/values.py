@@ -201,31 +201,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-_STORAGES = (
-    'sqlite:data/exporter.db, redis://host:6379/0, rediss://host:6379/0 or "memory:" (with the quotes)'
-)
-
-
-def storage_url(text: str) -> str:
-    """Where the state is kept. The text may hold a password and is never repeated."""
-    scheme, _, rest = text.partition(":")
-    if text == "memory:" or (scheme == "sqlite" and rest and not rest.startswith("//")):
-        return text
-    if scheme == "sqlite":
-        raise ValueError("names no file: write its path behind the colon, such as sqlite:data/exporter.db")
-    if scheme in {"redis", "rediss"} and _has_host(text):
-        return text
-    raise ValueError(f"is not a storage: write {_STORAGES}")
-
-
-def _has_host(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # an odd port, or odd brackets
-        return False
-
-
 def secret(text: str) -> str:
     """A secret's value, which is never repeated."""
     if not text:

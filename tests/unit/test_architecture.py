@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "exporter"
 FLOORS = [
-    {"blocks", "errors", "clock", "logs", "rules", "garbage", "slices", "threads"},
+    {"blocks", "errors", "clock", "logs", "rules", "garbage", "slices", "storage_url", "threads"},
     {"model"},
     {"config", "provider", "exposition", "telemetry", "store"},
     {"polling", "webconfig"},
