@@ -111,7 +111,9 @@ def _sqlite_path(path: str) -> str:
     if path.startswith(":memory:"):
         raise ValueError('names no file: write "memory:" (with the quotes) to keep the state in memory')
     if path.startswith("~"):
-        raise ValueError("~ is not expanded here: write the whole path, such as sqlite:/home/alex/exporter.db")
+        raise ValueError(
+            "~ is not expanded here: write the whole path, such as sqlite:/home/alex/exporter.db"
+        )
     if path.endswith("/") or path.rpartition("/")[2] in {".", ".."}:
         raise ValueError("names a folder: write a file in it, such as sqlite:data/exporter.db")
     if "?" in path or "#" in path:

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from exporter import config, logs
+from exporter.cli import output
 from exporter.clock import SystemClock
 from exporter.model import Snapshot
 from exporter.polling import oneshot
@@ -138,7 +139,8 @@ def _print_verdict(answer: Answer) -> None:
 
 
 def _print_json(snapshots: Sequence[Snapshot]) -> None:
-    print(json.dumps([_fields(snapshot) for snapshot in snapshots], ensure_ascii=False, indent=2))
+    fields = [_fields(snapshot) for snapshot in snapshots]
+    print(json.dumps(fields, ensure_ascii=not output.is_unicode(sys.stdout), indent=2))
 
 
 def _fields(snapshot: Snapshot) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from exporter import app, config, logs, simulator, threads
 from exporter.cli import ask
 from exporter.demo import demo
-from exporter.errors import load_both
+from exporter.errors import ConfigError, load_both
 from exporter.signals import Signals
 from exporter.webconfig import Live
 
@@ -47,7 +47,8 @@ def _run(main: Coroutine[None, None, None]) -> int:
     asyncio.run(run())
     if threads.stuck():
         # Everything is written and closed. Python itself would wait for the threads.
-        sys.stdout.flush()
+        if sys.stdout:  # there is none where the process was started without
+            sys.stdout.flush()
         os._exit(0)
     return 0
 
@@ -74,15 +75,26 @@ def _greet(telemetry_path: str, simulator_url: str, urls: list[str]) -> None:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Reads the configuration and the web's. Raises ``ConfigError`` with every fault in them."""
+    """Reads the configuration and the web's. Raises ``ConfigError`` with every error in them.
+
+    With ``--strict`` a warning is an error.
+    """
     loaded, web_config = _read(partial(config.load, options.config_file, os.environ), options)
-    for warning in (*loaded.warnings, *(web_config.config.warnings if web_config else ())):
+    warnings = [*loaded.warnings, *(web_config.config.warnings if web_config else ())]
+    if warnings and options.strict:
+        raise ConfigError(warnings)
+    for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
     links = sum(len(account.links) for account in loaded.accounts)
-    print(f"{options.config_file}: no faults; accounts: {len(loaded.accounts)}, links: {links}", flush=True)
+    counts = f"{_count(len(loaded.accounts), 'account')}, {_count(links, 'link')}"
+    print(f"{options.config_file} is valid: {counts}", flush=True)
     if web_config:
-        print(f"{options.web_config_file}: no faults", flush=True)
+        print(f"{options.web_config_file} is valid", flush=True)
     return ask.online(loaded) if options.online else 0
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _read(load: Callable[[], Config], options: argparse.Namespace) -> tuple[Config, Live | None]:

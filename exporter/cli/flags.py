@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "serve": "run the exporter (the default)",
     "demo": "run it against the built-in simulator, without credentials",
-    "check": "read the configuration and print every fault in it",
+    "check": "read the configuration and print every error in it",
     "get": "read links once, inside the same limits as the service",
     "simulate": "run the simulator alone",
 }
@@ -94,6 +94,7 @@ def _add_asking_flags(check: argparse.ArgumentParser, get: argparse.ArgumentPars
     check.add_argument(
         "--online", action="store_true", help="also ask the provider for one link of each account"
     )
+    check.add_argument("--strict", action="store_true", help="take warnings for errors")
     get.add_argument(
         "links", nargs="+", metavar="LINK", help="its name, account/name, its id or the full link"
     )

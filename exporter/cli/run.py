@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from exporter import signals
 from exporter.cli.flags import SERVICES, parser
+from exporter.cli.output import print_anything
 from exporter.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 def run(arguments: list[str]) -> int:
     """The exit code of the command that ``arguments`` name; ``serve`` if they name none."""
+    print_anything()
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "serve")
     if arguments[0] not in SERVICES:

@@ -2,10 +2,11 @@
 
 The file passes through these, each a module here: ``syntax`` (bytes to YAML nodes), ``document`` (nodes to
 plain data that remembers its places), ``schema`` (what may stand where, with ``values`` for single values and
-``wording`` for its complaints), ``secrets``, ``checks`` and ``intervals`` (what must agree), ``build`` (the
-models). A link file passes through ``formats`` (with ``table`` for CSV) and then the same; ``linkfile`` is
-one of them, ``group`` all of an account. ``config`` puts everything together; ``sources`` says which files it
-was made from, and ``watching`` follows them.
+``wording`` for its complaints), ``secrets``, ``checks`` and ``intervals`` (what must agree), ``doubts``
+(what is probably not meant), ``build`` (the models). A link file passes through ``formats`` (with ``table``
+for CSV) and then the same; ``linkfile`` is one of them, ``group`` all of an account. ``patterns`` finds them,
+``files`` reads them. ``config`` puts everything together; ``sources`` says which files it was made from, and
+``watching`` follows them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from exporter.config.build import build, clear_text, storage_url
 from exporter.config.checks import check
 from exporter.config.config import AccountTemplate, Config, assemble
 from exporter.config.document import Report, read
+from exporter.config.doubts import doubts
 from exporter.config.durations import parse_duration
 from exporter.config.group import groups_of
 from exporter.config.linkfile import LinkFile
@@ -73,7 +75,12 @@ def load(path: str | Path, environ: Mapping[str, str], last_good: Config | None 
     faults = [fault for link_file in files for fault in link_file.faults]
     if faults and last_good is None:
         raise ConfigError(faults)
-    warnings = (*clear_text(tuple(one.account for one in templates), document), *_unmatched(groups, document))
+    accounts = tuple(template.account for template in templates)
+    warnings = (
+        *clear_text(accounts, document),
+        *_unmatched(groups, document),
+        *doubts(document, secrets),
+    )
     seen |= finder.files
     sources = Sources(tuple(seen), tuple(groups), seen | _paths(groups, found))
     for template in templates:

@@ -64,7 +64,7 @@ class AccountTemplate:
 
     def _take(self, name: str, signature: Signature, draft: Draft) -> LinkFile:
         links = tuple(make_link(self.file, self.section, section) for section in draft.sections)
-        return LinkFile(self.account.name, name, signature, links, draft.lines)
+        return LinkFile(self.account.name, name, signature, links, draft.lines, warnings=draft.warnings)
 
     def _refuse(self, name: str, faults: list[Fault], before: LinkFile | None) -> LinkFile:
         """What the file had, but for links that ``config.yaml`` itself has now."""
@@ -119,7 +119,9 @@ def assemble(
         for template, account in zip(templates, accounts, strict=True)
         for warning in overload(account, template.spot)
     ]
-    return Config(accounts, storage_url, tuple(sorted([*warnings, *loads])), files, sources, templates)
+    of_files = [warning for file in files for warning in file.warnings]
+    every = tuple(sorted([*warnings, *loads, *of_files]))
+    return Config(accounts, storage_url, every, files, sources, templates)
 
 
 def _with_links(account: Account, files: Iterable[LinkFile]) -> Account:

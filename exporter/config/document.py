@@ -26,6 +26,7 @@ NOT_UNICODE = "is not valid Unicode: remove the \\u escape"
 
 _MOST_NODES, _FEW_NODES = 1_000_000, 100_000
 _SECRET_KEYS = frozenset({"login", "password", "api_key", "key", "proxy"})
+_CUT = re.compile(r"[ \t]++#[^\s#]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -100,13 +101,18 @@ class Source(ABC):
         """``loc`` as users of the format read it."""
         return path_of(loc)
 
+    def is_cut(self, loc: Loc) -> bool:
+        """Whether the text at ``loc`` ends where a comment begins that is probably part of it."""
+        return False
+
 
 class Document(Source):
     """A YAML file."""
 
-    def __init__(self, file: str, root: yaml.Node) -> None:
+    def __init__(self, file: str, root: yaml.Node, text: str = "") -> None:
         super().__init__(file)
         self._root = root
+        self._text = text
         self._pairs: dict[int, Pairs] = {}
         self._nodes = 0
         # Aliases may make more of a text than stands there, but of a few lines nothing that takes seconds.
@@ -122,6 +128,17 @@ class Document(Source):
                 return _mark(node)
             key_node, node = found
         return _mark(key_node if key else node)
+
+    def is_cut(self, loc: Loc) -> bool:
+        """Whether ``#`` and a letter follow the unquoted text at ``loc``: comments mostly have a space."""
+        node = self._root
+        for step in loc:
+            found = self._step(node, step)
+            if found is None:
+                return False
+            node = found[1]
+        plain = isinstance(node, yaml.ScalarNode) and not node.style
+        return plain and bool(_CUT.match(self._text, node.end_mark.index))
 
     def _step(self, node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | None:
         if isinstance(step, int):
@@ -248,7 +265,7 @@ def parse(path: Path, text: str, naming: Naming) -> Document:
     """The document that ``text`` is. Raises ConfigError when it is none."""
     root = compose(path, text, naming=naming)
     try:
-        return Document(str(path), root)
+        return Document(str(path), root, text)
     except RecursionError:  # a thousand mappings, each merging the one before
         raise ConfigError([Fault(str(path), *_mark(root), "", TOO_DEEP)]) from None
 

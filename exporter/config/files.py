@@ -34,13 +34,22 @@ def read_bytes(path: Path) -> bytes:
     Raises OSError, and ValueError when ``path`` is no file name.
     A reload reads each file again, so a pipe such as a shell's ``<(...)`` is refused too.
     """
-    _check(path.stat())  # before the open, because opening a device may already act on it
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = _open(path)
     try:
         _check(os.fstat(descriptor))  # once more, because the name may lead elsewhere by now
         return _read(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    _check(path.stat())  # before the open, because opening a device may already act on it
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except BlockingIOError:
+        # Another process has a lease on the file, and gives it up within 45 seconds (fcntl(2)).
+        _check(path.stat())
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _check(found: os.stat_result) -> None:

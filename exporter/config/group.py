@@ -110,7 +110,7 @@ def _group(document: Source, folder: Path, loc: Loc, levels: list[Section]) -> G
     patterns = []
     for pattern in sequence(levels[-1].get("link_files")):
         with suppress(ValueError):  # the schema says what is wrong with it
-            patterns.append(values.name(pattern))
+            patterns.append(values.pattern(pattern))
     links = entries(levels[-1], loc, "links") if patterns else ()
     own = {claim: (document.file, document.place(at)[0]) for claim, at in claims(links)}
     return Group(folder, tuple(patterns), tuple(map(_times, levels)), own)

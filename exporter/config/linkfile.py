@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from exporter.config.checks import check_links, check_others, claims
 from exporter.config.document import Report, sequence
+from exporter.config.doubts import link_doubts
 from exporter.config.formats import open_links
 from exporter.config.schema import LINKS
 from exporter.config.wording import validate
@@ -30,7 +31,7 @@ class LinkFile:
 
     ``account`` is the account's name, ``name`` the file's, from the configuration's folder on. ``signature``
     is of what was read last; if that had ``faults``, then ``links`` are those of the last content that had
-    none. ``lines`` says where each link stands.
+    none. ``lines`` says where each link stands, ``warnings`` what is probably not meant in them.
     """
 
     account: str
@@ -39,6 +40,7 @@ class LinkFile:
     links: tuple[Link, ...] = ()
     lines: tuple[int, ...] = ()
     faults: tuple[Fault, ...] = ()
+    warnings: tuple[Fault, ...] = ()
 
     def held(self, folder: Path) -> Held:
         """What its links take for themselves; ``folder`` is the configuration's."""
@@ -72,6 +74,11 @@ class Draft:
     def lines(self) -> tuple[int, ...]:
         """The line on which each link begins."""
         return tuple(self._report.document.place(loc)[0] for loc, _ in self._links)
+
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        """What is probably not meant in it."""
+        return tuple(link_doubts(self._report.document, self._links))
 
     def held(self) -> Held:
         """What its links take for themselves."""

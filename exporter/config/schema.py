@@ -39,6 +39,8 @@ def not_none(items: list[object]) -> list[object]:
 
 
 Name = Annotated[str, PlainValidator(values.name)]
+Address = Annotated[str, PlainValidator(values.address)]
+Pattern = Annotated[str, PlainValidator(values.pattern)]
 Interval = Annotated[float, PlainValidator(values.interval)]
 Duration = Annotated[float, PlainValidator(values.duration)]
 Refresh = Annotated[Literal["fixed", "adaptive"], PlainValidator(values.one_of("fixed", "adaptive"))]
@@ -57,7 +59,7 @@ class LinkSection(_Section):
     """One entry of ``links``. Durations are in seconds."""
 
     id: Annotated[str, PlainValidator(values.link_id)] | None = None
-    link: Name | None = None
+    link: Address | None = None
     name: Name | None = None
     labels: Labels | None = None
     refresh_interval: Interval | None = None
@@ -97,7 +99,7 @@ class AccountSection(_Section):
     stale_after: Duration | None = None
     labels: Labels | None = None
     links: Annotated[list[LinkSection], AfterValidator(not_none)] | None = None
-    link_files: list[Name] | None = None
+    link_files: list[Pattern] | None = None
 
 
 class StorageSection(_Section):

@@ -57,7 +57,11 @@ _PLAINLY = (
     ("escape", False, "a backslash means something else inside double quotes: use single quotes"),
     ("quoted scalar", True, "the quote that begins here is never closed: close it"),
     ("expected ',' or", True, "the bracket that opens here is not closed, or a comma is missing: add it"),
-    ("block collection", False, 'not an entry of the list above: begin it with "- ", right below the others'),
+    (
+        "block collection",
+        False,
+        'not indented like the lines above: indent it as they are, or begin a new entry with "- "',
+    ),
     ("block mapping", False, "does not fit what stands above: align keys, put the whole of a text in quotes"),
     ("node content", False, "a value is missing here: write it, put text with brackets or commas in quotes"),
     ("document start", False, "the document ended before this: remove it, or check the brackets"),

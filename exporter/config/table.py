@@ -76,17 +76,26 @@ class Table(Source):
         self._columns = names
         self._indices = {name: index for index, name in enumerate(names)}
         for span, cells in rows:
-            if cells == names:
+            if self._is_header(cells):
                 message = "the names of the columns again: remove this line, or keep one file of the two"
                 self.faults.append(Fault(self.file, span[0] + 1, 1, "", message))
             else:
                 self._take(span, cells)
 
+    def _is_header(self, cells: list[str]) -> bool:
+        """Whether a row names columns: another file's first line, where two were joined."""
+        found = (
+            cells[self._indices[key]] for key in ("id", "link") if self._indices.get(key, 999) < len(cells)
+        )
+        return cells == self._columns or any(cell in KEYS for cell in found)
+
     def _refuse_mark_inside(self, text: str) -> None:
         """Raises ConfigError at a byte order mark, which a second file begins with."""
         before, mark, _ = text.partition("\ufeff")
         if mark:
-            message = "a byte order mark (U+FEFF), as if a second file began here: remove it, or keep one file"
+            message = (
+                "a byte order mark (U+FEFF), as if a second file began here: remove it, or keep one file"
+            )
             refuse(self._path, *_after(before), message)
 
     def _rows(self) -> Iterator[tuple[Span, list[str]]]:

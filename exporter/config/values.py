@@ -10,6 +10,7 @@ import difflib
 import ipaddress
 import re
 import zoneinfo
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
@@ -22,9 +23,24 @@ if TYPE_CHECKING:
 LEAST_INTERVAL = 21.0
 """Seconds: three requests a minute are allowed for a link, and two of three may reach the provider late."""
 
+LONGEST_TEXT = 1024
+"""Characters of a name, an id or a label."""
+
+LONGEST_ADDRESS = 8192
+"""Characters of an address or a secret."""
+
 _LONGEST_TIMEOUT = 60.0
 _OUR_LABELS = frozenset({"account", "link", "id", "short_link", "outcome", "state", "le", "job", "instance"})
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Unicode's category Cf, and the no-break space. A joiner between two letters or emoji belongs to them.
+_INVISIBLE = re.compile(
+    "(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])|"
+    "[\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064"
+    "\u2066-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
+)
+_OFFSET = re.compile(r"(?:UTC|GMT)?\s?([+-])0?([0-9]|1[0-4])(?::?00)?", re.IGNORECASE | re.ASCII)
+_MOSCOW = frozenset({"msk", "moscow", "moskva", "moskau", "мск", "москва"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -37,9 +53,11 @@ def plain_text(value: object) -> str:
     raise ValueError("must be plain text: put it in quotes if it holds brackets")
 
 
-def one_line(value: object) -> str:
-    """Text without control characters, such as the value of a label."""
+def one_line(value: object, longest: int = LONGEST_TEXT) -> str:
+    """Text without control characters, such as the value of a label; at most ``longest`` characters."""
     text = plain_text(value)
+    if len(text) > longest:
+        raise ValueError(f"is longer than {longest} characters: write less")
     if _UNFIT.search(text):
         raise ValueError(
             "holds a line break or another control character: write it on one line, without them"
@@ -47,11 +65,33 @@ def one_line(value: object) -> str:
     return text
 
 
+def pattern(value: object) -> str:
+    """Text of one line that is not blank, such as a pattern for file names."""
+    return _not_blank(one_line(value))
+
+
 def name(value: object) -> str:
-    """Text of one line that is not blank."""
-    text = one_line(value)
+    """Text of one line that is not blank and has no invisible characters."""
+    return _visible(_not_blank(one_line(value)))
+
+
+def address(value: object) -> str:
+    """A name that may be as long as an address."""
+    return _visible(_not_blank(one_line(value, LONGEST_ADDRESS)))
+
+
+def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("is blank: write at least one letter or digit")
+    return text
+
+
+def _visible(text: str) -> str:
+    if found := _INVISIBLE.search(text):
+        code = f"U+{ord(found[0]):04X}"
+        raise ValueError(
+            f"character {found.start() + 1} is invisible ({code}): remove it, or type it all anew"
+        )
     return text
 
 
@@ -131,25 +171,46 @@ def one_of(*allowed: str) -> Callable[[object], str]:
 
 def timezone(value: object) -> zoneinfo.ZoneInfo:
     """An IANA time zone."""
-    text = plain_text(value)
+    text = one_line(value)
     try:
         return zoneinfo.ZoneInfo(text)
     except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
-        hint = closest(text, zoneinfo.available_timezones())
-        advice = f"did you mean {quote(hint)}?" if hint else "write one such as Europe/Moscow or UTC"
+        advice = _zone_advice(text)
     raise ValueError(f"{quote(text)} is not a known time zone: {advice}")
 
 
-def closest(text: str, known: set[str]) -> str | None:
-    """The word of ``known`` that ``text`` was probably meant to be."""
+def _zone_advice(text: str) -> str:
+    if offset := _OFFSET.fullmatch(text):
+        return _offset_advice(offset[1], int(offset[2]))
+    if text.rpartition("/")[2].casefold() in _MOSCOW:
+        return "write Europe/Moscow"
+    hint = closest(text, _zones(), 0.85)
+    return f"did you mean {quote(hint)}?" if hint else "write one such as Europe/Moscow or UTC"
+
+
+def _offset_advice(sign: str, hours: int) -> str:
+    """The zones of Etc have their sign the other way round (POSIX's way; tzdata's file ``etcetera``)."""
+    if not hours:
+        return "write UTC"
+    fixed = f"Etc/GMT{'-' if sign == '+' else '+'}{hours}, which is UTC{sign}{hours}"
+    return f"write Europe/Moscow, or {fixed}" if (sign, hours) == ("+", 3) else f"write {fixed}"
+
+
+@cache
+def _zones() -> set[str]:
+    return zoneinfo.available_timezones()
+
+
+def closest(text: str, known: set[str], cutoff: float = 0.6) -> str | None:
+    """The word of ``known`` that ``text`` was probably meant to be; ``cutoff`` 1 takes only the same."""
     folded = {word.casefold(): word for word in sorted(known)}
-    near = difflib.get_close_matches(text.casefold()[:60], folded, n=1)
+    near = difflib.get_close_matches(text.casefold()[:60], folded, n=1, cutoff=cutoff)
     return folded[near[0]] if near else None
 
 
 def base_url(value: object) -> str:
     """An address of the provider: http or https with a host, in one spelling, without a slash at its end."""
-    text = name(value)
+    text = address(value)
     parts, port = _split(text)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise ValueError("is not a web address: write one such as https://smscentre.com")
@@ -205,6 +266,8 @@ def secret(text: str) -> str:
     """A secret's value, which is never repeated."""
     if not text:
         raise ValueError("holds nothing: write the secret into it")
+    if len(text) > LONGEST_ADDRESS:
+        raise ValueError(f"holds more than {LONGEST_ADDRESS} characters: write the secret alone")
     if _UNFIT.search(text):
         raise ValueError(
             "holds a line break or another control character: write the secret alone, on one line"

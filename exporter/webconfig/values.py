@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import bcrypt
 
 from exporter.config.document import quote
-from exporter.config.values import closest, name, plain_text
+from exporter.config.values import address, closest, name, plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -173,7 +173,7 @@ def count(value: object) -> int:
 
 def header(value: object) -> str:
     """The value of a response header: ASCII, as HTTP has it (RFC 9110)."""
-    text = name(value)
+    text = address(value)
     if not text.isascii():
         raise ValueError("holds characters that are not ASCII: write it without them")
     return text

@@ -182,7 +182,7 @@ def test_check_accepts_the_example_once_its_variables_are_set(tmp_path: Path) ->
     example = str(ROOT / "config.yaml")
     done = run("check", f"--config.file={example}", cwd=tmp_path, SMSC_LOGIN="alex", SMSC_PASSWORD="123")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{example}: no faults; accounts: 1, links: 2\n"
+    assert done.stdout == f"{example} is valid: 1 account, 2 links\n"
     done = run("check", f"--config.file={example}", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.count("SMSC_") == 4

@@ -178,7 +178,7 @@ def test_check_online_asks_once_for_each_account(tmp_path: Path, simulated: tupl
     done = run("check", "--online", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (0, 0)
     assert re.fullmatch(
-        r"config.yaml: no faults; accounts: 1, links: 20\n"
+        r"config.yaml is valid: 1 account, 20 links\n"
         r"account main: ok, link link-100001 has \d+ clicks\n",
         done.stdout,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from exporter.storage_url import Memory, Redis, Sqlite, foreign_file, missing_file, parse
 
 DEFAULTS = {"host": "h", "port": 6379, "db": 0, "ssl": False, "username": None, "password": None}
@@ -116,7 +117,7 @@ NO_STORAGE = "is not a storage: write sqlite:data/exporter.db"
     ],
 )
 def test_url_that_means_no_storage_is_refused_without_repeating_it(url: str, error: str) -> None:
-    with pytest.raises(ValueError, match="^") as refused:
+    with pytest.raises(ValueError, match=r"[a-z]") as refused:
         parse(url)
     assert str(refused.value).startswith(error)
     assert "hunter2" not in str(refused.value)

@@ -15,7 +15,9 @@ from exporter.config.patterns import DEEPEST, MOST_ENTRIES, TooManyEntriesError,
 from tests.unit.config.test_bad_links import faults_of, write_config
 
 FILES = ["a.csv", "b.yaml", ".hidden.csv", "one/a.csv", "one/two/b.csv", "one/.two/c.csv", "one/[x].csv"]
-STEPS = st.sampled_from(["*", "**", "*.csv", "one", "t*", "..", ".", "[ab].*", "?.csv", ".*", "a.csv", "[[]x*"])
+STEPS = st.sampled_from(
+    ["*", "**", "*.csv", "one", "t*", "..", ".", "[ab].*", "?.csv", ".*", "a.csv", "[[]x*"]
+)
 
 
 @pytest.fixture(scope="module")

@@ -175,7 +175,7 @@ def test_check_reads_the_web_configuration_too(tmp_path: Path) -> None:
     (tmp_path / "web.yaml").write_text(USERS)
     done = check(tmp_path, "--web.config.file=web.yaml")
     assert done.returncode == 0
-    assert done.stdout == "config.yaml: no faults; accounts: 1, links: 1\nweb.yaml: no faults\n"
+    assert done.stdout == "config.yaml is valid: 1 account, 1 link\nweb.yaml is valid\n"
     assert done.stderr.startswith("warning: web.yaml:1:1: basic_auth_users: passwords travel unencrypted")
 
 

@@ -1,0 +1,21 @@
+"""The streams that commands print to, whatever the encoding of the terminal or the pipe."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+from typing import TextIO
+
+
+def print_anything() -> None:
+    """Lets both streams print any text: what their encoding lacks is written as ``\\u...``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None, where the process was started without
+            stream.reconfigure(errors="backslashreplace")
+
+
+def is_unicode(stream: TextIO | None) -> bool:
+    """Whether ``stream`` can print every character as it is."""
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    return codecs.lookup(encoding).name.startswith("utf-")
