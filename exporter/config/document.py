@@ -147,7 +147,9 @@ class Document(Source):
         return self._pairs.get(id(node), {}).get(step)
 
     def _plain(self, node: yaml.Node, loc: Loc) -> Plain:
-        self._count(1, node, loc)
+        self._nodes += 1
+        if self._nodes > self._most:
+            self._stop_at_aliases(node, loc)
         if len(loc) > DEEPEST:
             self._stop(node, loc, TOO_DEEP)
         self._check_tag(node, loc)
@@ -211,18 +213,17 @@ class Document(Source):
             seen.add(id(source))
             if isinstance(source, yaml.MappingNode):
                 pairs = self._pairs_of(source, loc)
-                self._count(len(pairs), source, loc)
+                self._nodes += len(pairs)
+                if self._nodes > self._most:
+                    self._stop_at_aliases(source, loc)
                 for key, pair in pairs.items():
                     merged.setdefault(key, pair)
             else:
                 self._note(source, loc, "<< takes mappings only: write an alias (*name) to one")
         return merged
 
-    def _count(self, more: int, node: yaml.Node, loc: Loc) -> None:
-        """Raises ConfigError when aliases have made too much of the text."""
-        self._nodes += more
-        if self._nodes > self._most:
-            self._stop(node, loc, f"aliases make this document larger than {self._most} values: write fewer")
+    def _stop_at_aliases(self, node: yaml.Node, loc: Loc) -> None:
+        self._stop(node, loc, f"aliases make this document larger than {self._most} values: write fewer")
 
     def _note(self, node: yaml.Node, loc: Loc, message: str) -> None:
         self.faults.append(Fault(self.file, *_mark(node), path_of(loc), message))

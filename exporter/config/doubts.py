@@ -41,6 +41,7 @@ _PLACEHOLDERS = (
         "a placeholder",
     ),
 )
+_MAY_BE = re.compile("[$%{.\u2026<x*ctmy\"']", re.IGNORECASE)  # spares most values the rest
 _HOSTS = "|".join(map(re.escape, SHORT_LINK_DOMAINS))
 _SHORT_LINK = re.compile(rf"(?:https?://)?(?:www\.)?(?:{_HOSTS})(?:/\S*)?", re.IGNORECASE)
 _ORDINARY_ID = re.compile(r"[0-9]+")
@@ -124,6 +125,8 @@ def _link(value: str) -> str | None:
 
 def _placeholder(value: str) -> str | None:
     """What ``value`` seems to be in place of a value; None for what may well be one."""
+    if not _MAY_BE.match(value):
+        return None
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
         return _QUOTED
     kinds = (kind for pattern, kind in _PLACEHOLDERS if pattern.fullmatch(value))

@@ -51,6 +51,7 @@ class Table(Source):
         self._first, self._delimiter = _delimiter(self._lines)
         self._columns: list[str] = []
         self._indices: dict[str, int] = {}
+        self._targets: list[int] = []
         self._spans: list[Span] = []
         self._cells: dict[Span, list[tuple[int, int]]] = {}
         self.data = []
@@ -75,6 +76,7 @@ class Table(Source):
         self._check_names(span, names)
         self._columns = names
         self._indices = {name: index for index, name in enumerate(names)}
+        self._targets = [self._indices[key] for key in ("id", "link") if key in self._indices]
         for span, cells in rows:
             if self._is_header(cells):
                 message = "the names of the columns again: remove this line, or keep one file of the two"
@@ -84,10 +86,7 @@ class Table(Source):
 
     def _is_header(self, cells: list[str]) -> bool:
         """Whether a row names columns: another file's first line, where two were joined."""
-        found = (
-            cells[self._indices[key]] for key in ("id", "link") if self._indices.get(key, 999) < len(cells)
-        )
-        return cells == self._columns or any(cell in KEYS for cell in found)
+        return any(cells[at] in KEYS for at in self._targets if at < len(cells))
 
     def _refuse_mark_inside(self, text: str) -> None:
         """Raises ConfigError at a byte order mark, which a second file begins with."""
