@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter import storage_url
 from exporter.errors import StorageError
 from exporter.journal.memory import MemoryJournal
 from exporter.journal.sqlite import SqliteJournal
@@ -17,21 +17,20 @@ if TYPE_CHECKING:
 
 
 def journal_for(url: SecretStr, clock: Clock, *, guest: bool = False) -> Journal:
-    """The journal that ``url`` names.
+    """The journal that ``url`` names; the configuration has seen to it that there is one.
 
     ``guest``: for a few requests, beside an exporter that may be running. Raises ``StorageError`` if what it
     needs is not installed.
     """
-    scheme, _, rest = url.get_secret_value().partition(":")
-    if scheme == "memory":
+    storage = storage_url.parse(url.get_secret_value())
+    if isinstance(storage, storage_url.Memory):
         return MemoryJournal(clock)
-    if scheme == "sqlite":
-        return SqliteJournal(Path(rest), clock, guest=guest)
+    if isinstance(storage, storage_url.Sqlite):
+        return SqliteJournal(storage.path, clock, guest=guest)
     try:
         from exporter.journal.redis import RedisJournal
-        from exporter.journal.redis_url import parse
     except ImportError:
         raise StorageError(
             "storage.url: Redis needs another package: pip install 'smsc-exporter[redis]'"
         ) from None
-    return RedisJournal(parse(url), clock, guest=guest)
+    return RedisJournal(storage, clock, guest=guest)

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from exporter.journal.journal import Reader, StoredReading
     from exporter.journal.redis_outbox import Batch
     from exporter.journal.redis_script import Stored
-    from exporter.journal.redis_url import Address
     from exporter.limits import Dated, Event
     from exporter.model import LinkKey
+    from exporter.storage_url import Redis as Address
 
 log = structlog.stdlib.get_logger(__name__)
 

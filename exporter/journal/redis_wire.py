@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
     from exporter.journal.redis_script import Stored
-    from exporter.journal.redis_url import Address
+    from exporter.storage_url import Redis as Address
 
 TIMEOUT = 1.0
 """Seconds after which a server that does not answer is given up."""

@@ -7,9 +7,8 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import Outcome
-from exporter.journal.redis import RedisJournal
+from exporter.journal import journal_for
 from exporter.journal.redis_script import EPOCH, EVENTS
-from exporter.journal.redis_url import parse
 from exporter.limits import Answered, Request, Sent
 from tests.factories import make_reading
 from tests.processes import PATIENCE
@@ -50,7 +49,7 @@ class Replica:
     """One process: its journal, its reader, and what it found when it began."""
 
     def __init__(self, url: SecretStr, clock: VirtualClock, *, guest: bool = False) -> None:
-        self.journal = RedisJournal(parse(url), clock, guest=guest)
+        self.journal = journal_for(url, clock, guest=guest)
         self.clock = clock
         self.listener = Listener()
         self.history: History

@@ -18,9 +18,8 @@ from pydantic import SecretStr
 
 from exporter.clock import SystemClock
 from exporter.errors import Outcome
-from exporter.journal import Appended
+from exporter.journal import Appended, journal_for
 from exporter.journal.redis import RedisJournal
-from exporter.journal.redis_url import parse
 from exporter.limits import Answered, Request, Sent
 from exporter.limits.events import binds
 
@@ -62,7 +61,7 @@ class Writer:
 
 
 async def main(url: str, claims: int, width: int) -> None:
-    journal, writer = RedisJournal(parse(SecretStr(url)), SystemClock()), Writer()
+    journal, writer = journal_for(SecretStr(url), SystemClock()), Writer()
     history = await journal.open(writer)
     writer.learn(history.events)
     say("ready")
