@@ -28,7 +28,6 @@ from exporter.web import listen
 from exporter.web.server import Server
 
 if TYPE_CHECKING:
-    import socket
     import ssl
     from collections.abc import AsyncIterator, Callable
 
@@ -154,8 +153,10 @@ async def serve(
     be safe to begin.
     """
     signals = Signals()
-    sockets = _open_all(options.listen_addresses)
-    health_sockets = _open_all(options.health_addresses)
+    sockets = [listen.open_socket(*address) for address in options.listen_addresses]
+    health_sockets = [
+        listen.open_socket(*address, "--web.health-address") for address in options.health_addresses
+    ]
     clock = SystemClock()
     async with open_session() as session:
         exporter = Exporter(session, journal_for(config.storage_url, clock), clock)
@@ -184,10 +185,6 @@ async def serve(
             finally:
                 log.info("stopping")
                 await asyncio.gather(exporter.close(), server.close(), health_server.close())
-
-
-def _open_all(addresses: tuple[tuple[str, int], ...]) -> list[socket.socket]:
-    return [listen.open_socket(*address) for address in addresses]
 
 
 def _tls_of(web_config: Live | None) -> Callable[[], ssl.SSLContext] | None:

@@ -9,6 +9,7 @@ from exporter import signals
 from exporter.cli.flags import SERVICES, parser
 from exporter.cli.output import print_anything
 from exporter.errors import ConfigError, StorageError
+from exporter.threads import ADVICE
 
 if TYPE_CHECKING:
     import argparse
@@ -32,6 +33,10 @@ def run(arguments: list[str]) -> int:
         return _fail(f"smsc-exporter: {error}")
     except KeyboardInterrupt:
         return _fail("smsc-exporter: interrupted")
+    except RuntimeError as error:
+        if "start new thread" not in str(error):  # what threading says; it has no exception of its own
+            raise
+        return _fail(f"smsc-exporter: no thread can be started: {ADVICE}")
 
 
 def _fail(message: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,22 +27,48 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 def open_socket(
-    host: str, port: int, create: Callable[..., socket.socket] = socket.create_server
+    host: str,
+    port: int,
+    flag: str = "--web.listen-address",
+    create: Callable[..., socket.socket] = socket.create_server,
+    resolve: Callable[..., list[Any]] = socket.getaddrinfo,
 ) -> socket.socket:
-    """A listening socket; an empty host listens on every interface, over IPv6 and IPv4 where there are both.
+    """A listening socket. No host, and ``::``, are every interface, over IPv6 and IPv4.
 
-    Raises ``OSError`` if the address cannot be had. ``create`` is ``socket.create_server``.
+    Of a name's addresses an IPv4 one is taken if there is any, as Go does. Raises ``OSError`` that says what
+    to do, in terms of ``flag``.
     """
-    if host:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return create((host, port), family=family, backlog=128)
+    try:
+        if host in ("", "::"):
+            return _on_every_interface(port, create)
+        found = resolve(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, address = min(found, key=lambda each: each[0] != socket.AF_INET)
+        return create(address, family=family, backlog=128)
+    except OSError as error:
+        written = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        raise OSError(f"{flag}={written}: {_advice(error)}") from error
+
+
+def _on_every_interface(port: int, create: Callable[..., socket.socket]) -> socket.socket:
     try:
         return create(("::", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
+        if error.errno not in _NO_IPV6:
             raise
-        # There is no IPv6 here.
         return create(("0.0.0.0", port), backlog=128)  # noqa: S104 - every interface was asked for
+
+
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+
+
+def _advice(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "no such host is known here: write an address of this machine, or no host for all"
+    return {
+        errno.EADDRINUSE: "the address is in use: stop the program that listens there, or write another port",
+        errno.EACCES: "not allowed: write a port from 1024 on",
+        errno.EADDRNOTAVAIL: "this machine has no such address: write one of its own, or no host for all",
+    }.get(error.errno or 0, error.strerror or str(error))
 
 
 def url_of(sock: socket.socket, scheme: str = "http") -> str:

@@ -43,7 +43,7 @@ class Passwords:
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
         self._waiting = 0
         self._turn = asyncio.Lock()
-        self._thread = Threads(1, "password")
+        self._thread = Threads.started(1, "password")
 
     def close(self) -> None:
         """Ends the thread; a check that is under way is not waited for."""

@@ -6,20 +6,23 @@ import asyncio
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
+import structlog
 from aiohttp import hdrs, web
 from isal import isal_zlib
 from prometheus_client.exposition import choose_encoder
 
-from exporter.threads import Threads
+from exporter import threads
+from exporter.web.negotiation import OPENMETRICS, accepts_gzip, wants_openmetrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from prometheus_client import CollectorRegistry
-    from prometheus_client.registry import Collector
 
     from exporter.clock import Clock
     from exporter.exposition import Exposition
+
+log = structlog.stdlib.get_logger(__name__)
 
 GZIP_LEVEL = 1
 """isal's level: the lines are so alike that more effort saves little."""
@@ -35,7 +38,8 @@ class Scrape:
         self._exposition = exposition
         self._clock = clock
         self._registry = registry
-        self._threads = Threads(2, "gzip")
+        self._threads = threads.Threads(2, "gzip")
+        self._said_plain = False
 
     async def close(self, app: web.Application) -> None:
         """Ends the threads that compress, when ``app`` has answered its last request."""
@@ -43,8 +47,8 @@ class Scrape:
 
     def render(self, accept: str, names: Collection[str]) -> tuple[list[bytes], str]:
         """The body in pieces, and its type by the Accept header; only the series in ``names``, if any."""
-        encode, content_type = _encoder(accept)
-        openmetrics = content_type.startswith("application/openmetrics-text")
+        openmetrics = wants_openmetrics(accept)
+        encode, content_type = choose_encoder(OPENMETRICS if openmetrics else "")
         links = self._exposition.render(openmetrics=openmetrics, names=names or None)
         registry = self._registry.restricted_registry(names) if names else self._registry
         return [*links, encode(registry)], content_type
@@ -56,14 +60,28 @@ class Scrape:
         date = formatdate(self._clock.time(), usegmt=True)
         headers: dict[str, str] = {hdrs.DATE: date, hdrs.VARY: "Accept, Accept-Encoding"}
         body, headers[hdrs.CONTENT_TYPE] = self.render(request.headers.get(hdrs.ACCEPT, ""), names)
-        if accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")):
-            # Off the event loop, with the interpreter's lock released, so that a large page delays nothing
-            # else; and not on the loop's own threads, which may all be waiting for a name server.
-            body = await asyncio.get_running_loop().run_in_executor(self._threads, compressed, body)
-            headers[hdrs.CONTENT_ENCODING] = "gzip"
+        wants_gzip = accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        if wants_gzip and (gzipped := await self._compressed(body)) is not None:
+            body, headers[hdrs.CONTENT_ENCODING] = gzipped, "gzip"
         if request.method == hdrs.METH_HEAD:
             return web.Response(headers={**headers, hdrs.CONTENT_LENGTH: str(_size(body))})
         return _Page(body, headers)
+
+    async def _compressed(self, body: list[bytes]) -> list[bytes] | None:
+        """``body`` as gzip, or None if no thread can be started for that.
+
+        Compression releases the interpreter's lock, so that on a thread it delays nothing else. The event
+        loop's own threads will not do: they may all be waiting for a name server.
+        """
+        queued = body.copy()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, compressed, queued)
+        except RuntimeError as error:
+            queued.clear()  # the executor keeps what it could not begin
+            if not self._said_plain:
+                log.warning("gzip_unavailable", reason=str(error), advice=threads.ADVICE)
+            self._said_plain = True
+            return None
 
 
 class _Page(web.StreamResponse):
@@ -104,21 +122,3 @@ def compressed(body: Iterable[bytes]) -> list[bytes]:
     """The body as one gzip member."""
     gzip = isal_zlib.compressobj(GZIP_LEVEL, isal_zlib.DEFLATED, 16 + isal_zlib.MAX_WBITS)
     return [*map(gzip.compress, _pieces(body)), gzip.flush()]
-
-
-def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
-    """prometheus_client's choice by the Accept header; the plain text where it cannot make sense of that."""
-    try:
-        return choose_encoder(accept)
-    except (TypeError, ValueError):
-        return choose_encoder("")
-
-
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Whether an Accept-Encoding header allows gzip (RFC 9110: a weight of 0 forbids it)."""
-    weights: dict[str, bool] = {}
-    for part in accept_encoding.lower().split(","):
-        coding, _, parameters = part.partition(";")
-        weight = parameters.replace(" ", "").removeprefix("q=")
-        weights[coding.strip()] = weight.strip("0.") != "" or not weight
-    return weights.get("gzip", weights.get("*", False))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
-from exporter.web.connections import SERVER
+from exporter.web.connections import HEADERS
 from exporter.web.slots import Slots
 
 if TYPE_CHECKING:
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 
 MAX_REQUESTS = 40
 """Scrapes at once, and as many readers of the page, unless ``--web.max-requests`` says otherwise."""
-
-_HEADERS = {
-    hdrs.SERVER: SERVER,
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
 
 
 def make_app(
@@ -58,5 +49,5 @@ def make_health_app(health: Health) -> web.Application:
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.popall(hdrs.SERVER, None)  # aiohttp's own
-    for name, value in _HEADERS.items():
+    for name, value in HEADERS.items():
         response.headers.setdefault(name, value)

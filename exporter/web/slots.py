@@ -1,4 +1,4 @@
-"""How many requests of a kind are answered at once."""
+"""How many requests of a kind are answered at once, and how long an answer may take to leave."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 RETRY_AFTER = 5
 """Seconds after which a reader who was turned away may well find a place."""
 
-
 GRACE = 2.0
 """Seconds that an answer on its way may take its slot for, should others want it."""
+
+SEND_TIMEOUT = 60.0
+"""Seconds in which a reader must have taken an answer."""
 
 
 class Slots:
@@ -29,9 +31,10 @@ class Slots:
     is longer than ``grace``: those who do not read can keep nobody out.
     """
 
-    def __init__(self, most: int, grace: float = GRACE) -> None:
+    def __init__(self, most: int, grace: float = GRACE, send_timeout: float = SEND_TIMEOUT) -> None:
         self.most = most
         self._grace = grace
+        self._send_timeout = send_timeout
         self._taken = 0
         self._leaving: dict[asyncio.Transport, float] = {}
 
@@ -56,7 +59,7 @@ class Slots:
             return response
         self._leaving[transport] = asyncio.get_running_loop().time()
         try:
-            return await sent(response, request)
+            return await sent(response, request, self._send_timeout)
         finally:
             self._leaving.pop(transport, None)
 
@@ -69,9 +72,17 @@ class Slots:
         return True
 
 
-async def sent(response: web.StreamResponse, request: web.Request) -> web.StreamResponse:
-    """``response`` once it has left, or its reader has."""
-    with suppress(ConnectionError):
-        await response.prepare(request)
-        await response.write_eof()
+async def sent(
+    response: web.StreamResponse, request: web.Request, patience: float = SEND_TIMEOUT
+) -> web.StreamResponse:
+    """``response`` once the reader has taken it or has left. One who takes longer is cut off."""
+    if request.transport is None:
+        return response
+    deadline = asyncio.get_running_loop().call_later(patience, request.transport.abort)
+    try:
+        with suppress(ConnectionError):
+            await response.prepare(request)
+            await response.write_eof()
+    finally:
+        deadline.cancel()
     return response

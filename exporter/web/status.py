@@ -72,7 +72,7 @@ class StatusPage:
         self._telemetry = telemetry
         self._clock = clock
         self._not_ready = not_ready
-        self._thread = thread or Threads(1, "page")
+        self._thread = thread or Threads.started(1, "page")
         self._turn = asyncio.Lock()
         self._waiting = 0
 

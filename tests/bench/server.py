@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from prometheus_client import start_http_server
 
-from exporter.web import MAX_REQUESTS, Slots
+from exporter.web import MAX_REQUESTS, Connections, Slots
 from exporter.web.listen import open_socket
 from exporter.web.server import Site
 from tests.bench.asking import Asking
@@ -34,13 +34,14 @@ FIRST_ID = 100_001
 @asynccontextmanager
 async def served(scrape: Scrape) -> AsyncIterator[int]:
     """Scrapes over HTTP as the exporter has them; the port."""
-    app = web.Application()
+    connections = Connections()
+    app = web.Application(middlewares=[connections.answer])
     app.router.add_get("/metrics", Slots(MAX_REQUESTS).limited(scrape.handle))
     app.on_cleanup.append(scrape.close)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     sock = open_socket("127.0.0.1", 0)
-    await Site(runner, sock).start()
+    await Site(runner, sock, connections).start()
     yield sock.getsockname()[1]
     await runner.cleanup()
 

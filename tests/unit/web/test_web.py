@@ -190,13 +190,48 @@ def test_openmetrics_is_served_when_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "accept", ["application/openmetrics-text; version=abc", "text/plain; version=x.y, ,;"]
+    ("accept", "openmetrics"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("application/*", False),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", False),
+        (OPENMETRICS, True),
+        ("application/openmetrics-text", True),
+        ("Application/OpenMetrics-Text; Version=1.0.0; charset=utf-8", True),
+        ('application/openmetrics-text; version="1.0.0"', True),
+        ("application/openmetrics-text;q=0, text/plain", False),
+        ("application/openmetrics-text;q=0", False),
+        ("application/openmetrics-text;q=0.2, text/plain;q=0.3", False),
+        ("application/openmetrics-text;q=0.3, text/*;q=0.3", True),
+        ("application/openmetrics-text; q = 0.2, */*", False),
+        ("application/openmetrics-text;q=0.2, text/plain;q=0.1, */*", True),
+        ("application/openmetrics-text;version=0.0.1;q=0.9, text/plain;version=0.0.4;q=0.3", False),
+        ("application/openmetrics-text;version=99.7", False),
+        ("application/openmetrics-text; version=abc", False),
+        ("application/openmetrics-text; q=abc", False),
+        ("text/plain; version=x.y, ,;", False),
+        # What Prometheus 3 sends.
+        (
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+            "application/openmetrics-text;version=0.0.1;q=0.5,"
+            "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            True,
+        ),
+        ("text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3", False),
+    ],
 )
-def test_an_accept_header_that_makes_no_sense_gets_plain_text(accept: str) -> None:
+def test_the_format_is_the_one_that_is_asked_for_most_and_is_named(accept: str, openmetrics: bool) -> None:
     async def talk(client: TestClient[Any, Any]) -> None:
-        async with client.get("/metrics", headers={"Accept": accept}) as response:
+        headers = {"Accept": accept, "Accept-Encoding": "identity"}
+        async with client.get("/metrics", headers=headers) as response:
             assert response.status == 200
-            assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            assert response.headers["Content-Type"] == (
+                "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                if openmetrics
+                else "text/plain; version=0.0.4; charset=utf-8"
+            )
+            assert (await response.text()).endswith("# EOF\n") is openmetrics
 
     Desk().run(talk)
 
@@ -509,16 +544,17 @@ def _has_ipv6() -> bool:
     return True
 
 
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="needs IPv6 on this machine")
+
+
 @pytest.mark.parametrize(
     ("host", "url"),
     [
         ("127.0.0.1", "http://127.0.0.1:"),
-        pytest.param(
-            "::1",
-            "http://[::1]:",
-            marks=pytest.mark.skipif(not _has_ipv6(), reason="needs IPv6 on this machine"),
-        ),
+        ("localhost", "http://127.0.0.1:"),
+        pytest.param("::1", "http://[::1]:", marks=needs_ipv6),
         ("", "http://localhost:"),
+        ("::", "http://localhost:"),
     ],
 )
 def test_a_socket_is_named_by_a_url_that_works_here(host: str, url: str) -> None:
@@ -526,17 +562,72 @@ def test_a_socket_is_named_by_a_url_that_works_here(host: str, url: str) -> None
         assert url_of(sock) == f"{url}{sock.getsockname()[1]}"
 
 
-def test_without_ipv6_every_interface_is_those_of_ipv4() -> None:
+@needs_ipv6
+@pytest.mark.parametrize("host", ["", "::"])
+def test_every_interface_is_those_of_both_protocols(host: str) -> None:
+    with open_socket(host, 0) as sock:
+        for address in ("127.0.0.1", "::1"):
+            socket.create_connection((address, sock.getsockname()[1])).close()
+
+
+@needs_ipv6
+def test_a_name_that_has_only_an_ipv6_address_works() -> None:
+    def resolve(host: str, port: int, **options: Any) -> list[Any]:
+        assert host == "six.example"
+        return socket.getaddrinfo("::1", port, **options)
+
+    with open_socket("six.example", 0, resolve=resolve) as sock:
+        assert url_of(sock).startswith("http://[::1]:")
+
+
+@needs_ipv6
+def test_of_a_names_addresses_that_of_ipv4_is_taken() -> None:
+    def resolve(host: str, port: int, **options: Any) -> list[Any]:
+        return [each for ip in ("::1", "127.0.0.1") for each in socket.getaddrinfo(ip, port, **options)]
+
+    with open_socket("both.example", 0, resolve=resolve) as sock:
+        assert url_of(sock).startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("host", ["", "::"])
+def test_without_ipv6_every_interface_is_those_of_ipv4(host: str) -> None:
     def create(address: tuple[str, int], family: int = socket.AF_INET, **options: Any) -> socket.socket:
         if family == socket.AF_INET6:
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         return socket.create_server(address, **options)
 
-    with open_socket("", 0, create) as sock:
+    with open_socket(host, 0, create=create) as sock:
         assert sock.family == socket.AF_INET
         assert url_of(sock).startswith("http://localhost:")
 
 
-def test_an_address_that_is_taken_is_an_error_on_every_interface() -> None:
-    with open_socket("", 0) as sock, pytest.raises(OSError, match="Address already in use"):
-        open_socket("", sock.getsockname()[1])
+@pytest.mark.parametrize("host", ["", "127.0.0.1"])
+def test_an_address_that_is_taken_says_what_to_do(host: str) -> None:
+    with open_socket(host, 0) as sock, pytest.raises(OSError, match="in use") as caught:
+        open_socket(host, port := sock.getsockname()[1], "--web.health-address")
+    assert str(caught.value) == (
+        f"--web.health-address={host}:{port}: the address is in use: stop the program that listens there, "
+        "or write another port"
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("no.such.host.invalid", "no.such.host.invalid:0: no such host is known here: write an address"),
+        ("192.0.2.1", "192.0.2.1:0: this machine has no such address: write one of its own"),
+        ("2001:db8::1", "[2001:db8::1]:0: this machine has no such address: write one of its own"),
+    ],
+)
+def test_an_address_that_cannot_be_had_says_what_to_do(host: str, message: str) -> None:
+    with pytest.raises(OSError, match="write") as caught:
+        open_socket(host, 0)
+    assert str(caught.value).startswith(f"--web.listen-address={message}")
+
+
+def test_any_other_error_is_said_in_the_systems_words() -> None:
+    def create(*address: Any, **options: Any) -> socket.socket:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    with pytest.raises(OSError, match="--web.listen-address=127.0.0.1:0: No buffer space available"):
+        open_socket("127.0.0.1", 0, create=create)

@@ -20,7 +20,9 @@ from tests.processes import PATIENCE
 from tests.unit.webconfig.door import Door, Keys, run, until
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
     from pathlib import Path
+    from typing import Any
 
 REFUSED = (aiohttp.ClientConnectionError, ssl.SSLError)
 """With TLS 1.3 a client learns only after its handshake that its certificate was refused."""
@@ -87,11 +89,63 @@ def test_https_is_spoken_and_nothing_else(keys: Keys) -> None:
         assert door.url.startswith("https://127.0.0.1:")
         assert (await door.knock(keys.client()))[0] == 200
         door.url = door.url.replace("https", "http")
-        with pytest.raises(aiohttp.ClientConnectionError):
-            await door.knock()
+        for _ in range(2):
+            async with aiohttp.ClientSession() as session, session.get(door.url) as response:
+                assert response.status == 400
+                assert "https://" in await response.text()
         assert door.inside == 1
 
-    run(keys.config(), talk)
+    with capture_logs() as logs:
+        run(keys.config(), talk)
+    assert failed_handshakes(logs) == [
+        ("info", "the client does not speak TLS"),
+        ("debug", "the client does not speak TLS"),
+    ]
+
+
+def failed_handshakes(logs: list[MutableMapping[str, Any]]) -> list[tuple[str, str]]:
+    assert {entry["address"] for entry in logs if entry["event"] == "handshake_failed"} <= {"127.0.0.1"}
+    return [(entry["log_level"], entry["reason"]) for entry in logs if entry["event"] == "handshake_failed"]
+
+
+def test_each_reason_of_a_refused_handshake_is_logged_at_info_once_a_minute(keys: Keys) -> None:
+    async def talk(door: Door) -> None:
+        stranger = keys.client("prometheus", ca=trustme.CA())
+        for _ in range(3):
+            assert await refused(door, keys.client())
+            assert await refused(door, stranger)
+        assert door.inside == 0
+
+    with capture_logs() as logs:
+        run(keys.config(MUTUAL), talk)
+    levels: dict[str, list[str]] = {}
+    for level, reason in failed_handshakes(logs):
+        levels.setdefault(reason, []).append(level)
+    for reason in ("did not return a certificate", "certificate verify failed"):
+        (said,) = (levels[full] for full in levels if reason in full)
+        assert (said.count("info"), said[0]) == (1, "info")
+        assert said.count("debug") >= 2
+
+
+def test_who_breaks_off_a_handshake_is_logged(keys: Keys) -> None:
+    async def talk(door: Door) -> None:
+        with socket.create_connection(("127.0.0.1", door.port)) as client:
+            client.sendall(b"\x16")
+        assert (await door.knock(keys.client()))[0] == 200
+
+    with capture_logs() as logs:
+        run(keys.config(), talk)
+    assert failed_handshakes(logs) == [("info", "the client broke off")]
+
+
+def test_who_connects_and_leaves_is_not_logged(keys: Keys) -> None:
+    async def talk(door: Door) -> None:
+        socket.create_connection(("127.0.0.1", door.port)).close()
+        assert (await door.knock(keys.client()))[0] == 200
+
+    with capture_logs() as logs:
+        run(keys.config(), talk)
+    assert failed_handshakes(logs) == []
 
 
 def test_certificate_key_and_ca_may_stand_in_the_file(keys: Keys, tmp_path: Path) -> None:
