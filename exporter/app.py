@@ -29,7 +29,7 @@ from exporter.web.server import Server
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     import aiohttp
     from aiohttp import web as aiohttp_web
@@ -174,8 +174,15 @@ async def serve(
         lifecycle = web.Lifecycle(reloader.reload, signals.stop, enabled=options.enable_lifecycle)
         application = exporter.web_app(options, lifecycle)
         async with _guarded(application, web_config, clock), _followed(options, reloader):
-            server = Server(application, sockets, _tls_of(web_config))
-            health_server = Server(exporter.health_app(), health_sockets, event="listening_for_health")
+            count = exporter.telemetry.http_request_answered
+            connections = web.Connections(_headers_of(web_config), count)
+            server = Server(application, sockets, _tls_of(web_config), connections=connections)
+            health_server = Server(
+                exporter.health_app(),
+                health_sockets,
+                event="listening_for_health",
+                connections=web.Connections(count=count),
+            )
             urls = await server.start()
             await health_server.start()
             log.info("started", version=__version__, **size_of(config))
@@ -192,6 +199,11 @@ def _tls_of(web_config: Live | None) -> Callable[[], ssl.SSLContext] | None:
     if web_config is None or web_config.config.tls is None:
         return None
     return partial(attrgetter("config.tls.context"), web_config)
+
+
+def _headers_of(web_config: Live | None) -> Callable[[], Mapping[str, str]]:
+    """What gives the headers of every response."""
+    return lambda: {**web.HEADERS, **(web_config.config.headers if web_config else {})}
 
 
 @asynccontextmanager

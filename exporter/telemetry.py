@@ -142,6 +142,12 @@ class Telemetry:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self._http_requests = Counter(
+            "smsc_exporter_http_requests_total",
+            "Requests that the exporter answered, by path and HTTP status.",
+            ["handler", "code"],
+            registry=self.registry,
+        )
         self.storage_up = storage_up
         self.reload = Reload(successful=False, at=0.0)
         self._reload_ok, self._reloaded_at = self._exporter_gauges(storage_up)
@@ -216,6 +222,10 @@ class Telemetry:
             self._seconds.labels(account).observe(seconds)
             usual = self._usual.get(account, seconds)
             self._usual[account] = usual + _WEIGHT * (seconds - usual)
+
+    def http_request_answered(self, handler: str, code: int) -> None:
+        """Counts one request of a web client."""
+        self._http_requests.labels(handler, code).inc()
 
     def usual_seconds(self, account: str) -> float | None:
         """How long a request of the account has taken of late; None before the first has ended."""

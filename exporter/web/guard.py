@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
 from aiohttp import hdrs, web
 
-from exporter.web.passwords import BusyError, Passwords
+from exporter.web.passwords import Passwords
+from exporter.web.queueing import BusyError, client_of
+from exporter.web.seldom import OncePerMinute
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+log = structlog.stdlib.get_logger(__name__)
+
 
 class Guard:
     """Stands before every path of an application. ``config`` gives the web configuration of the moment."""
@@ -24,6 +29,7 @@ class Guard:
         self._config = config
         self._bucket = Bucket(clock)
         self._passwords = Passwords()
+        self._said = OncePerMinute(clock)
 
     def protect(self, app: web.Application) -> None:
         """Makes ``app`` answer only to whom the configuration lets in."""
@@ -47,12 +53,17 @@ class Guard:
             return _refuse(403, "the client's certificate has no name that is allowed here")
         if not config.users:
             return None
+        return await self._wrong_login(config, request)
+
+    async def _wrong_login(self, config: WebConfig, request: web.Request) -> web.Response | None:
+        authorization, client = request.headers.get(hdrs.AUTHORIZATION, ""), client_of(request.remote)
         try:
-            accepted = await self._passwords.accept(config.users, request.headers.get(hdrs.AUTHORIZATION, ""))
+            if await self._passwords.accept(config.users, authorization, client):
+                return None
         except BusyError:
             return _refuse(503, "too many logins at once", {hdrs.RETRY_AFTER: "1"})
-        if accepted:
-            return None
+        if authorization and self._said.allows(client):
+            log.warning("login_failed", address=client)
         return _refuse(401, "unauthorized", {hdrs.WWW_AUTHENTICATE: 'Basic realm="smsc-exporter"'})
 
     async def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:

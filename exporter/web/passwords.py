@@ -12,22 +12,19 @@ from typing import TYPE_CHECKING
 import bcrypt
 
 from exporter.threads import Threads
+from exporter.web.queueing import FairQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MOST_WAITING = 32
-"""Logins that may wait for their check; more are turned away. At bcrypt's cost 10 these take two seconds."""
+"""Logins that may wait for their check. At bcrypt's cost 10 these take two seconds."""
 
 MOST_FAILURES = 1000
 """Wrong logins remembered, so that a client that repeats one costs nothing."""
 
 _LONGEST = 72
 """Bytes of a password that bcrypt looks at."""
-
-
-class BusyError(Exception):
-    """Too many logins wait already."""
 
 
 class Passwords:
@@ -41,18 +38,17 @@ class Passwords:
         self._key = secrets.token_bytes(32)
         self._right: dict[str, bytes] = {}  # by user, so that wrong logins cannot push it out
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
-        self._waiting = 0
-        self._turn = asyncio.Lock()
+        self._queue = FairQueue(MOST_WAITING)
         self._thread = Threads.started(1, "password")
 
     def close(self) -> None:
         """Ends the thread; a check that is under way is not waited for."""
         self._thread.shutdown()
 
-    async def accept(self, users: Mapping[str, bytes], authorization: str) -> bool:
+    async def accept(self, users: Mapping[str, bytes], authorization: str, client: str) -> bool:
         """Whether the header ``authorization`` names one of ``users`` and the password to its hash.
 
-        Raises BusyError when too many wait.
+        ``client`` is the address it came from. Raises BusyError when too many wait.
         """
         login = parse(authorization)
         if login is None:
@@ -63,7 +59,7 @@ class Passwords:
         digest = self._digest(there, user.encode(), self._hash_of(users, user), password)
         right = self._known(user, digest)
         if right is None:
-            right = await self._wait_and_check(users, user, digest, password)
+            right = await self._wait_and_check(users, user, digest, password, client)
         return right
 
     def _hash_of(self, users: Mapping[str, bytes], user: str) -> bytes:
@@ -84,17 +80,11 @@ class Passwords:
         return False if digest in self._wrong else None
 
     async def _wait_and_check(
-        self, users: Mapping[str, bytes], user: str, digest: bytes, password: bytes
+        self, users: Mapping[str, bytes], user: str, digest: bytes, password: bytes, client: str
     ) -> bool:
-        if self._waiting >= MOST_WAITING:
-            raise BusyError
-        self._waiting += 1
-        try:
-            async with self._turn:
-                known = self._known(user, digest)  # the same login may have waited before this one
-                return await self._check(users, user, digest, password) if known is None else known
-        finally:
-            self._waiting -= 1
+        async with self._queue.turn(client):
+            known = self._known(user, digest)  # the same login may have waited before this one
+            return await self._check(users, user, digest, password) if known is None else known
 
     async def _check(self, users: Mapping[str, bytes], user: str, digest: bytes, password: bytes) -> bool:
         loop = asyncio.get_running_loop()

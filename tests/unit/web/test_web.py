@@ -629,5 +629,5 @@ def test_any_other_error_is_said_in_the_systems_words() -> None:
     def create(*address: Any, **options: Any) -> socket.socket:
         raise OSError(errno.ENOBUFS, "No buffer space available")
 
-    with pytest.raises(OSError, match="--web.listen-address=127.0.0.1:0: No buffer space available"):
+    with pytest.raises(OSError, match=r"--web\.listen-address=127\.0\.0\.1:0: No buffer space available"):
         open_socket("127.0.0.1", 0, create=create)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import bcrypt
 import pytest
+from structlog.testing import capture_logs
 
 from exporter.web.guard import Bucket
-from exporter.web.passwords import MOST_FAILURES, MOST_WAITING, BusyError, Passwords
+from exporter.web.passwords import MOST_FAILURES, MOST_WAITING, Passwords
+from exporter.web.queueing import BusyError, FairQueue, client_of
+from exporter.web.seldom import MAX_KEYS, OncePerMinute
 from exporter.webconfig import RateLimit, load
 from tests.unit.webconfig.door import ALICE, LONG, Door, basic, run
 from tests.virtual import VirtualClock
@@ -223,6 +226,12 @@ def with_passwords(talk: Callable[[Passwords, Checks], Awaitable[None]]) -> None
     asyncio.run(main())
 
 
+async def accept(
+    passwords: Passwords, users: dict[str, bytes], authorization: str, client: str = "192.0.2.1"
+) -> bool:
+    return await passwords.accept(users, authorization, client)
+
+
 THREE = {"a": b"secret 1", "b": b"secret 2", "c": b"secret 3"}
 
 
@@ -231,7 +240,7 @@ def test_an_unknown_user_costs_one_check_against_somebodys_hash_and_is_never_let
         names = [f"user {n}" for n in range(50)]
         for name in names:
             for secret in THREE.values():
-                assert not await passwords.accept(THREE, basic(name, secret))
+                assert not await accept(passwords, THREE, basic(name, secret))
         assert len(checks.hashes) == 150
         assert set(checks.hashes) == set(THREE.values())
         # the same hash for the same name, as a user would have
@@ -243,11 +252,11 @@ def test_an_unknown_user_costs_one_check_against_somebodys_hash_and_is_never_let
 def test_outcomes_are_remembered_for_as_long_as_the_hash_stays() -> None:
     async def talk(passwords: Passwords, checks: Checks) -> None:
         for _ in range(3):
-            assert await passwords.accept(THREE, basic("a", "secret 1"))
-            assert not await passwords.accept(THREE, basic("b", "secret 1"))
+            assert await accept(passwords, THREE, basic("a", "secret 1"))
+            assert not await accept(passwords, THREE, basic("b", "secret 1"))
         assert len(checks.hashes) == 2
-        assert not await passwords.accept({"a": b"secret 9"}, basic("a", "secret 1"))
-        assert await passwords.accept({"b": b"secret 1"}, basic("b", "secret 1"))
+        assert not await accept(passwords, {"a": b"secret 9"}, basic("a", "secret 1"))
+        assert await accept(passwords, {"b": b"secret 1"}, basic("b", "secret 1"))
         assert len(checks.hashes) == 4
 
     with_passwords(talk)
@@ -255,14 +264,14 @@ def test_outcomes_are_remembered_for_as_long_as_the_hash_stays() -> None:
 
 def test_wrong_logins_are_forgotten_before_right_ones() -> None:
     async def talk(passwords: Passwords, checks: Checks) -> None:
-        assert await passwords.accept(THREE, basic("a", "secret 1"))
+        assert await accept(passwords, THREE, basic("a", "secret 1"))
         for n in range(MOST_FAILURES + 1):
-            assert not await passwords.accept(THREE, basic("a", f"guess {n}"))
+            assert not await accept(passwords, THREE, basic("a", f"guess {n}"))
         checks.hashes.clear()
-        assert await passwords.accept(THREE, basic("a", "secret 1"))
-        assert not await passwords.accept(THREE, basic("a", "guess 1"))
+        assert await accept(passwords, THREE, basic("a", "secret 1"))
+        assert not await accept(passwords, THREE, basic("a", "guess 1"))
         assert checks.hashes == []
-        assert not await passwords.accept(THREE, basic("a", "guess 0"))
+        assert not await accept(passwords, THREE, basic("a", "guess 0"))
         assert checks.hashes == [b"secret 1"]
 
     with_passwords(talk)
@@ -272,9 +281,9 @@ def test_what_is_remembered_is_bounded_whoever_comes_and_goes() -> None:
     async def talk(passwords: Passwords, checks: Checks) -> None:
         for n in range(MOST_FAILURES + 100):
             for secret in THREE.values():
-                assert not await passwords.accept(THREE, basic(f"unknown {n}", secret))
+                assert not await accept(passwords, THREE, basic(f"unknown {n}", secret))
             users = {f"user {n}": b"secret 4"}
-            assert await passwords.accept(users, basic(f"user {n}", "secret 4"))
+            assert await accept(passwords, users, basic(f"user {n}", "secret 4"))
         kept = [each for each in vars(passwords).values() if isinstance(each, dict)]
         assert sum(map(len, kept)) <= MOST_FAILURES + 1
 
@@ -285,14 +294,14 @@ def test_who_comes_is_let_in_and_who_goes_is_not_whatever_was_found_before() -> 
     async def talk(passwords: Passwords, checks: Checks) -> None:
         alone, both = {"a": b"secret 1"}, {"a": b"secret 1", "b": b"secret 1"}
         for users, let_in in ((alone, False), (both, True), (alone, False), (both, True)):
-            assert await passwords.accept(users, basic("b", "secret 1")) is let_in
+            assert await accept(passwords, users, basic("b", "secret 1")) is let_in
 
     with_passwords(talk)
 
 
 def test_the_same_login_at_once_is_checked_once() -> None:
     async def talk(passwords: Passwords, checks: Checks) -> None:
-        logins = (passwords.accept(THREE, basic("a", "secret 1")) for _ in range(MOST_WAITING))
+        logins = (accept(passwords, THREE, basic("a", "secret 1")) for _ in range(MOST_WAITING))
         assert all(await asyncio.gather(*logins))
         assert checks.hashes == [b"secret 1"]
 
@@ -301,13 +310,131 @@ def test_the_same_login_at_once_is_checked_once() -> None:
 
 def test_more_logins_than_can_be_checked_soon_are_turned_away() -> None:
     async def talk(passwords: Passwords, checks: Checks) -> None:
-        logins = (passwords.accept(THREE, basic("a", f"guess {n}")) for n in range(MOST_WAITING + 8))
+        logins = (accept(passwords, THREE, basic("a", f"guess {n}")) for n in range(MOST_WAITING + 8))
         outcomes = await asyncio.gather(*logins, return_exceptions=True)
-        assert outcomes[:MOST_WAITING] == [False] * MOST_WAITING
-        assert [type(outcome) for outcome in outcomes[MOST_WAITING:]] == [BusyError] * 8
-        assert not await passwords.accept(THREE, basic("a", "guess"))
+        assert outcomes.count(False) == MOST_WAITING + 1  # one is checked at once
+        assert sum(isinstance(outcome, BusyError) for outcome in outcomes) == 7
+        assert not await accept(passwords, THREE, basic("a", "guess"))
 
     with_passwords(talk)
+
+
+def test_a_flood_from_some_addresses_keeps_nobody_at_another_out() -> None:
+    async def talk(passwords: Passwords, checks: Checks) -> None:
+        async def flood(client: str) -> None:
+            for n in range(30):
+                guesses = (
+                    accept(passwords, THREE, basic("a", f"{client} {n} {m}"), client) for m in range(10)
+                )
+                outcomes = await asyncio.gather(*guesses, return_exceptions=True)
+                turned_away.extend(outcome for outcome in outcomes if isinstance(outcome, BusyError))
+
+        turned_away: list[BusyError] = []
+        floods = [asyncio.create_task(flood(f"198.51.100.{n}")) for n in range(10)]
+        await asyncio.sleep(0)
+        for name, secret in THREE.items():
+            assert await accept(passwords, THREE, basic(name, secret), f"192.0.2.{name}")
+        await asyncio.gather(*floods)
+        assert turned_away
+
+    with_passwords(talk)
+
+
+# --- the queue --------------------------------------------------------------------------------------------
+
+
+def in_turns(talk: Callable[[FairQueue, Callable[[str], asyncio.Task[None]]], Awaitable[None]]) -> list[str]:
+    """Lets clients queue up, and says who was let in, one after the other."""
+    order: list[str] = []
+
+    async def main() -> None:
+        queue = FairQueue(4)
+
+        async def visit(address: str) -> None:
+            async with queue.turn(address):
+                order.append(address)
+                await asyncio.sleep(0)
+
+        await talk(queue, lambda address: asyncio.create_task(visit(address)))
+
+    asyncio.run(main())
+    return order
+
+
+def test_who_waits_alone_at_an_address_gives_way_to_nobody_at_a_crowded_one() -> None:
+    async def talk(queue: FairQueue, visit: Callable[[str], asyncio.Task[None]]) -> None:
+        visits = [visit("first"), visit("alone"), *(visit("crowd") for _ in range(6))]
+        outcomes = await asyncio.gather(*visits, return_exceptions=True)
+        assert outcomes[:2] == [None, None]
+        assert [type(outcome) for outcome in outcomes].count(BusyError) == 3
+
+    order = in_turns(talk)
+    assert order[0] == "first"
+    assert sorted(order[1:]) == ["alone", "crowd", "crowd", "crowd"]
+
+
+def test_who_is_cancelled_holds_up_nobody() -> None:
+    async def talk(queue: FairQueue, visit: Callable[[str], asyncio.Task[None]]) -> None:
+        async with queue.turn("first"):
+            leaving = [visit("leaves") for _ in range(4)]
+            await asyncio.sleep(0)
+            for task in leaving:
+                task.cancel()
+            staying = [visit("stays") for _ in range(2)]
+            await asyncio.sleep(0)
+        await asyncio.gather(*staying)
+        async with queue.turn("second"):
+            chosen = visit("is cancelled when its turn has come")
+            await asyncio.sleep(0)
+        chosen.cancel()
+        await asyncio.gather(*leaving, chosen, return_exceptions=True)
+        await visit("last")
+
+    assert in_turns(talk) == ["stays", "stays", "last"]
+
+
+@pytest.mark.parametrize(
+    ("remote", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        (None, "::/64"),
+    ],
+)
+def test_a_client_has_one_name(remote: str | None, client: str) -> None:
+    assert client_of(remote) == client
+
+
+# --- what is logged ---------------------------------------------------------------------------------------
+
+
+def test_failed_logins_are_logged_once_a_minute_for_each_address(write: Callable[[str], Path]) -> None:
+    clock = VirtualClock()
+
+    async def talk(door: Door) -> None:
+        assert (await door.knock())[0] == 401  # as a browser comes first: no login at all
+        assert (await door.knock(login=("alice", "wonderland")))[0] == 200
+        assert "login_failed" not in str(logs)
+        for _ in range(2):
+            assert (await door.knock(login=("alice", "Secret")))[0] == 401
+            assert (await door.knock(login=("Secret", "wonderland")))[0] == 401
+            clock.advance(60.0)
+
+    with capture_logs() as logs:
+        run(write(USERS), talk, clock=clock)
+    failed = [entry for entry in logs if entry["event"] == "login_failed"]
+    assert [(entry["log_level"], entry["address"]) for entry in failed] == [("warning", "127.0.0.1")] * 2
+    assert "Secret" not in str(logs)
+
+
+def test_no_more_is_logged_in_a_minute_than_a_person_can_read() -> None:
+    clock = VirtualClock()
+    once = OncePerMinute(clock)
+    assert sum(once.allows(f"192.0.2.{n}") for n in range(2 * MAX_KEYS)) == MAX_KEYS
+    clock.advance(60.0)
+    assert once.allows("192.0.2.1")
 
 
 def test_what_works_otherwise_than_it_is_written_is_warned_of(tmp_path: Path) -> None:
