@@ -57,6 +57,8 @@ class Options:
     enable_lifecycle: bool = False
     max_requests: int = web.MAX_REQUESTS
     auto_reload: bool = True
+    route_prefix: str = ""
+    external_path: str = ""
 
 
 class Exporter:
@@ -120,8 +122,16 @@ class Exporter:
 
     def web_app(self, options: Options, lifecycle: web.Lifecycle) -> aiohttp_web.Application:
         """What is answered over HTTP."""
-        paths = options.telemetry_path, options.max_requests
-        return web.make_app(self._scrape, self._health, lifecycle, self._page, *paths)
+        return web.make_app(
+            self._scrape,
+            self._health,
+            lifecycle,
+            self._page,
+            options.telemetry_path,
+            options.max_requests,
+            options.route_prefix,
+            options.external_path,
+        )
 
     def health_app(self) -> aiohttp_web.Application:
         """Health and readiness alone."""
@@ -175,7 +185,7 @@ async def serve(
         application = exporter.web_app(options, lifecycle)
         async with _guarded(application, web_config, clock), _followed(options, reloader):
             count = exporter.telemetry.http_request_answered
-            connections = web.Connections(_headers_of(web_config), count)
+            connections = web.Connections(_headers_of(web_config), count, options.route_prefix)
             server = Server(application, sockets, _tls_of(web_config), connections=connections)
             health_server = Server(
                 exporter.health_app(),

@@ -55,13 +55,14 @@ def _run(main: Coroutine[None, None, None]) -> int:
 
 async def _run_demo(options: app.Options, web_config: Live | None) -> None:
     async with demo() as (simulator_url, load):
-        greet = partial(_greet, options.telemetry_path, simulator_url)
+        greet = partial(_greet, options.route_prefix, options.telemetry_path, simulator_url)
         await app.serve(options, load(), load, greet, web_config)
 
 
-def _greet(telemetry_path: str, simulator_url: str, urls: list[str]) -> None:
+def _greet(route_prefix: str, telemetry_path: str, simulator_url: str, urls: list[str]) -> None:
     lines = [
-        f"  {url}{telemetry_path}  the metrics (first figures within seconds)\n  {url}/  the status page"
+        f"  {url}{route_prefix}{telemetry_path}  the metrics (first figures within seconds)\n"
+        f"  {url}{route_prefix}/  the status page"
         for url in urls
     ]
     print(
@@ -133,6 +134,8 @@ def _web_options(options: argparse.Namespace) -> app.Options:
         options.enable_lifecycle,
         options.max_requests,
         getattr(options, "auto_reload", False),
+        (options.route_prefix or options.external_path).rstrip("/"),
+        options.external_path,
     )
 
 

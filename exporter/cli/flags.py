@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from exporter import __version__, logs, web
 from exporter.cli import ask, commands
@@ -127,6 +128,22 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         help="default: %(default)s",
     )
     parser.add_argument(
+        "--web.external-url",
+        dest="external_path",
+        type=_external_path,
+        default="",
+        metavar="URL",
+        help="where a reverse proxy shows the exporter, such as https://example.com/smsc/",
+    )
+    parser.add_argument(
+        "--web.route-prefix",
+        dest="route_prefix",
+        type=_prefix,
+        default="",
+        metavar="PATH",
+        help="what all paths begin with; default: the path of --web.external-url",
+    )
+    parser.add_argument(
         "--web.enable-lifecycle",
         dest="enable_lifecycle",
         action="store_true",
@@ -182,6 +199,32 @@ def _count(text: str) -> int:
     if not re.fullmatch("[0-9]{1,9}", text):
         raise argparse.ArgumentTypeError(f'"{text}" is not a number: write a whole one, or 0 for no limit')
     return int(text)
+
+
+def _external_path(text: str) -> str:
+    """The path of a URL, without a slash at the end. A bare path will do, as for Prometheus."""
+    try:
+        url = urlsplit(text)
+    except ValueError:  # [ without ]
+        url = urlsplit("none:")
+    bare = not (url.scheme or url.netloc) and url.path[:1] in ("", "/")
+    known = url.hostname if url.scheme in ("http", "https") else bare
+    if not known or "@" in url.netloc or url.query or url.fragment:
+        raise argparse.ArgumentTypeError(
+            "write the exporter's own URL, such as https://example.com/smsc/, without user, query or fragment"
+        )
+    return _prefix(url.path).rstrip("/")
+
+
+def _prefix(text: str) -> str:
+    """A path that begins with a slash and does not end with one, but for ``/`` itself."""
+    bare = text.strip("/")
+    parts = bare.split("/") if bare else []
+    if not all(re.fullmatch(r"[\w.~-]+", part, re.ASCII) for part in parts) or {".", ".."} & set(parts):
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is not a path: write one such as /smsc, of letters, digits and . _ ~ -'
+        )
+    return f"/{bare}" if text else ""
 
 
 def _path(text: str) -> str:

@@ -63,19 +63,22 @@ def max_connections(descriptors: int) -> int:
 class Connections:
     """The connections of a server.
 
-    ``headers`` gives the headers of a response. ``count`` is called for each with its path and status.
+    ``headers`` gives the headers of a response. ``count`` is called for each with its path, without
+    ``route_prefix``, and its status.
     """
 
     def __init__(
         self,
         headers: Callable[[], Mapping[str, str]] = lambda: HEADERS,
         count: Callable[[str, int], None] = lambda handler, code: None,
+        route_prefix: str = "",
         most: int | None = None,
         idle_timeout: float = IDLE_TIMEOUT,
     ) -> None:
         self.headers = headers
         self.count = count
         self.idle_timeout = idle_timeout
+        self._route_prefix = route_prefix
         self._most = most or max_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         self._open: dict[socket.socket, tuple[asyncio.Transport, asyncio.BaseProtocol]] = {}
         self._answering: set[asyncio.BaseProtocol] = set()
@@ -110,8 +113,9 @@ class Connections:
             raise
         finally:
             self._answering.discard(connection)
-            resource = request.match_info.route.resource
-            self.count(resource.canonical if resource else UNKNOWN, code)
+            found = request.match_info.route.resource
+            path = found.canonical.removeprefix(self._route_prefix) if found else UNKNOWN
+            self.count(path or "/", code)
 
 
 class Connection(web.RequestHandler):

@@ -84,7 +84,11 @@ class Passwords:
     ) -> bool:
         async with self._queue.turn(client):
             known = self._known(user, digest)  # the same login may have waited before this one
-            return await self._check(users, user, digest, password) if known is None else known
+            if known is None:
+                known = await self._check(users, user, digest, password)
+                if not known:
+                    self._queue.blame(client)
+            return known
 
     async def _check(self, users: Mapping[str, bytes], user: str, digest: bytes, password: bytes) -> bool:
         loop = asyncio.get_running_loop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import secrets
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,12 @@ class BusyError(Exception):
     """Too many wait already."""
 
 
+MAX_BLAMED = 1000
+"""Addresses whose blame is remembered."""
+
+
 class FairQueue:
-    """One at a time. Each address that waits has the same chance to be next, however many wait there.
+    """One at a time. The next is a random one of the addresses that were blamed least.
 
     While ``most`` wait, each newcomer displaces a random one from the address where the most wait. So a flood
     from a few addresses keeps nobody else out, and at its own address it displaces itself mostly.
@@ -27,6 +32,13 @@ class FairQueue:
         self._most = most
         self._taken = False
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._blame: Counter[str] = Counter()
+
+    def blame(self, address: str) -> None:
+        """Has others go before ``address``."""
+        self._blame[address] = self._blame.pop(address, 0) + 1
+        if len(self._blame) > MAX_BLAMED:
+            del self._blame[next(iter(self._blame))]
 
     @asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:
@@ -41,7 +53,9 @@ class FairQueue:
 
     async def _wait(self, address: str) -> None:
         if sum(map(len, self._waiting.values())) >= self._most:
-            displaced = self._leave(max(self._waiting, key=lambda each: len(self._waiting[each])))
+            most = max(map(len, self._waiting.values()))
+            crowded = [address for address, there in self._waiting.items() if len(there) == most]
+            displaced = self._leave(secrets.choice(crowded))
             if not displaced.cancelled():
                 displaced.set_exception(BusyError)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -56,7 +70,8 @@ class FairQueue:
     def _pass_on(self) -> None:
         self._taken = False
         while self._waiting and not self._taken:
-            turn = self._leave(secrets.choice(list(self._waiting)))
+            least = min(self._blame[address] for address in self._waiting)
+            turn = self._leave(secrets.choice([each for each in self._waiting if self._blame[each] == least]))
             if not turn.cancelled():
                 turn.set_result(None)
                 self._taken = True

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from exporter.web.health import Health
     from exporter.web.lifecycle import Lifecycle
     from exporter.web.scrape import Scrape
+    from exporter.web.slots import Handler
     from exporter.web.status import StatusPage
 
 
@@ -27,15 +28,23 @@ def make_app(
     page: StatusPage,
     telemetry_path: str,
     max_requests: int = MAX_REQUESTS,
+    route_prefix: str = "",
+    external_path: str = "",
 ) -> web.Application:
-    """The web application: the metrics at ``telemetry_path``, health, lifecycle and the status page."""
+    """The web application: the metrics at ``telemetry_path``, health, lifecycle and the status page.
+
+    All paths begin with ``route_prefix``. A reverse proxy shows the page at ``external_path``. Neither of the
+    two ends with a slash.
+    """
     app = web.Application()
     app.router.add_get(telemetry_path, Slots(max_requests).limited(scrape.handle))
     health.add_to(app)
     lifecycle.add_to(app)
     page.add_to(app, telemetry_path, Slots(max_requests))
-    app.on_response_prepare.append(_add_headers)
     app.on_cleanup.extend((scrape.close, page.close))
+    if route_prefix:
+        app = _under(route_prefix, external_path or route_prefix, app)
+    app.on_response_prepare.append(_add_headers)
     return app
 
 
@@ -45,6 +54,25 @@ def make_health_app(health: Health) -> web.Application:
     health.add_to(app)
     app.on_response_prepare.append(_add_headers)
     return app
+
+
+def _under(prefix: str, external_path: str, app: web.Application) -> web.Application:
+    """``app`` with ``prefix`` before all its paths.
+
+    The links of the page are relative, so its own path must end with a slash.
+    """
+    whole = web.Application()
+    whole.router.add_get("/", _redirect(f"{prefix}/"))
+    whole.router.add_get(prefix, _redirect(f"{external_path}/"))
+    whole.add_subapp(prefix, app)
+    return whole
+
+
+def _redirect(to: str) -> Handler:
+    async def redirect(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound(to)
+
+    return redirect
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -23,6 +23,7 @@ from tests.bench import (
     loaded,
     memory,
     midnight,
+    passwords,
     polling,
     redis_storage,
     reload,
@@ -46,6 +47,7 @@ PARTS: dict[str, Any] = {
     "storage": storage,
     "redis": redis_storage,
     "connections": connections,
+    "passwords": passwords,
     "unequal": unequal,
 }
 """Each part measures rows, one at a time, says what it is doing meanwhile, and writes the rows as a table."""

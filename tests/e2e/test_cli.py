@@ -218,6 +218,8 @@ def test_a_port_that_is_taken_is_said_plainly(tmp_path: Path) -> None:
 
 ADDRESS = "is not an address: write host:port, such as :10145, 127.0.0.1:10145 or [::1]:10145"
 PATH = "is not a path: write one that begins with /, such as /metrics"
+PREFIX = "is not a path: write one such as /smsc, of letters, digits and . _ ~ -"
+EXTERNAL = "write the exporter's own URL, such as https://example.com/smsc/, without user, query or fragment"
 OURS = "begins as the exporter's own paths do: write another"
 WRONG = {
     "unknown command": (
@@ -305,6 +307,33 @@ WRONG = {
     "path of the API": (
         ["serve", "--web.telemetry-path=/api/v1/links"],
         f'argument --web.telemetry-path: "/api/v1/links" {OURS}',
+    ),
+    "prefix with a query": (
+        ["serve", "--web.route-prefix=/a?b"],
+        f'argument --web.route-prefix: "/a?b" {PREFIX}',
+    ),
+    "prefix up": (["demo", "--web.route-prefix=/a/../b"], f'argument --web.route-prefix: "/a/../b" {PREFIX}'),
+    "prefix with an empty part": (
+        ["serve", "--web.route-prefix=a//b"],
+        f'argument --web.route-prefix: "a//b" {PREFIX}',
+    ),
+    **{
+        f"URL {url}": (["serve", f"--web.external-url={url}"], f"argument --web.external-url: {EXTERNAL}")
+        for url in (
+            "example.com/smsc",
+            "ftp://example.com/",
+            "https:///smsc",
+            "//example.com/smsc",
+            "https://user:secret@example.com/",
+            "https://example.com/?a",
+            "https://example.com/#a",
+            "https://[::1/",
+            "http:",
+        )
+    },
+    "URL with a path that is none": (
+        ["serve", "--web.external-url=https://example.com/ü/"],
+        f'argument --web.external-url: "/ü/" {PREFIX}',
     ),
     "slots": (
         ["serve", "--web.max-requests=-1"],

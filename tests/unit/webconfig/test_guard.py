@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from exporter.web.guard import Bucket
 from exporter.web.passwords import MOST_FAILURES, MOST_WAITING, Passwords
-from exporter.web.queueing import BusyError, FairQueue, client_of
+from exporter.web.queueing import MAX_BLAMED, BusyError, FairQueue, client_of
 from exporter.web.seldom import MAX_KEYS, OncePerMinute
 from exporter.webconfig import RateLimit, load
 from tests.unit.webconfig.door import ALICE, LONG, Door, basic, run
@@ -371,6 +371,32 @@ def test_who_waits_alone_at_an_address_gives_way_to_nobody_at_a_crowded_one() ->
     order = in_turns(talk)
     assert order[0] == "first"
     assert sorted(order[1:]) == ["alone", "crowd", "crowd", "crowd"]
+
+
+def test_the_addresses_that_were_blamed_least_come_first() -> None:
+    async def talk(queue: FairQueue, visit: Callable[[str], asyncio.Task[None]]) -> None:
+        for address, times in (("twice", 2), ("once", 1)):
+            for _ in range(times):
+                queue.blame(address)
+        async with queue.turn("first"):
+            visits = [visit(address) for address in ("twice", "once", "never", "once")]
+            await asyncio.sleep(0)
+        await asyncio.gather(*visits)
+
+    assert in_turns(talk) == ["never", "once", "once", "twice"]
+
+
+def test_only_so_many_addresses_are_blamed() -> None:
+    async def talk(queue: FairQueue, visit: Callable[[str], asyncio.Task[None]]) -> None:
+        queue.blame("forgotten")
+        for n in range(MAX_BLAMED):
+            queue.blame(f"remembered {n}")
+        async with queue.turn("first"):
+            visits = [visit(address) for address in ("remembered 1", "forgotten")]
+            await asyncio.sleep(0)
+        await asyncio.gather(*visits)
+
+    assert in_turns(talk) == ["forgotten", "remembered 1"]
 
 
 def test_who_is_cancelled_holds_up_nobody() -> None:
