@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from typing import Self
 
 ADVICE = "raise the limit on threads: pids.max, TasksMax or ulimit -u"
 
@@ -23,13 +19,6 @@ class Threads(ThreadPoolExecutor):
 
     def __init__(self, most: int | None, what: str) -> None:
         super().__init__(most, thread_name_prefix=f"{_NAME}-{what}")
-
-    @classmethod
-    def started(cls, most: int | None, what: str) -> Self:
-        """Threads of which one runs already. Raises ``RuntimeError`` if the system allows none."""
-        threads = cls(most, what)
-        threads.submit(int)
-        return threads
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Takes no more work, drops what has not begun, and waits for nothing."""

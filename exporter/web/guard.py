@@ -35,6 +35,10 @@ class Guard:
         """Makes ``app`` answer only to whom the configuration lets in."""
         app.middlewares.insert(0, self._admit)
         app.on_response_prepare.append(self._add_headers)
+        app.on_startup.append(self._open)
+
+    async def _open(self, app: web.Application) -> None:
+        self._passwords.open()
 
     def close(self) -> None:
         """Ends the thread that checks passwords."""

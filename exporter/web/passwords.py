@@ -39,7 +39,11 @@ class Passwords:
         self._right: dict[str, bytes] = {}  # by user, so that wrong logins cannot push it out
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
         self._queue = FairQueue(MOST_WAITING)
-        self._thread = Threads.started(1, "password")
+        self._thread = Threads(1, "password")
+
+    def open(self) -> None:
+        """Starts the thread that checks. Raises ``RuntimeError`` if the system allows none."""
+        self._thread.submit(int)
 
     def close(self) -> None:
         """Ends the thread; a check that is under way is not waited for."""

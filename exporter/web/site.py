@@ -41,6 +41,7 @@ def make_app(
     health.add_to(app)
     lifecycle.add_to(app)
     page.add_to(app, telemetry_path, Slots(max_requests))
+    app.on_startup.append(page.open)
     app.on_cleanup.extend((scrape.close, page.close))
     if route_prefix:
         app = _under(route_prefix, external_path or route_prefix, app)

@@ -72,9 +72,13 @@ class StatusPage:
         self._telemetry = telemetry
         self._clock = clock
         self._not_ready = not_ready
-        self._thread = thread or Threads.started(1, "page")
+        self._thread = thread or Threads(1, "page")
         self._turn = asyncio.Lock()
         self._waiting = 0
+
+    async def open(self, app: web.Application) -> None:
+        """Starts the thread that renders. Raises ``RuntimeError`` if the system allows none."""
+        self._thread.submit(int)
 
     async def close(self, app: web.Application) -> None:
         """Ends the thread that renders, when ``app`` has answered its last request."""

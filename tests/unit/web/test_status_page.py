@@ -420,7 +420,7 @@ def test_readers_wait_for_their_turn_and_nothing_is_done_for_those_who_leave(pat
         for staying in (waiting[0], waiting[-1]):
             response = await staying
             assert (response.status, len(await response.text()) > 100) == (200, True)
-        assert held.asked == 4  # to find links and to tell them, for two
+        assert held.asked == 5  # to start, and to find links and to tell them, for two
         async with client.get(path) as response:
             assert response.status == 200
 
