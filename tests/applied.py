@@ -1,4 +1,4 @@
-"""An exporter of its own process' event loop, given one configuration after another; nobody listens."""
+"""An exporter in the test's own event loop, given one configuration after another; nobody listens."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from pydantic import SecretStr
 from exporter.app import Exporter
 from exporter.clock import SystemClock
 from exporter.config import Config
-from exporter.config.config import Frame
+from exporter.journal import MemoryJournal
 from exporter.provider.client import open_session
 from tests.factories import make_account
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from exporter.clock import Clock
     from exporter.model import Link
 
 NOWHERE = "http://127.0.0.1:9"
-MEMORY = SecretStr("memory:")
 
 
 def config_of(*links: Link) -> Config:
     """One account, whose provider is not there."""
-    account = make_account(links=links, base_url=NOWHERE)
-    return Config((account,), MEMORY, (), (), Frame((), MEMORY, ()))
+    return Config((make_account(links=links, base_url=NOWHERE),), SecretStr("memory:"), ())
 
 
 @asynccontextmanager
-async def running(config: Config) -> AsyncIterator[Exporter]:
-    """The exporter, once it has taken the configuration."""
+async def running(config: Config, clock: Clock | None = None) -> AsyncIterator[Exporter]:
+    """The exporter, once it has taken the configuration. It does not poll."""
+    clock = clock or SystemClock()
     async with open_session() as session:
-        exporter = Exporter(session, MEMORY, SystemClock())
-        await exporter.store.open()
+        exporter = Exporter(session, MemoryJournal(clock), clock)
+        await exporter.recorder.open()
         await exporter.apply(config)
         yield exporter
         await exporter.close()

@@ -3,71 +3,131 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-from structlog.testing import capture_logs
+import pytest
 
-from exporter.app import Exporter
 from exporter.clock import SystemClock
-from exporter.errors import ConfigError
-from exporter.provider.client import open_session
 from exporter.threads import Threads, stuck
+from tests.applied import config_of, running
+from tests.factories import make_link, make_links, make_reading
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.app import Exporter
     from exporter.config import Config
 
+MANY = 40
 
-def test_a_reload_that_crashes_leaves_the_exporter_running() -> None:
-    def load() -> Config:
-        raise ZeroDivisionError
+
+class Meddler(SystemClock):
+    """A clock that runs ``act`` on the event loop when a thread reads it for the time numbered ``turn``.
+
+    The thread that prepares a reload reads the clock for each link, and waits until ``act`` is done.
+    """
+
+    def __init__(self, turn: int, act: Callable[[], None]) -> None:
+        self.reads = 0
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._turn = turn
+        self._act = act
+
+    def time(self) -> float:
+        if self.loop is not None and threading.current_thread() is not threading.main_thread():
+            if self.reads == self._turn:
+                asyncio.run_coroutine_threadsafe(self._run(), self.loop).result(60)
+            self.reads += 1
+        return super().time()
+
+    async def _run(self) -> None:
+        self._act()
+
+
+def labelled(label: str, count: int = MANY) -> Config:
+    """So many links, the last of them at first, each with this label."""
+    return config_of(*(replace(link, labels=(("of", label),)) for link in reversed(make_links(count))))
+
+
+def page(exporter: Exporter) -> str:
+    return b"".join(exporter._scrape.render("", ())[0]).decode()
+
+
+def shown(exporter: Exporter) -> tuple[set[str], str, int]:
+    """The labels of the links on the page, the number of links configured, and of links shown."""
+    text = page(exporter)
+    (configured,) = re.findall(r"^smsc_account_links.* (\S+)$", text, re.MULTILINE)
+    return set(re.findall(r'of="(\w+)"', text)), configured, text.count("smsc_link_info{")
+
+
+@pytest.mark.parametrize("turn", [0, MANY // 2, MANY - 1])
+def test_a_page_is_all_of_the_old_configuration_or_all_of_the_new(turn: int) -> None:
+    seen: list[tuple[set[str], str, int]] = []
 
     async def main() -> None:
-        async with open_session() as session:
-            exporter = Exporter(session, SecretStr("memory:"), SystemClock())
-            await exporter.store.open()
-            with capture_logs() as logs:
-                faults = await exporter.reload(load)
-            assert faults == ("the reload broke on a ZeroDivisionError: the log says more",)
-            assert [entry["event"] for entry in logs] == ["reload_crashed"]
-            registry = exporter.telemetry.registry
-            assert registry.get_sample_value("smsc_exporter_config_last_reload_successful") == 0
+        clock = Meddler(turn, lambda: seen.append(shown(exporter)))
+        async with running(labelled("old"), clock) as exporter:
+            clock.loop = asyncio.get_running_loop()
+            await exporter.apply(labelled("new", MANY - 1))
+            seen.append(shown(exporter))
+
+    asyncio.run(main())
+    assert seen == [({"old"}, f"{MANY}.0", MANY), ({"new"}, f"{MANY - 1}.0", MANY - 1)]
+
+
+@pytest.mark.parametrize("turn", range(0, MANY, 13))
+def test_no_reading_that_comes_during_a_reload_is_lost(turn: int) -> None:
+    """Whether its link was prepared by then or not, and whether it stays as it is or not."""
+    places = range(0, MANY, 5)
+    old = labelled("old").accounts[0].links
+    new = tuple(link if n % 10 else replace(link, labels=(("of", "new"),)) for n, link in enumerate(old))
+
+    async def main() -> None:
+        def read() -> None:
+            for link in (old[place] for place in places):
+                known = exporter.snapshots.get(link)
+                assert known is not None
+                exporter.snapshots.put(known.succeeded(make_reading(90, id=link.id or ""), clock.time()))
+
+        clock = Meddler(turn, read)
+        async with running(config_of(*old), clock) as exporter:
+            clock.loop = asyncio.get_running_loop()
+            await exporter.apply(config_of(*new))
+            text = page(exporter)
+            assert text.count("\nsmsc_link_last_success_timestamp_seconds{") == len(places)
+            for place in places:
+                known = exporter.snapshots.get(new[place])
+                assert known is not None
+                assert known.reading is not None
+                assert (known.reading.all_time, known.link) == (90, new[place])
+
+    asyncio.run(main())
+
+
+def test_links_in_and_out_of_the_configuration_are_polled_or_not() -> None:
+    async def main() -> None:
+        links = (make_link("stays", id="1"), make_link("leaves", id="2"), make_link("comes", id="3"))
+        async with running(config_of(*links[:2])) as exporter:
+            before = exporter.poller.next_polls(links)[0]
+            await exporter.apply(config_of(links[0], links[2]))
+            stays, leaves, comes = exporter.poller.next_polls(links)
+            assert stays == pytest.approx(before, abs=1)
+            assert comes is not None
+            assert leaves is None
+
+    asyncio.run(main())
+
+
+def test_an_exporter_that_stops_is_not_ready() -> None:
+    async def main() -> None:
+        async with running(labelled("old", 1)) as exporter:
             assert exporter._not_ready() is None
-            await exporter.close()
-            assert exporter._not_ready() == "stopping"
+        assert exporter._not_ready() == "stopping"
 
     asyncio.run(main())
-
-
-def test_reloads_run_one_after_the_other() -> None:
-    steps: list[str] = []
-    first_begun, first_may_end = threading.Event(), threading.Event()
-
-    def first() -> Config:
-        steps.append("first begins")
-        first_begun.set()
-        first_may_end.wait(60)
-        steps.append("first ends")
-        raise ConfigError([])
-
-    def second() -> Config:
-        steps.append("second begins")
-        first_may_end.set()  # were it let in too early, it would end the first
-        raise ConfigError([])
-
-    async def main() -> None:
-        async with open_session() as session:
-            exporter = Exporter(session, SecretStr("memory:"), SystemClock())
-            reloads = [asyncio.create_task(exporter.reload(load)) for load in (first, second)]
-            await asyncio.to_thread(first_begun.wait, 60)
-            await asyncio.sleep(0.1)  # the second would begin by now
-            first_may_end.set()
-            await asyncio.gather(*reloads)
-            await exporter.close()
-
-    asyncio.run(main())
-    assert steps == ["first begins", "first ends", "second begins"]
 
 
 def test_the_end_does_not_wait_for_a_thread_that_is_stuck() -> None:
