@@ -37,11 +37,15 @@ class Watcher:
 
     async def watch(self) -> None:
         """Watches until it is cancelled. A file that is being written is left alone until it is whole."""
-        before = tried = self._sources().seen
+        followed = self._sources()
+        before = tried = followed.seen
         while True:
             await self._sleep(PERIOD)
             try:
-                now = await asyncio.to_thread(self._sources().look)
+                if (sources := self._sources()) is not followed:
+                    # A reload, whoever asked for it, has read these.
+                    followed, tried = sources, sources.seen
+                now = await asyncio.to_thread(followed.look)
                 if now == before and now != tried:
                     tried = now
                     await self._reload()
