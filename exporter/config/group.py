@@ -80,11 +80,32 @@ class Group:
                 drafts[name] = Draft(self.folder / name, self.levels)
             except ConfigError as error:
                 faults[name] = error.faults
+        refused: dict[str, Draft] = {}
         # a file that falls back may be in the way of another
-        while clashes := self._clashes(drafts, [file for name, file in kept.items() if name not in drafts]):
+        while clashes := self._clashes(drafts, _without(drafts, kept)):
             faults |= clashes
-            drafts = {name: draft for name, draft in drafts.items() if name not in clashes}
+            refused |= {name: drafts.pop(name) for name in clashes}
+        # and then what it clashed with may be taken after all
+        while kept and (name := self._first_that_fits(drafts, refused, faults, kept)) is not None:
+            drafts[name] = refused.pop(name)
+            del faults[name]
         return drafts, faults
+
+    def _first_that_fits(
+        self,
+        drafts: Mapping[str, Draft],
+        refused: Mapping[str, Draft],
+        faults: Faults,
+        kept: Mapping[str, LinkFile],
+    ) -> str | None:
+        """The first of the ``refused`` that clashes with nothing any more. Others get the faults of now."""
+        for name, draft in refused.items():
+            tried = {**drafts, name: draft}
+            clashes = self._clashes(tried, _without(tried, kept))
+            if not clashes:
+                return name
+            faults |= clashes
+        return None
 
     def _clashes(self, drafts: Mapping[str, Draft], others: Iterable[LinkFile]) -> Faults:
         """The faults of those ``drafts`` that clash; of two that do, the later one is at fault."""
@@ -98,6 +119,10 @@ class Group:
             else:
                 held |= draft.held()
         return faults
+
+
+def _without(drafts: Mapping[str, Draft], kept: Mapping[str, LinkFile]) -> list[LinkFile]:
+    return [file for name, file in kept.items() if name not in drafts]
 
 
 def groups_of(document: Source, folder: Path) -> list[Group]:

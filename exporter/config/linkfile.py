@@ -87,5 +87,6 @@ class Draft:
 
     def clashes(self, held: Held) -> list[Fault]:
         """Where a link of it is elsewhere already."""
-        check_others(self._links, held, self._report)
-        return sorted(self._report.faults)
+        report = Report(self._report.document)
+        check_others(self._links, held, report)
+        return sorted(report.faults)
