@@ -1,21 +1,19 @@
-"""Link files without faults, and what becomes of them while they are watched."""
+"""Link files without faults, and what becomes of them in a reload."""
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.config import Config, load, look
+from exporter.config import Config, load
 from exporter.model import Link
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from exporter.config import Listing
 
 CONFIG = """\
 storage: {url: 'memory:'}
@@ -63,17 +61,16 @@ def test_intervals_go_by_the_account_too(folder: Path) -> None:
     assert (own.bounds, own.refresh_interval, own.stale_after) == (None, 300, 900)
 
 
-class Looks:
-    """One look at the files after the other, as the watcher takes them."""
+class Reloads:
+    """One reload after the other, as the exporter does them."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.config = load_from(folder)
-        self.seen: Listing = self.config.listing
 
-    def look(self, times: int = 2) -> list[str]:
-        """The links' names after this many looks: a change is taken at the second."""
-        for _ in range(times):
-            self.config, self.seen = look(self.config, self.seen)
+    def reload(self) -> list[str]:
+        """The links' names afterwards."""
+        self.config = load(self._folder / "config.yaml", {}, self.config)
         return names(self.config)
 
     def faults(self) -> dict[str, list[str]]:
@@ -178,53 +175,73 @@ def test_absolute_patterns_and_folders_below(folder: Path) -> None:
 
 def test_overload_counts_links_from_files(folder: Path) -> None:
     write(folder, "b.csv", "id\na\n")
-    looks = Looks(folder)
+    reloads = Reloads(folder)
     write(folder, "a.csv", "id\n" + "".join(f"{n}\n" for n in range(10_000)))
-    looks.look()
-    (warning,) = looks.config.warnings
+    reloads.reload()
+    (warning,) = reloads.config.warnings
     assert str(warning).startswith(
         f"{folder}/config.yaml:3:5: accounts[0]: 10001 links ask for 83.3 requests a second"
     )
     write(folder, "a.csv", "id\n1\n")
-    looks.look()
-    assert looks.config.warnings == ()
+    reloads.reload()
+    assert reloads.config.warnings == ()
 
 
-def test_changes_are_taken_once_they_have_settled(folder: Path) -> None:
-    looks = Looks(folder)
+def test_file_that_is_gone_takes_its_links_along(folder: Path) -> None:
     write(folder, "a.csv", "id\n1\n")
-    assert looks.look(1) == []
-    write(folder, "a.csv", "id\n1\n2\n")  # changed again before the second look
-    assert looks.look(1) == []
-    assert looks.look(1) == ["1", "2"]
-    before = looks.config
-    assert looks.look(3) == ["1", "2"]
-    assert looks.config is before
+    reloads = Reloads(folder)
+    (folder / "links" / "a.csv").unlink()
+    assert reloads.reload() == []
+    assert reloads.config.link_files == ()
 
 
-def test_file_that_an_editor_takes_away_and_puts_back_never_leaves(folder: Path) -> None:
+def test_file_that_has_not_changed_is_not_read_again(folder: Path) -> None:
     write(folder, "a.csv", "id\n1\n")
-    looks = Looks(folder)
-    path = folder / "links" / "a.csv"
-    path.rename(folder / "backup")
-    assert looks.look(1) == ["1"]
-    path.write_text("id\n2\n")
-    assert looks.look(1) == ["1"]
-    assert looks.look(1) == ["2"]
-    path.unlink()
-    assert looks.look(1) == ["2"]
-    assert looks.look(1) == []
-    assert looks.config.link_files == ()
+    write(folder, "b.csv", "id\n2\n")
+    reloads = Reloads(folder)
+    a, b = reloads.config.link_files
+    write(folder, "b.csv", "id\n3\n")
+    assert reloads.reload() == ["1", "3"]
+    again, changed = reloads.config.link_files
+    assert again is a
+    assert changed is not b
+
+
+def test_file_that_has_not_changed_is_read_again_for_what_its_links_inherit(folder: Path) -> None:
+    write(folder, "a.csv", "id\n1\n")
+    reloads = Reloads(folder)
+    (folder / "config.yaml").write_text(CONFIG.replace("growth", "sales"))
+    reloads.reload()
+    assert links_of(reloads.config)[0].labels == (("team", "sales"),)
+
+
+def test_account_that_is_new_brings_its_files(folder: Path) -> None:
+    write(folder, "a.csv", "id\n1\n")
+    reloads = Reloads(folder)
+    (folder / "config.yaml").write_text(CONFIG.replace("main", "other"))
+    assert reloads.reload() == ["1"]
+    assert reloads.config.files_of("main") == {}
+    assert reloads.config.files_of("other").keys() == {"links/a.csv"}
+
+
+def test_faulty_file_gives_up_links_that_the_configuration_now_has_itself(folder: Path) -> None:
+    write(folder, "a.csv", "id,name\n1,one\n2,two\n3,three\n")
+    reloads = Reloads(folder)
+    write(folder, "a.csv", "idd\n1\n")
+    with (folder / "config.yaml").open("a") as config:
+        config.write("    links: [{id: 1, name: uno}, {id: 9, name: two}]\n")
+    assert reloads.reload() == ["uno", "two", "three"]
+    assert set(reloads.faults()) == {"links/a.csv"}
 
 
 def test_change_that_leaves_size_and_time_is_seen(folder: Path) -> None:
     write(folder, "a.csv", "id\n1\n")
-    looks = Looks(folder)
+    reloads = Reloads(folder)
     path = folder / "links" / "a.csv"
     times = path.stat()
     path.write_text("id\n2\n")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert looks.look() == ["2"]
+    assert reloads.reload() == ["2"]
 
 
 def test_volumes_as_kubernetes_swaps_them(folder: Path) -> None:
@@ -235,107 +252,98 @@ def test_volumes_as_kubernetes_swaps_them(folder: Path) -> None:
         (links / version / "a.csv").write_text(f"id\n{ids}\n")
     (links / "..data").symlink_to("..v1")
     (links / "a.csv").symlink_to("..data/a.csv")
-    looks = Looks(folder)
-    assert names(looks.config) == ["1"]
+    reloads = Reloads(folder)
+    assert names(reloads.config) == ["1"]
     (links / "..next").symlink_to("..v2")
     (links / "..next").rename(links / "..data")
-    assert looks.look() == ["2", "3"]
+    assert reloads.reload() == ["2", "3"]
     (links / "..v2" / "a.csv").unlink()  # the name itself stays, and leads nowhere
-    assert looks.look() == []
+    assert reloads.reload() == []
 
 
 def test_faulty_file_keeps_what_it_had_and_touches_no_other(folder: Path) -> None:
     write(folder, "a.csv", "id\n1\n")
     write(folder, "b.csv", "id\n2\n")
-    looks = Looks(folder)
+    reloads = Reloads(folder)
     write(folder, "a.csv", "idd\n1\n")
     write(folder, "b.csv", "id\n2\n3\n")
     write(folder, "c.yaml", "- {id: 4")
-    assert looks.look() == ["1", "2", "3"]
-    assert looks.faults() == {
+    assert reloads.reload() == ["1", "2", "3"]
+    assert reloads.faults() == {
         "links/a.csv": ["no column is named id or link: name the one so that says which link it is"],
         "links/c.yaml": ["the bracket that opens here is not closed, or a comma is missing: add it"],
     }
-    before = looks.config
-    looks.look(3)
-    assert looks.config is before
+    before = reloads.config
+    reloads.reload()
+    assert reloads.config == before
     write(folder, "a.csv", "id\n5\n")
     (folder / "links" / "c.yaml").unlink()
-    assert looks.look() == ["5", "2", "3"]
-    assert looks.faults() == {}
+    assert reloads.reload() == ["5", "2", "3"]
+    assert reloads.faults() == {}
 
 
 def test_file_that_clashes_with_another_waits_for_it(folder: Path) -> None:
     write(folder, "a.csv", "id,name\n1,one\n")
     write(folder, "b.csv", "id,name\n2,two\n")
-    looks = Looks(folder)
+    reloads = Reloads(folder)
     write(folder, "a.csv", "id,name\n2,new\n3,three\n")
-    assert looks.look() == ["one", "two"]
+    assert reloads.reload() == ["one", "two"]
     b_csv = f"{folder}/links/b.csv"
-    assert looks.faults() == {"links/a.csv": [f"{b_csv}:2 is the same link: remove one"]}
+    assert reloads.faults() == {"links/a.csv": [f"{b_csv}:2 is the same link: remove one"]}
     write(folder, "b.csv", "id,name\n4,three\n")
-    assert looks.look() == ["one", "three"]
-    assert looks.faults() == {"links/a.csv": [f"{b_csv}:2 has this name already: write another"]}
+    assert reloads.reload() == ["one", "three"]
+    assert reloads.faults() == {"links/a.csv": [f"{b_csv}:2 has this name already: write another"]}
     (folder / "links" / "b.csv").unlink()
-    assert looks.look() == ["new", "three"]
-    assert looks.faults() == {}
+    assert reloads.reload() == ["new", "three"]
+    assert reloads.faults() == {}
 
 
 def test_links_change_places_between_files(folder: Path) -> None:
     write(folder, "a.csv", "id\n1\n")
     write(folder, "b.csv", "id\n2\n")
-    looks = Looks(folder)
+    reloads = Reloads(folder)
     write(folder, "a.csv", "id\n2\n")
     write(folder, "b.csv", "id\n1\n")
-    assert looks.look() == ["2", "1"]
-    assert looks.faults() == {}
+    assert reloads.reload() == ["2", "1"]
+    assert reloads.faults() == {}
 
 
 def test_file_that_falls_back_may_stand_in_the_way(folder: Path) -> None:
     write(folder, "a.csv", "id\n1\n2\n")
-    looks = Looks(folder)
+    reloads = Reloads(folder)
     write(folder, "a.csv", "id\n1\n3\n3\n")
     write(folder, "b.csv", "id\n2\n")
-    assert looks.look() == ["1", "2"]
-    assert set(looks.faults()) == {"links/a.csv", "links/b.csv"}
+    assert reloads.reload() == ["1", "2"]
+    assert set(reloads.faults()) == {"links/a.csv", "links/b.csv"}
     write(folder, "a.csv", "id\n1\n3\n")
-    assert looks.look() == ["1", "3", "2"]
+    assert reloads.reload() == ["1", "3", "2"]
 
 
 def test_file_falls_back_after_another_clash(folder: Path) -> None:
     write(folder, "a.csv", "id\n1\n")
     write(folder, "b.csv", "id\n2\n")
     write(folder, "c.csv", "id\n3\n")
-    looks = Looks(folder)
+    reloads = Reloads(folder)
     write(folder, "b.csv", "id\n1\n")  # clashes with a.csv, so keeps 2 ...
     write(folder, "c.csv", "id\n2\n")  # ... with which c.csv clashes
-    assert looks.look() == ["1", "2", "3"]
-    assert set(looks.faults()) == {"links/b.csv", "links/c.csv"}
+    assert reloads.reload() == ["1", "2", "3"]
+    assert set(reloads.faults()) == {"links/b.csv", "links/c.csv"}
 
 
 def test_file_that_cannot_be_looked_at_is_not_gone(folder: Path) -> None:
     write(folder, "a.csv", "id\n1\n")
-    looks = Looks(folder)
+    reloads = Reloads(folder)
     path = folder / "links" / "a.csv"
     path.unlink()
     path.symlink_to(path)  # as unreadable as a disk that is away, even to root
-    assert looks.look() == ["1"]
-    assert "cannot be read" in looks.faults()["links/a.csv"][0]
-    before = looks.config
-    looks.look()
-    assert looks.config == before
+    assert reloads.reload() == ["1"]
+    assert "cannot be read" in reloads.faults()["links/a.csv"][0]
+    before = reloads.config
+    reloads.reload()
+    assert reloads.config == before
     path.unlink()
     path.write_text("id\n1\n2\n")
-    assert looks.look() == ["1", "2"]
-
-
-def test_the_garbage_collector_is_left_as_it_was(folder: Path) -> None:
-    load_from(folder)
-    assert gc.isenabled()
-    gc.disable()
-    load_from(folder)
-    assert not gc.isenabled()
-    gc.enable()
+    assert reloads.reload() == ["1", "2"]
 
 
 def test_ten_thousand_links_in_a_file(folder: Path) -> None:
