@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from exporter.config import values
 from exporter.config.durations import format_duration
 from exporter.config.schema import DEFAULT_STORAGE, LONGEST_INTERVALS
+from exporter.limits import MAX_IN_FLIGHT
 from exporter.model import Account, Link
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _LEAST_STALE = 900.0
 _STALE_INTERVALS = 3
 _ANSWER = 0.1
-_MOST_CONCURRENT = 14
 
 
 def build(file: File, secrets: Secrets) -> tuple[Account, ...]:
@@ -111,7 +111,7 @@ def overload(account: Account, spot: Fault) -> Iterator[Fault]:
         return
     slowest = format_duration(math.ceil(len(account.links) / carried))
     needed = math.ceil(wanted * _ANSWER)
-    more = f" or max_concurrent_requests: {needed}" if needed <= _MOST_CONCURRENT else ""
+    more = f" or max_concurrent_requests: {needed}" if needed <= MAX_IN_FLIGHT else ""
     message = (
         f"{len(account.links)} links ask for {wanted:.1f} requests a second, but "
         f"max_concurrent_requests: {account.max_concurrent_requests} carries about {carried:.0f} "

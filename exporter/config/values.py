@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from exporter.config.document import EMPTY, quote
 from exporter.config.durations import parse_duration
+from exporter.limits import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,10 +150,12 @@ def timeout(value: object) -> float:
 
 
 def concurrency(value: object) -> int:
-    """Requests in flight at once: the provider refuses fifteen."""
+    """Requests in flight at once, as many as the provider takes at most."""
     text = plain_text(value)
-    if not re.fullmatch("[1-9]|1[0-4]", text):
-        raise ValueError(f"{quote(text)} is not a whole number from 1 to 14: write one, such as 4")
+    if not re.fullmatch("[1-9][0-9]?", text) or int(text) > MAX_IN_FLIGHT:
+        raise ValueError(
+            f"{quote(text)} is not a whole number from 1 to {MAX_IN_FLIGHT}: write one, such as 4"
+        )
     return int(text)
 
 

@@ -105,7 +105,7 @@ def _size(body: list[bytes]) -> int:
 
 
 def _pieces(body: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of about ``PIECE``, for which one call each is not too many."""
+    """The bytes of ``body`` in pieces of about ``PIECE``, for which one call each is not too many."""
     piece: list[bytes] = []
     size = 0
     for part in body:

@@ -17,7 +17,7 @@ def rfc3339(moment: float) -> str:
 
 
 def utc(moment: float) -> str:
-    """The same for people: ``2025-06-15 15:06:40 UTC``."""
+    """A moment in UTC as people read it: ``2025-06-15 15:06:40 UTC``."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 

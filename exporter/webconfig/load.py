@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from exporter.errors import Fault
     from exporter.webconfig.schema import File
 
-_COSTLY = 14
+_COSTLY = 15
+"""The least cost of a bcrypt hash that takes longer than a client waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,6 @@ def _warnings(file: File, document: Document) -> Iterator[Fault]:
         message = "passwords travel unencrypted without tls_server_config: keep the port inside"
         yield document.fault(("basic_auth_users",), message, key=True)
     for user, hashed in users.items():
-        if values.cost(hashed) > _COSTLY:
+        if values.cost(hashed) >= _COSTLY:
             message = f"a bcrypt cost of {values.cost(hashed)} takes seconds for each login: 10 is usual"
             yield document.fault(("basic_auth_users", user), message)

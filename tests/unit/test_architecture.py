@@ -15,18 +15,28 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "exporter"
 FLOORS = [
-    {"blocks", "errors", "clock", "logs", "rules", "garbage", "slices", "storage_url", "threads"},
+    {"errors", "clock", "logs", "signals", "storage_url", "threads"},
     {"model"},
-    {"config", "provider", "exposition", "telemetry", "store"},
+    {"limits", "provider"},
+    {"journal"},
+    {"snapshots", "exposition", "telemetry", "config"},
     {"polling", "webconfig"},
-    {"web", "demo"},
+    {"web", "demo", "reloading"},
     {"app"},
     {"cli"},
     {"__main__"},
 ]
 ANNEX = "simulator"  # the tests' independent judge
-PURE = {"blocks", "errors", "rules", "model", "exposition"}
-OUTSIDE = {"asyncio", "aiohttp", "socket", "time", "os", "threading", "subprocess"}
+ANNEX_FROM = {"demo", "cli"}
+PURE = ["errors", "model", "limits", "exposition"]
+PURE += [
+    f"polling.{name}" for name in ("planner", "queue", "weights", "schedule", "concurrency", "constants")
+]
+OUTSIDE = {"asyncio", "aiohttp", "socket", "ssl", "time", "os", "threading", "subprocess", "concurrent"}
+LIMITS = {"RATE_LIMIT", "MAX_IN_FLIGHT", "FAILED_LOGIN_LIMIT"}
+LIMITS |= {"RATE_WINDOW", "FAILED_LOGIN_WINDOW", "ABANDONED_TTL"}
+LITERALS = {14, 61, 1801}
+"""Those of the limits' figures that mean nothing else."""
 
 
 def _rooms() -> dict[str, list[Path]]:
@@ -37,15 +47,50 @@ def _rooms() -> dict[str, list[Path]]:
     return rooms
 
 
-def _imported(path: Path) -> Iterator[str]:
-    """The dotted names a file imports, those for type checkers included."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def _imported(path: Path, *, when_run: bool = False) -> Iterator[str]:
+    """The dotted names a file imports; ``when_run`` leaves out those that are for type checkers alone."""
+    tree = ast.parse(path.read_text())
+    unrun = {
+        id(inner)
+        for node in ast.walk(tree)
+        if when_run and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in unrun:
+            continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             assert node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _file_of(name: str) -> Path | None:
+    """The file of a module, or of the module that a name is from."""
+    for dotted in (name, name.rpartition(".")[0]):
+        path = ROOT.joinpath(*dotted.split("."))
+        if path.with_suffix(".py").is_file():
+            return path.with_suffix(".py")
+        if (path / "__init__.py").is_file():
+            return path / "__init__.py"
+    return None
+
+
+def _reached(path: Path, seen: dict[Path, set[str]]) -> dict[Path, set[str]]:
+    """All files of the package that run when this one is imported, with what each imports from elsewhere."""
+    if path in seen:
+        return seen
+    names = set(_imported(path, when_run=True))
+    seen[path] = {name.split(".")[0] for name in names} - {"exporter"}
+    for parent in path.relative_to(ROOT).parents:
+        if (package := ROOT / parent / "__init__.py").is_file():
+            _reached(package, seen)
+    for name in names:
+        if name.split(".")[0] == "exporter" and (file := _file_of(name)) is not None:
+            _reached(file, seen)
+    return seen
 
 
 def _imported_rooms(room: str) -> set[str]:
@@ -60,9 +105,9 @@ def test_every_room_has_its_floor() -> None:
 
 @pytest.mark.parametrize("level", range(len(FLOORS)))
 def test_imports_only_point_to_a_lower_floor(level: int) -> None:
-    below = set().union(*FLOORS[:level], {ANNEX} if level >= 4 else set())
+    below = set().union(*FLOORS[:level])
     for room in FLOORS[level]:
-        assert _imported_rooms(room) <= below, room
+        assert _imported_rooms(room) <= below | ({ANNEX} if room in ANNEX_FROM else set()), room
 
 
 def test_the_simulator_imports_nothing_of_the_package() -> None:
@@ -76,10 +121,49 @@ def test_the_end_waits_for_no_thread_but_the_storages() -> None:
     assert with_threads == {"threads.py", "sqlite.py"}
 
 
-@pytest.mark.parametrize("room", sorted(PURE))
-def test_pure_rooms_touch_neither_clock_nor_network(room: str) -> None:
-    for path in _rooms()[room]:
-        assert not {name.split(".")[0] for name in _imported(path)} & OUTSIDE, path
+@pytest.mark.parametrize("name", PURE)
+def test_pure_modules_reach_neither_clock_nor_network(name: str) -> None:
+    """Neither by themselves nor through another module."""
+    module = PACKAGE.joinpath(*name.split("."))
+    for path in module.rglob("*.py") if module.is_dir() else [module.with_suffix(".py")]:
+        for file, names in _reached(path, {}).items():
+            assert not names & OUTSIDE, f"{path} reaches {file}"
+
+
+def test_a_module_reaches_what_it_imports_through_another() -> None:
+    """``oneshot`` imports the client by way of its package, and the client imports aiohttp."""
+    reached = _reached(PACKAGE / "polling" / "oneshot.py", {})
+    assert "aiohttp" in reached[PACKAGE / "provider" / "client.py"]
+    assert PACKAGE / "limits" / "ledger.py" in reached
+
+
+def _elsewhere() -> Iterator[tuple[Path, ast.AST]]:
+    """The syntax of all files that may not know the limits' figures."""
+    for room, paths in _rooms().items():
+        for path in paths if room not in ("limits", ANNEX) else []:
+            for node in ast.walk(ast.parse(path.read_text())):
+                yield path, node
+
+
+def test_the_figures_of_the_limits_are_defined_once() -> None:
+    defined = set()
+    for node in ast.walk(ast.parse((PACKAGE / "limits" / "constants.py").read_text())):
+        defined |= {node.id} if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else set()
+    assert defined >= LIMITS
+    for path, node in _elsewhere():
+        assert not (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in LIMITS), (
+            path
+        )
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            assert node.value not in LITERALS, f"{path}:{node.lineno}"
+
+
+def test_every_docstring_says_by_itself_what_it_is_about() -> None:
+    for paths in _rooms().values():
+        for path in paths:
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    assert not node.value.startswith("The same"), f"{path}:{node.lineno}"
 
 
 def test_what_is_installed_is_what_is_imported() -> None:
