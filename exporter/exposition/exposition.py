@@ -46,7 +46,7 @@ class Exposition:
 
     def swap(self, built: Exposition) -> None:
         """Shows from now on what ``build`` made."""
-        self._zones, self._offset = built._zones, built._offset
+        self._zones, self._offset = built._zones, max(self._offset, built._offset)
         self._slots, self._places = built._slots, built._places
         self._lines, self._ends = built._lines, built._ends
 
