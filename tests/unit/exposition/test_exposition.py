@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,8 @@ from tests.oracle import Oracle, generate_openmetrics, parse_openmetrics
 from tests.virtual import START, VirtualClock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from exporter.model import Account, Link
 
 CLICKS = [family.name for family in FAMILIES if "_clicks_" in family.name]
@@ -46,7 +47,7 @@ class Bench:
         self._put(self.snapshots[name].succeeded(make_reading(**fields), self.clock.time() - age))
 
     def fail(self, name: str = "spring-sale", outcome: Outcome = Outcome.TIMEOUT) -> None:
-        self._put(self.snapshots[name].failed(outcome))
+        self._put(self.snapshots[name].ended(outcome))
 
     def _put(self, snapshot: Snapshot) -> None:
         self.snapshots[snapshot.link.name] = snapshot
@@ -346,51 +347,34 @@ def _many(count: int = 50) -> Bench:
 
 def _count(bench: Bench, family: str) -> int:
     """How many links have a line in the family as it is kept, whether or not it has expired meanwhile."""
-    lines = bench.exposition._lines[[f.name for f in FAMILIES].index(family)].joined()
+    lines = bench.exposition._lines[[f.name for f in FAMILIES].index(family)]
     return b"".join(lines).count(b"\n")
 
 
-def test_what_expires_in_one_moment_is_withdrawn_for_so_many_links_at_a_time() -> None:
+def test_what_expires_in_one_moment_is_withdrawn_by_the_next_scrape() -> None:
     bench = _many()
     bench.clock.advance(60)
-    left = []
-    while bench.exposition.withdraw(20):
-        left.append(_count(bench, "smsc_link_clicks_today"))
-    assert left == [30, 10]
+    assert _count(bench, "smsc_link_clicks_today") == 50
+    assert "smsc_link_clicks_today{" not in bench.text()
     assert _count(bench, "smsc_link_clicks_today") == 0
     assert _count(bench, "smsc_link_clicks_all_time") == 50
     bench.assert_like_prometheus_client()
 
 
-def test_a_scrape_never_shows_what_is_yet_to_be_withdrawn() -> None:
-    bench = _many()
-    bench.clock.advance(60)
-    assert bench.exposition.withdraw(20)
-    assert "smsc_link_clicks_today{" not in bench.text()
-    assert "smsc_link_clicks_yesterday{" not in bench.text()
-
-
-def test_after_the_clock_was_set_back_so_many_readings_at_a_time_move_along() -> None:
+def test_after_the_clock_was_set_back_all_readings_move_along() -> None:
     bench = _many()
     now = bench.clock.time()
     bench.clock.step(-3600)
-    moved = []
-    while bench.exposition.withdraw(20):
-        moved.append(sum(slot.taken < now - 3599 for slot in bench.exposition._slots))
-    assert moved == [20, 40]
-    assert all(view[1] == pytest.approx(now - 3600) for view in bench.exposition.copy())
+    assert [view.taken for view in bench.exposition.views()] == [pytest.approx(now - 3600)] * 50
 
 
-def test_a_link_read_while_others_wait_to_be_withdrawn_keeps_its_new_figures() -> None:
+def test_a_link_read_before_others_are_withdrawn_keeps_its_new_figures() -> None:
     bench = _many()
     bench.clock.advance(60)
-    assert bench.exposition.withdraw(20)
     bench.read("link-40", today=5)
     bench.read("link-0", today=6)
-    while bench.exposition.withdraw(20):
-        pass
-    assert _count(bench, "smsc_link_clicks_today") == 2
     bench.assert_like_prometheus_client()
+    assert _count(bench, "smsc_link_clicks_today") == 2
 
 
 # --- configuration ----------------------------------------------------------------------------------------
@@ -419,20 +403,30 @@ def test_a_clock_set_back_while_a_reload_is_prepared_makes_no_reading_younger(
     bench = Bench(*links)
     for name in "ab":
         bench.read(name, id=name)
-    draft = bench.exposition.draft([bench.account])
-    for n, snapshot in enumerate([*bench.snapshots.values(), None]):
-        if n == prepared:
-            bench.clock.step(-3600)
-        if snapshot is not None:
-            draft.update(snapshot)
+
+    def prepared_in_between() -> Iterator[Snapshot]:
+        for n, snapshot in enumerate([*bench.snapshots.values(), None]):
+            if n == prepared:
+                bench.clock.step(-3600)
+                if told:
+                    bench.read("a", id="a")
+            if snapshot is not None:
+                yield snapshot
+
+    bench.exposition.swap(bench.exposition.build([bench.account], prepared_in_between()))
     if told:
-        bench.read("a", id="a")
-        draft.update(bench.snapshots["a"])
-    deque(bench.exposition.become(draft), maxlen=0)
+        bench.exposition.update(bench.snapshots["a"])
     bench.clock.advance(899)
     assert bench.text().count("smsc_link_clicks_all_time{") == 2
     bench.clock.advance(1)
     assert bench.text().count("smsc_link_clicks_all_time{") == 0
+
+
+def test_a_link_that_is_shown_before_it_is_configured_comes_behind_the_others() -> None:
+    bench = Bench(make_link("a", id="1"))
+    bench.exposition.update(Snapshot(make_link("b", id="2")))
+    lines = [line for line in bench.text().splitlines() if line.startswith("smsc_link_info")]
+    assert [line.split('id="')[1][0] for line in lines] == ["1", "2"]
 
 
 def test_a_reload_after_something_expired_does_not_bring_it_back() -> None:
