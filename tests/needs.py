@@ -56,3 +56,9 @@ hadolint = _programs(_EXTRA, "hadolint")
 kubernetes_schemas = _programs(_EXTRA, "kubectl", "kubernetes-validate")
 namespace = _needs("root: something is mounted where nobody else sees it", there=_mounts())
 root = _needs("root, to mount file systems", there=os.geteuid() == 0)
+
+
+def program(name: str) -> None:
+    """Skips the running test if ``name`` is not installed, whatever its marks say."""
+    if shutil.which(name, path=PATH) is None and "CI" not in os.environ:
+        pytest.skip(f"needs the program {name}: {_EXTRA}, or Debian's package")

@@ -12,7 +12,7 @@ import yaml
 
 from exporter import config
 from exporter.cli.flags import parser
-from tests.needs import PATH
+from tests import needs
 
 if TYPE_CHECKING:
     import argparse
@@ -30,12 +30,13 @@ PORT = 10145
 
 
 def run(*command: str | Path, cwd: Path = ROOT, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    """A tool's answer, whatever it is."""
+    """A tool's answer, whatever it is. Without the tool the test is skipped, unless a change is judged."""
+    needs.program(str(command[0]))
     return subprocess.run(
         command,
         cwd=cwd,
         input=stdin,
-        env=os.environ | {"PATH": PATH},
+        env=os.environ | {"PATH": needs.PATH},
         capture_output=True,
         text=True,
         check=False,

@@ -158,6 +158,7 @@ def test_the_secret_as_it_comes_is_refused(overlay: str, tmp_path: Path) -> None
     assert str(caught.value).count("holds nothing: write the secret into it") == len(secret)
 
 
+@needs.kubernetes_schemas
 @everywhere
 def test_tls_and_passwords_can_be_added(overlay: str, tmp_path: Path) -> None:
     shutil.copytree(KUBERNETES, tmp_path, dirs_exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "exporter"
 FLOORS = [
-    {"errors", "clock", "logs", "signals", "storage_url", "threads"},
+    {"errors", "clock", "logs", "sdnotify", "signals", "storage_url", "threads"},
     {"model"},
     {"limits", "provider"},
     {"journal"},
@@ -169,9 +170,9 @@ def test_every_docstring_says_by_itself_what_it_is_about() -> None:
 def test_what_is_installed_is_what_is_imported() -> None:
     """Each dependency is used, and nothing is used that is not asked for (tzdata is read by zoneinfo)."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = {line.split(">=")[0] for line in project["dependencies"]}
+    asked = {re.split(r"[\[>=]", line)[0] for line in project["dependencies"]}
     names = {name.split(".")[0] for paths in _rooms().values() for path in paths for name in _imported(path)}
-    asked |= {line.split(">=")[0].split("[")[0] for line in project["optional-dependencies"]["redis"]}
+    asked |= {re.split(r"[\[>=]", line)[0] for line in project["optional-dependencies"]["redis"]}
     used = {"PyYAML": "yaml", "prometheus-client": "prometheus_client"}
     ours = {used.get(name, name) for name in asked - {"tzdata"}}
     assert ours <= names
@@ -193,6 +194,7 @@ def test_what_is_installed_is_what_is_imported() -> None:
 
 def test_the_root_holds_nothing_unexpected() -> None:
     expected = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "config.yaml"}
+    expected |= {"CONTRIBUTING.md", "SECURITY.md"}
     expected |= {"exporter", "tests", "deploy", "grafana", "docs"}
     there = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     assert there - expected <= {"build", "dist", "data"}
