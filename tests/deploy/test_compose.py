@@ -73,6 +73,8 @@ def test_every_service_is_hardened_and_kept_inside(profile: str) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert all(port["host_ip"] == "127.0.0.1" for port in service["ports"]), name
         assert "privileged" not in service, name
+        assert 0 < service["pids_limit"] <= 200, name
+        assert 0 < int(service["mem_limit"]) <= 2**30, name
         assert "stop_grace_period" in service, name
         assert "healthcheck" in service or name in EXPORTERS.values(), name  # theirs is the image's
 

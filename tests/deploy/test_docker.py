@@ -7,12 +7,15 @@ import os
 import re
 import sys
 import threading
+import tomllib
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from exporter import __version__
 from exporter.app import Options
@@ -78,6 +81,39 @@ def test_what_is_copied_is_there_and_let_through() -> None:
     assert {f"!{source}" for source in sources} == {line for line in let_through if line.startswith("!")}
     assert all((ROOT / source).exists() for source in sources)
     assert any(fnmatch("exporter/__pycache__", line) for line in let_through)
+
+
+def test_dependencies_are_a_layer_before_the_code() -> None:
+    steps = [rest for name, rest in INSTRUCTIONS if name in {"COPY", "RUN"}]
+    locked = next(index for index, step in enumerate(steps) if "--only-binary :all: -r" in step)
+    code = steps.index("exporter exporter")
+    assert locked < code
+    assert all("--require-hashes" in steps[locked] or "pip" not in step for step in steps[: locked + 1])
+
+
+# --- the lock files ---------------------------------------------------------------------------------------
+
+
+def _locked(name: str) -> dict[str, Version]:
+    """The packages of a lock file, each of which has hashes."""
+    text = (DOCKER / name).read_text(encoding="utf-8")
+    entries = re.findall(
+        r"^(\S+)==(\S+)[^\n]*\\\n((?:    --hash=sha256:[0-9a-f]{64}[ \\]*\n)+)", text, re.MULTILINE
+    )
+    assert len(entries) == len(re.findall(r"^\w", text, re.MULTILINE)), "a package without hashes"
+    return {package: Version(version) for package, version, _ in entries}
+
+
+def test_the_lock_holds_what_the_project_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    locked = _locked("requirements.txt")
+    asked = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["redis"]]
+    for requirement in map(Requirement, asked):
+        name = requirement.name.lower()
+        assert name in locked, f"{name}: run deploy/docker/lock"
+        assert locked[name] in requirement.specifier, f"{name}: run deploy/docker/lock"
+    for requirement in map(Requirement, project["build-system"]["requires"]):
+        assert _locked("build-requirements.txt")[requirement.name] in requirement.specifier
 
 
 # --- the health check -------------------------------------------------------------------------------------

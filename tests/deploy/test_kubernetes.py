@@ -200,6 +200,23 @@ def test_one_exporters_series_stay_the_same_when_its_pod_is_replaced() -> None:
     assert kept not in relabelings["replicas"], "two targets of one name would be one"
 
 
+@everywhere
+def test_what_a_pod_may_use_is_bounded(overlay: str) -> None:
+    resources = _container(overlay)["resources"]
+    assert set(resources["limits"]) == {"memory", "ephemeral-storage"}, "a CPU limit would slow down scrapes"
+    assert set(resources["requests"]) == {"cpu", "memory", "ephemeral-storage"}
+
+
+def test_two_exporters_spread_over_nodes_and_zones() -> None:
+    spread = _pod("replicas")["topologySpreadConstraints"]
+    labels = _only("replicas", "Deployment")["spec"]["template"]["metadata"]["labels"]
+    keys = {"kubernetes.io/hostname", "topology.kubernetes.io/zone"}
+    assert {each["topologyKey"] for each in spread} == keys
+    for each in spread:
+        assert each["whenUnsatisfiable"] == "ScheduleAnyway", "a roll-out on one node would stop"
+        assert each["labelSelector"]["matchLabels"].items() <= labels.items()
+
+
 def test_one_exporter_has_the_file_to_itself() -> None:
     spec = _only("single", "Deployment")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
@@ -239,6 +256,15 @@ def test_the_network_policies_let_in_what_scrapes_and_out_what_is_read() -> None
     ports = {port["port"] for rule in single["spec"]["egress"] for port in rule["ports"]}
     assert ports == {53, 443}
     assert [port["port"] for port in single["spec"]["ingress"][0]["ports"]] == ["http"]
+    dns = next(rule for rule in single["spec"]["egress"] if {"port": 53, "protocol": "UDP"} in rule["ports"])
+    assert dns["to"] == [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "podSelector": {
+                "matchExpressions": [{"key": "k8s-app", "operator": "In", "values": ["kube-dns"]}]
+            },
+        }
+    ], "names come from the cluster's own DNS alone"
     both = {
         port["port"]
         for policy in _objects("replicas", "NetworkPolicy")

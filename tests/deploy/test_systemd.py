@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from typing import TYPE_CHECKING
 
 from tests import needs
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNIT = SYSTEMD / "smsc-exporter.service"
+OLDER = SYSTEMD / "before-253.conf"
 TEXT = UNIT.read_text(encoding="utf-8")
 LEAST_EXPOSED = 1.1
 """It is a network service that runs in the machine's file system; all else that is counted is closed."""
@@ -22,11 +24,22 @@ def _all(key: str) -> list[str]:
     return re.findall(rf"^{key}=(.*)$", TEXT, re.MULTILINE)
 
 
+def _version() -> int:
+    found = re.search(r"systemd (\d+)", output("systemd-analyze", "--version"))
+    assert found
+    return int(found[1])
+
+
 @needs.systemd
 def test_systemd_can_read_it(tmp_path: Path) -> None:
-    """With the command where it is not yet installed; what is wrong with other units is not our affair."""
+    """With a command that exists. Before version 253 as the drop-in for those changes it."""
     unit = tmp_path / UNIT.name
-    unit.write_text(TEXT.replace("/opt/smsc-exporter/bin/smsc-exporter", "/bin/true"))
+    text = TEXT.replace("/opt/smsc-exporter/bin/smsc-exporter", "/bin/true")
+    if _version() < 253:
+        text = text.replace("Type=notify-reload\n", "")
+        (tmp_path / f"{UNIT.name}.d").mkdir()
+        shutil.copy(OLDER, tmp_path / f"{UNIT.name}.d")
+    unit.write_text(text)
     done = run("systemd-analyze", "verify", "--man=no", unit)
     assert UNIT.name not in done.stdout + done.stderr
     assert done.returncode == 0, done.stderr
@@ -38,6 +51,14 @@ def test_the_sandbox_is_as_tight_as_it_was() -> None:
     exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)
     assert exposure, told
     assert float(exposure[1]) <= LEAST_EXPOSED, told
+
+
+def test_it_starts_and_reloads_only_when_the_exporter_says_so() -> None:
+    """Both types of service wait for READY=1, which needs a socket that the sandbox lets through."""
+    assert _all("Type") == ["notify-reload"]
+    assert re.findall("^Type=(.*)$", OLDER.read_text(), re.MULTILINE) == ["notify"]
+    assert "AF_UNIX" in _all("RestrictAddressFamilies")[0].split()
+    assert _all("WatchdogSec")
 
 
 def test_it_starts_what_the_exporter_has() -> None:
