@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ systemd = _package("systemd", "systemd-analyze")
 faketime = _needs("Debian's package: apt-get install faketime", there=bool(FAKETIME))
 compose = _programs(_EXTRA, "docker-compose")
 kubectl = _programs(_EXTRA, "kubectl")
+helm = _needs(_EXTRA, there=find_spec("helm_python") is not None)
 hadolint = _programs(_EXTRA, "hadolint")
 kubernetes_schemas = _programs(_EXTRA, "kubectl", "kubernetes-validate")
 namespace = _needs("root: something is mounted where nobody else sees it", there=_mounts())
