@@ -37,11 +37,12 @@ def proxy_at(text: str) -> Proxy:
     parts = _split(text)
     if parts.scheme.startswith("socks"):
         raise ValueError(f"is a SOCKS proxy, which is not supported: {_WRITE} of an HTTP proxy")
-    if parts.scheme not in _PORTS or not parts.hostname:
+    name = parts.hostname or ""
+    if parts.scheme not in _PORTS or not re.fullmatch(r"[\w.-]+|[0-9a-f:.]+", name):
         raise ValueError(f"is not a proxy's address: {_WRITE}")
     if parts.path.strip("/") or parts.query or parts.fragment or re.search(r"[\s\\]", parts.netloc):
         raise ValueError(f"must end with the host and port: {_WRITE}, and {_ENCODE}")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = f"[{name}]" if ":" in name else name
     url = f"{parts.scheme}://{host}:{parts.port or _PORTS[parts.scheme]}"
     if parts.username is None:
         return Proxy(url)

@@ -159,7 +159,7 @@ def _way(exchange: Exchange, headers: Mapping[str, str]) -> _Way:
     return {"headers": {**headers, **proxy.headers}, "proxy": proxy.url}
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _trusting(authorities: str) -> ssl.SSLContext:
     """A TLS context that trusts these certificates (PEM) beside the system's authorities."""
     context = ssl.create_default_context()
