@@ -7,9 +7,9 @@ nobody asks for costs nothing, so 100,000 of them are as cheap as ten. Moments a
 
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
-from math import pi, sin
+from math import exp, pi, sin
 from typing import Literal, NamedTuple
 from zlib import crc32
 
@@ -20,6 +20,9 @@ Shape = Literal["steady", "evening", "weekday"]
 WEEK = 7 * DAY
 SPIKE_SECONDS = 60.0  # over which the clicks of a spike arrive
 _FIRST_MONDAY = 4 * DAY  # 1970-01-05
+
+# A message's clicks fade in three parts, each with its share and its time constant in seconds.
+_FADES = ((0.4, 3600.0), (0.4, 6 * 3600.0), (0.2, 40 * 3600.0))
 
 # Speeding up and slowing down within minutes makes a rate look alive. The clock of clicks is ahead or
 # behind by at most 40 s and must never run backwards: 40 is less than 67.
@@ -75,6 +78,8 @@ class SimulatedLink:
     spike_at: float = 60.0  # when the first spike begins
     spike_every: float = 0.0  # seconds between spikes; 0: only one
     dies_at: float | None = None  # when the clicks stop for good
+    message_clicks: int = 0  # how many clicks one message brings in all; 0: none was sent
+    message_at: float = 0.0  # when the message is sent; before zero: before the provider's start
 
 
 class Growth:
@@ -104,7 +109,10 @@ class Growth:
         if self._link.dies_at is not None:
             moment = min(moment, self._start + self._link.dies_at)
         # The phase shifts the rounding, so that slow links don't all click at the same second.
-        return int(self._rhythm(moment) + self._spikes(moment - self._start) + self._phase)
+        after_start = moment - self._start
+        return int(
+            self._rhythm(moment) + self._spikes(after_start) + self._message(after_start) + self._phase
+        )
 
     def _rhythm(self, moment: float) -> float:
         moment += _RIPPLE * sin(moment / _RIPPLE_PERIOD + 2 * pi * self._phase)
@@ -121,6 +129,10 @@ class Growth:
             return 0.0
         whole, rest = divmod(since, link.spike_every) if link.spike_every else (0.0, since)
         return link.spike_clicks * (whole + min(1.0, rest / SPIKE_SECONDS))
+
+    def _message(self, after_start: float) -> float:
+        since = max(0.0, after_start - self._link.message_at)
+        return self._link.message_clicks * sum(share * (1 - exp(-since / fade)) for share, fade in _FADES)
 
 
 _BASE62 = string.ascii_lowercase + string.ascii_uppercase + string.digits
@@ -159,7 +171,7 @@ def _numbered(number: int) -> SimulatedLink:
 
 
 def demo_links() -> tuple[SimulatedLink, ...]:
-    """Return a dozen links for a first look: busy, quiet, spiking, dying, with difficult addresses."""
+    """Return links for a first look: busy, quiet, spiking, dying, with difficult addresses, and campaigns."""
     return (
         SimulatedLink("145142", "https://shop.example/spring", _short(145142), "spring-sale", 1800.0),
         SimulatedLink(
@@ -205,4 +217,25 @@ def demo_links() -> tuple[SimulatedLink, ...]:
             "145152", "https://shop.example/app?utm_source=sms&x=100%25", _short(145152), "app", 420.0
         ),
         SimulatedLink("145153", "https://shop.example/survey", _short(145153), "survey", 240.0, age_days=3),
+        _campaign(145154, "campaign-fades", sent_ago=600.0, clicks=6000),
+        replace(_campaign(145155, "campaign-dies", sent_ago=600.0, clicks=6000), dies_at=3000.0),
+        replace(
+            _campaign(145156, "campaign-surges", sent_ago=86_400.0, clicks=3000),
+            spike_clicks=1500,
+            spike_at=3300.0,
+        ),
+    )
+
+
+def _campaign(number: int, name: str, *, sent_ago: float, clicks: int) -> SimulatedLink:
+    """Make a link of one message that was sent so many seconds before the provider's start."""
+    return SimulatedLink(
+        id=str(number),
+        url=f"https://shop.example/{name}",
+        short=_short(number),
+        name=name,
+        rate=0.0,
+        age_days=int(sent_ago // DAY) + 1,
+        message_clicks=clicks,
+        message_at=-sent_ago,
     )

@@ -1,8 +1,9 @@
 """How good the alerts on clicks are: ``python -m tests.quality``, a table of what they find and miss.
 
 It makes weeks of traffic with known events, evaluates the shipped rules on them, and a few rules that one
-would write first: ten to thirty seconds of a processor for each seed. ``python -m tests.quality cost`` asks
-a real Prometheus what an evaluation takes.
+would write first: ten to thirty seconds of a processor for each seed. ``python -m tests.quality young`` does
+so for links with less than a week of history. ``python -m tests.quality cost`` asks a real Prometheus what an
+evaluation takes.
 """
 
 from __future__ import annotations
@@ -11,16 +12,24 @@ import argparse
 import json
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from tests.quality import cost
+from tests.quality import cost, young
 from tests.quality.rules import evaluate, firing, naive, scraped, shipped
 from tests.quality.score import Estimate, Tally, score
 from tests.quality.traffic import KINDS, RHYTHM, town
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Key = TypeVar("Key")
+
 OURS = {"SmscLinkClickSpike": "spike", "SmscLinkClicksFlatline": "drop"}
+
+SEEDS = {"alerts": "4000-4079", "young": "5000-5047"}
+"""None of them tuned on."""
 
 Table = dict[tuple[str, str, str], Tally]
 """By the event, the method and the kind of links."""
@@ -43,10 +52,10 @@ def judge(seed: int) -> Table:
     return table
 
 
-def judged(seeds: list[int]) -> Table:
-    """Over all seeds, in as many processes as there are processors."""
-    whole: Table = {}
-    with ProcessPoolExecutor() as pool:
+def judged(judge: Callable[[int], dict[Key, Tally]], seeds: range, jobs: int | None) -> dict[Key, Tally]:
+    """Judge all seeds, in as many processes as there are processors unless told otherwise."""
+    whole: dict[Key, Tally] = {}
+    with ProcessPoolExecutor(jobs) as pool:
         for done, one in enumerate(as_completed([pool.submit(judge, seed) for seed in seeds]), 1):
             print(f"{done} of {len(seeds)} seeds", file=sys.stderr)
             for key, tally in one.result().items():
@@ -95,19 +104,24 @@ def _cell(name: str, value: Any) -> str:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="python -m tests.quality", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=("alerts", "cost"), default="alerts")
-    parser.add_argument(
-        "--seeds", default="4000-4079", help="from and to; default: %(default)s, none of them tuned on"
-    )
+    parser.add_argument("what", nargs="?", choices=("alerts", "young", "cost"), default="alerts")
+    parser.add_argument("--seeds", help=f"from and to; default: {SEEDS}, none of them tuned on")
+    parser.add_argument("--jobs", type=int, help="processes; default: as many as processors")
     parser.add_argument("--links", type=int, default=1000, help="of the cost; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    if options.what == "cost":
-        found = [cost.measure(options.links)]
-    else:
-        first, _, last = options.seeds.partition("-")
-        found = rows(judged(list(range(int(first), int(last or first) + 1))))
+    found = [cost.measure(options.links)] if options.what == "cost" else _table(options)
     print(json.dumps(found, indent=2) if options.json else text(found))
+
+
+def _table(options: argparse.Namespace) -> list[dict[str, Any]]:
+    first, _, last = (options.seeds or SEEDS[options.what]).partition("-")
+    seeds = range(int(first), int(last or first) + 1)
+    if options.what == "alerts":
+        return rows(judged(judge, seeds, options.jobs))
+    table = judged(young.judge, seeds, options.jobs)
+    print(f"alerts on links older than a week: {dict(young.on_old_links(table))}", file=sys.stderr)
+    return young.rows(table)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ class Engine:
         others = [self.evaluate(argument, begin, end) for argument in arguments[1:]]
         return Vector(
             vector.labels,
-            {"abs": np.abs, "sqrt": np.sqrt, "clamp_min": np.maximum}[name](vector.rows, *others),
+            FUNCTIONS[name](vector.rows, *others),
         )
 
     def _label_replace(self, vector: Vector, arguments: Any) -> Vector:
@@ -272,6 +272,14 @@ def _apply(operator: str, labels: tuple[Labels, ...], left: Rows, right: Rows, k
     return Vector(labels, np.where(COMPARISONS[operator](left, right), kept, np.nan))
 
 
+FUNCTIONS: dict[str, Any] = {
+    "abs": np.abs,
+    "clamp_max": np.minimum,
+    "clamp_min": np.maximum,
+    "sqrt": np.sqrt,
+}
+
+
 def _sum(rows: Rows, starts: list[int]) -> Rows:
     return np.add.reduceat(np.nan_to_num(rows), starts)
 
@@ -354,8 +362,10 @@ def _quantile_over_time(rows: Rows, length: int, share: float) -> Rows:
 
 OVER_TIME: dict[str, Any] = {
     "avg_over_time": _avg_over_time,
+    "count_over_time": _present,
     "last_over_time": _last_over_time,
     "max_over_time": _max_over_time,
+    "min_over_time": lambda rows, length: -_max_over_time(-rows, length),
     "present_over_time": lambda rows, length: np.minimum(_present(rows, length), 1.0),
     "quantile_over_time": _quantile_over_time,
 }

@@ -35,7 +35,17 @@ def scraped(links: Sequence[Traffic]) -> dict[str, Vector]:
         "smsc_link_clicks_all_time": Vector(labels, np.array([link.all_time for link in links])),
         "smsc_link_last_success_timestamp_seconds": Vector(labels, read_at),
         "smsc_link_info": Vector(labels, np.where(np.isnan(total), np.nan, 1.0)),
+        **_of_days(links, labels),
     }
+
+
+def _of_days(links: Sequence[Traffic], labels: tuple[Labels, ...]) -> dict[str, Vector]:
+    """The provider's figures of days and months, where the traffic has them."""
+    figures = {
+        "smsc_link_clicks_yesterday": [link.yesterday for link in links],
+        "smsc_link_clicks_previous_month": [link.previous_month for link in links],
+    }
+    return {name: Vector(labels, np.array(rows)) for name, rows in figures.items() if rows[0] is not None}
 
 
 def _labels(link: Traffic) -> Labels:
@@ -43,9 +53,21 @@ def _labels(link: Traffic) -> Labels:
     return frozenset(names.items())
 
 
-def shipped() -> list[dict[str, Any]]:
-    """The rules of the file as they stand, each with its group's name."""
-    return _rules(PROMETHEUS / "rules" / "clicks.yml")
+def shipped(*files: str) -> list[dict[str, Any]]:
+    """The rules on clicks as they stand, or those of some files, each with its group's name."""
+    names = files or ("clicks.yml",)
+    return [rule for name in names for rule in _rules(PROMETHEUS / "rules" / name)]
+
+
+def behind(rules: list[dict[str, Any]], alerts: Iterable[str]) -> list[dict[str, Any]]:
+    """Return these alerts, and the rules that record what they read, directly or not."""
+    wanted = [rule for rule in rules if rule.get("alert") in set(alerts)]
+    names: set[str] = set()
+    found: set[str] = set().union(*(_reads(rule["expr"]) for rule in wanted))
+    while found - names:
+        names |= found
+        found = set().union(*(_reads(rule["expr"]) for rule in rules if rule.get("record") in names))
+    return [rule for rule in rules if rule.get("record") in names or rule in wanted]
 
 
 def naive() -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from math import sqrt
 from statistics import median
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from tests.quality.traffic import DAY, HOUR, SCORED, STEP
+from tests.quality.traffic import DAY, HOUR, SCORED, STEP, STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from tests.quality.promql import Rows
     from tests.quality.traffic import Event, Traffic
@@ -26,6 +27,9 @@ FOUND_BY = HOUR
 EXCUSED = {"spike": ("resend", "drift"), "drop": ("drift",)}
 """Changes that are there, though nobody asked for them to be found: alerts on them count neither way."""
 
+
+SIZES = {"spike": (10, 30, 100), "drop": (5, 15, 40)}
+"""Where classes of size begin, in clicks an hour: above the usual of a spike, missing of a drop."""
 
 Z = 1.96
 """Standard deviations that hold 95 % of a normal distribution."""
@@ -63,9 +67,12 @@ class Tally:
     false: int = 0
     events: int = 0
     found: int = 0
+    excused: int = 0
     link_weeks: float = 0.0
     delays: list[float] = field(default_factory=list)
     """Minutes from an event's beginning to its alert's."""
+    events_by_size: Counter[int] = field(default_factory=Counter)
+    found_by_size: Counter[int] = field(default_factory=Counter)
 
     def __add__(self, other: Tally) -> Tally:
         """Both together."""
@@ -74,8 +81,11 @@ class Tally:
             self.false + other.false,
             self.events + other.events,
             self.found + other.found,
+            self.excused + other.excused,
             self.link_weeks + other.link_weeks,
             self.delays + other.delays,
+            self.events_by_size + other.events_by_size,
+            self.found_by_size + other.found_by_size,
         )
 
     def row(self) -> dict[str, Estimate | float | None]:
@@ -89,33 +99,57 @@ class Tally:
         }
 
 
-def score(links: Iterable[Traffic], fires: Mapping[str, Rows], kind: str) -> dict[str, Tally]:
-    """For each kind of links. ``fires`` is, by link, at which of the scored steps the alert fires."""
+def _scored_half(_link: Traffic) -> tuple[int, int]:
+    return SCORED, STEPS
+
+
+def score(
+    links: Iterable[Traffic],
+    fires: Mapping[str, Rows],
+    kind: str,
+    span: Callable[[Traffic], tuple[int, int]] = _scored_half,
+) -> dict[str, Tally]:
+    """Return a tally for each kind of links.
+
+    ``fires`` says by link at which of the scored steps the alert fires. ``span`` says from and up to which
+    step events and alerts of a link count.
+    """
     tallies: dict[str, Tally] = {}
     for link in links:
-        tally = _of_link(link, fires.get(link.name), kind)
+        tally = _of_link(link, fires.get(link.name), kind, *span(link))
         tallies[link.kind.name] = tallies.get(link.kind.name, Tally()) + tally
     return tallies
 
 
-def _of_link(link: Traffic, fires: Rows, kind: str) -> Tally:
-    events = [event for event in link.events if event.kind == kind]
+def _of_link(link: Traffic, fires: Rows, kind: str, first: int, last: int) -> Tally:
+    events = [event for event in link.events if event.kind == kind and first <= event.begin < last]
     excused = [event for event in link.events if event.kind in EXCUSED[kind]]
-    weeks = float((~np.isnan(link.total[SCORED:])).sum()) / (7 * DAY)
+    weeks = float((~np.isnan(link.total[first:last])).sum()) / (7 * DAY)
     tally, found = Tally(events=len(events), link_weeks=weeks), set()
-    for begin, end in _episodes(fires):
+    for begin, end in episodes(fires):
+        if not first <= begin < last:
+            continue
         about = [event for event in events if _overlap(event, begin, end, AFTER[kind])]
+        known = any(_overlap(event, begin, end, AFTER[kind]) for event in excused)
         tally.true += bool(about)
-        tally.false += not about and not any(_overlap(event, begin, end, AFTER[kind]) for event in excused)
+        tally.excused += known and not about
+        tally.false += not about and not known
         for event in about:
             if event not in found and begin < event.end + FOUND_BY:
                 found.add(event)
                 tally.delays.append((begin - event.begin) * STEP / 60)
     tally.found = len(found)
+    tally.events_by_size.update(size_class(event) for event in events)
+    tally.found_by_size.update(size_class(event) for event in found)
     return tally
 
 
-def _episodes(fires: Rows) -> list[tuple[int, int]]:
+def size_class(event: Event) -> int:
+    """Return where the event's class of size begins; 0 for the smallest."""
+    return max((edge for edge in SIZES.get(event.kind, ()) if event.size >= edge), default=0)
+
+
+def episodes(fires: Rows) -> list[tuple[int, int]]:
     """From and up to which step an alert fires, each time."""
     if fires is None:
         return []

@@ -61,6 +61,8 @@ class Event(NamedTuple):
     kind: str
     begin: int
     end: int
+    size: float = 0.0
+    """Of a spike, the clicks above the usual in its best hour; of a drop, those missing in an hour."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,9 @@ class Traffic:
     all_time: Figures
     read_at: Figures
     events: Sequence[Event]
+    sent: int = 0  # the step at which a campaign was sent
+    yesterday: Figures | None = None
+    previous_month: Figures | None = None
 
 
 @dataclass
@@ -86,7 +91,7 @@ class _Draft:
 
 def town(seed: int) -> list[Traffic]:
     """All links of a seed."""
-    weather = _Weather(np.random.default_rng([seed, 0]))
+    weather = Weather(np.random.default_rng([seed, 0]))
     return [
         _link(np.random.default_rng([seed, 1, place, number]), kind, number, weather)
         for place, kind in enumerate(KINDS)
@@ -94,7 +99,7 @@ def town(seed: int) -> list[Traffic]:
     ]
 
 
-def _link(rng: Generator, kind: Kind, number: int, weather: _Weather) -> Traffic:
+def _link(rng: Generator, kind: Kind, number: int, weather: Weather) -> Traffic:
     draft = MAKERS[kind](rng, kind)
     clicks = np.cumsum(rng.poisson(draft.rate)).astype(float)
     seen = weather.seen(rng, clicks, draft.born)
@@ -105,16 +110,16 @@ def _link(rng: Generator, kind: Kind, number: int, weather: _Weather) -> Traffic
 
 
 def _weekly(rng: Generator, kind: Kind) -> _Draft:
-    return _with_events(rng, _rhythm(rng, kind.clicks) * _uneven(rng, 0.25))
+    return _with_events(rng, _rhythm(rng, kind.clicks) * uneven(rng, 0.25))
 
 
 def _bursty(rng: Generator, kind: Kind) -> _Draft:
-    return _with_events(rng, _rhythm(rng, kind.clicks) * _uneven(rng, 0.8))
+    return _with_events(rng, _rhythm(rng, kind.clicks) * uneven(rng, 0.8))
 
 
 def _mailing(rng: Generator, kind: Kind) -> _Draft:
     """A little every day, and once a week a message at about the same hour."""
-    rate = _rhythm(rng, kind.clicks) * _uneven(rng, 0.25)
+    rate = _rhythm(rng, kind.clicks) * uneven(rng, 0.25)
     first = int(rng.integers(7 * DAY))
     size, fade = rng.uniform(200, 2000), rng.uniform(3, 10) * HOUR
     for sent in range(first, STEPS, 7 * DAY):
@@ -127,7 +132,7 @@ def _campaign(rng: Generator, kind: Kind) -> _Draft:
     """Made for one message: most clicks within hours or days, a remainder over a week, then silence."""
     born = int(rng.integers(5 * DAY, 52 * DAY))
     rate = np.zeros(STEPS)
-    size, fade = _log_uniform(rng, *kind.clicks), _log_uniform(rng, 3, 36) * HOUR
+    size, fade = log_uniform(rng, *kind.clicks), log_uniform(rng, 3, 36) * HOUR
     _send(rate, born, size * 0.7, fade)
     _send(rate, born, size * 0.3, fade * 4)
     events = []
@@ -135,7 +140,7 @@ def _campaign(rng: Generator, kind: Kind) -> _Draft:
         again = born + int(rng.integers(7 * DAY, 14 * DAY))
         _send(rate, again, size * rng.uniform(0.2, 0.6), fade)
         events = [Event("resend", again, again + int(5 * fade))]
-    return _Draft(rate * _day(rng) * _uneven(rng, 0.3), born, events)
+    return _Draft(rate * _day(rng) * uneven(rng, 0.3), born, events)
 
 
 MAKERS = {
@@ -153,7 +158,7 @@ def _rhythm(rng: Generator, clicks: tuple[float, float]) -> NDArray[np.float64]:
     day = np.arange(STEPS) / DAY
     week = np.where(day.astype(int) % 7 < 5, 1.0, rng.uniform(0.4, 1.3))
     trend = np.exp(rng.uniform(-0.01, 0.01) * (day - DAYS / 2))
-    return np.asarray(_log_uniform(rng, *clicks) / DAY * _day(rng) * week * trend)
+    return np.asarray(log_uniform(rng, *clicks) / DAY * _day(rng) * week * trend)
 
 
 def _day(rng: Generator) -> NDArray[np.float64]:
@@ -164,7 +169,7 @@ def _day(rng: Generator) -> NDArray[np.float64]:
     return np.tile(hours / hours.mean(), DAYS)
 
 
-def _uneven(rng: Generator, deviation: float) -> NDArray[np.float64]:
+def uneven(rng: Generator, deviation: float) -> NDArray[np.float64]:
     """What is different from one hour to the next for no reason, with a mean of one."""
     shape = deviation**-2
     return np.repeat(rng.gamma(shape, 1 / shape, DAYS * 24), HOUR)
@@ -176,7 +181,7 @@ def _send(rate: NDArray[np.float64], at: int, size: float, fade: float) -> None:
         rate[at:] += size / fade * np.exp(-np.arange(STEPS - at) / fade)
 
 
-def _log_uniform(rng: Generator, low: float, high: float) -> float:
+def log_uniform(rng: Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -205,7 +210,7 @@ def _happens(rng: Generator, draft: _Draft, kind: str) -> None:
         draft.rate[event.begin : event.end] *= factor
 
 
-class _Weather:
+class Weather:
     """What keeps figures from being seen, the same for a town: caches that stand still, scrapes that fail."""
 
     def __init__(self, rng: Generator) -> None:
@@ -221,12 +226,18 @@ class _Weather:
         read_at = now - rng.uniform(0, 60)
         gone, forgotten = self._taken_back(rng, clicks)
         shown = (clicks + 1000.0 - forgotten, clicks + 1000.0 - gone, read_at)
+        hidden = np.zeros(STEPS, dtype=bool)
+        for begin, end in (*self.outages, (0, born)):
+            hidden[begin:end] = True
         for figures in shown:
-            for begin, end in self.stale:
-                figures[begin:end] = figures[begin - 1]
-            for begin, end in (*self.outages, (0, born)):
-                figures[begin:end] = np.nan
+            self.hide(figures, hidden)
         return shown
+
+    def hide(self, figures: Figures, hidden: NDArray[np.bool_]) -> None:
+        """Lets figures stand still while caches do, and takes out those that are hidden."""
+        for begin, end in self.stale:
+            figures[begin:end] = figures[begin - 1]
+        figures[hidden] = np.nan
 
     def _taken_back(
         self, rng: Generator, clicks: NDArray[np.float64]

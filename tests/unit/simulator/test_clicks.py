@@ -122,6 +122,22 @@ def test_a_dead_link_stays_as_it_is() -> None:
     assert scene.provider.figures(SPRING.id).cnt_day == 0
 
 
+def test_a_messages_clicks_come_at_once_and_fade() -> None:
+    scene = scene_of(replace(SPRING, rate=0.0, message_clicks=10_000, message_at=3600.0))
+    assert gained(scene, 3600) == 0
+    hours = [gained(scene, 3600) for _ in range(24)]
+    assert hours[0] > 2500
+    assert all(later < earlier for earlier, later in pairwise(hours))
+    later_on = gained(scene, 30 * 86_400)
+    assert 9_990 <= sum(hours) + later_on <= 10_000
+
+
+def test_a_message_sent_before_the_start_has_had_its_first_clicks() -> None:
+    sent = replace(SPRING, rate=0.0, message_clicks=10_000, message_at=-3600.0)
+    at_noon = scene_of(sent, "2024-05-15 09:00").provider.figures(SPRING.id)
+    assert 2500 < at_noon.cnt == at_noon.cnt_day
+
+
 def test_clicks_put_in_count_as_clicks_of_today() -> None:
     scene = Scene()
     before = scene.provider.figures(SPRING.id)
@@ -191,12 +207,26 @@ def test_the_demo_shows_all_there_is_to_see() -> None:
     scene = Scene(Settings(links=links))
     moving = sum(gained(scene, 60, link.id) > 0 for link in links)
     assert moving >= 6
-    assert len({link.name for link in links}) == len({link.id for link in links}) == len(links) == 12
+    assert len({link.name for link in links}) == len({link.id for link in links}) == len(links) == 15
     assert any(link.spike_every == 600 for link in links)
     assert any(link.dies_at == 300 for link in links)
     assert any(link.rate < 1 for link in links)
     urls = "".join(link.url for link in links)
     assert all(difficult in urls for difficult in "+ #%&скидки")
+
+
+def test_the_demo_has_campaigns_that_fade_die_and_surge() -> None:
+    scene = Scene(Settings(links=demo_links()))
+    ids = {link.name.removeprefix("campaign-"): link.id for link in demo_links()}
+    first = {name: scene.provider.figures(ids[name]).cnt for name in ("fades", "dies", "surges")}
+    scene.clock.forward(3000)
+    after = {name: scene.provider.figures(ids[name]).cnt - first[name] for name in first}
+    assert after["dies"] == pytest.approx(after["fades"], rel=0.01)
+    assert after["dies"] > 1000 > after["surges"]
+    scene.clock.forward(600)
+    last = {name: scene.provider.figures(ids[name]).cnt - first[name] - after[name] for name in first}
+    assert last["dies"] == 0 < last["fades"] < 300
+    assert last["surges"] > 1500
 
 
 def test_a_lone_link_and_the_first_of_several_have_another_to_be_confused_with() -> None:
