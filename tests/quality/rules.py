@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,9 +155,16 @@ def _in_turns(engine: Engine, pending: list[Any]) -> list[Any]:
     part = Engine(
         {name: _of(vector, names) for name, vector in engine.stored.items()}, engine.steps, engine.since
     )
+    reach = _reach(circle)
+    latest = -reach
     for step in range(engine.since, engine.steps):
-        for rule, expr, _ in circle:
-            _put(part, rule["record"], part.evaluate(expr, step, step + 1), step)
+        if _anything(part, circle, step):
+            latest = step
+        if step - latest <= reach:  # else all is as it was worked out above
+            for rule, expr, _ in circle:
+                _put(part, rule["record"], part.evaluate(expr, step, step + 1), step)
+            if _anything(part, circle, step):
+                latest = step
     for rule, _, _ in circle:
         rest = _of(engine.stored[rule["record"]], names, inside=False)
         done = part.stored[rule["record"]]
@@ -164,6 +172,18 @@ def _in_turns(engine: Engine, pending: list[Any]) -> list[Any]:
             (*rest.labels, *done.labels), np.concatenate([rest.rows, done.rows])
         )
     return circle
+
+
+def _reach(circle: list[Any]) -> int:
+    """Steps over which these rules read what they recorded themselves, with a few to spare."""
+    names = "|".join(re.escape(rule["record"]) for rule, _, _ in circle)
+    ranges = [found for rule, _, _ in circle for found in re.findall(rf"(?:{names})\[(\w+)\]", rule["expr"])]
+    return max(_steps(found) for found in ranges) + HOUR
+
+
+def _anything(engine: Engine, circle: list[Any], step: int) -> bool:
+    """Whether any of these rules has recorded something but 0 at a step."""
+    return any(np.nan_to_num(engine.stored[rule["record"]].rows[:, step]).any() for rule, _, _ in circle)
 
 
 def _of(vector: Vector, names: set[str], *, inside: bool = True) -> Vector:

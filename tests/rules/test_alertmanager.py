@@ -28,7 +28,9 @@ REPLICA_DOWN = {"alertname": "SmscExporterDown", "severity": "warning", "instanc
 MANY_UP = {"alertname": "SmscManyLinksAnomalous", "account": "main", "direction": "up"}
 MANY_DOWN = {**MANY_UP, "direction": "down"}
 MAIN, OTHER = {"account": "main", "link": "promo"}, {"account": "other", "link": "promo"}
-LINK_ALERTS = sorted({alert["alert"] for alert in ALERTS if alert["alert"].startswith("SmscLink")})
+LINK_ALERTS = sorted(
+    {alert["alert"] for alert in ALERTS if alert["alert"].startswith(("SmscLink", "SmscYoungLink"))}
+)
 
 
 def _alert(name: str, labels: dict[str, str]) -> dict[str, str]:
@@ -90,6 +92,16 @@ SCENES: dict[str, tuple[int, list[dict[str, str]], list[dict[str, str]]]] = {
         5,
         [_alert("SmscLinkTrafficShift", MAIN)],
         [_alert("SmscLinkClickSpike", MAIN), _alert("SmscLinkTrafficShift", {**MAIN, "link": "2"})],
+    ),
+    "spike and surge": (
+        6,
+        [_alert("SmscYoungLinkSurge", MAIN)],
+        [_alert("SmscLinkClickSpike", MAIN), _alert("SmscYoungLinkSurge", {**MAIN, "link": "2"})],
+    ),
+    "flatline and death": (
+        7,
+        [_alert("SmscYoungLinkDead", MAIN)],
+        [_alert("SmscLinkClicksFlatline", MAIN), _alert("SmscYoungLinkDead", {**MAIN, "link": "2"})],
     ),
 }
 """The inhibition in question (its place in the file), what is muted, and what is not."""
