@@ -158,19 +158,22 @@ def _recorded(series: str, offset: str = "") -> str:
 
 def _expected() -> timeseries.Panel:
     band = [color("green"), custom("lineWidth", 0), custom("fillOpacity", 0)]
-    line = {"fill": "dash", "dash": [8, 6]}
+    line, dots = {"fill": "dash", "dash": [8, 6]}, {"fill": "dot", "dash": [0, 8]}
     return (
         graph(
             "Clicks in the last hour, and what was to be expected",
             "The band is what came at this time of the week in the last weeks: above the dashed line a"
-            " spike is told, far below the band a flatline. Recorded by Prometheus' rules, every five"
-            " minutes; the band needs a week of history. A gap means that figures were not fresh enough"
-            " to compare.",
+            " spike is told, far below the band a flatline. A link with less than a week of history has"
+            " no band: above its orange line a surge is told, and none at all while its dotted floor is"
+            " above nine clicks is a death. Recorded by Prometheus' rules, every five minutes. A gap means"
+            " that figures were not fresh enough to compare.",
             "locale",
             query(_recorded("smsc:clicks:delta"), "clicks"),
             query(_recorded("smsc:clicks:expected_lower"), "at least", ref="B"),
             query(_recorded("smsc:clicks:expected"), "expected", ref="C"),
             query(_recorded("smsc:clicks:spike_bound"), "alarm line", ref="D"),
+            query(_recorded("smsc:young:surge_bound"), "alarm line, first week", ref="E"),
+            query(_recorded("smsc:young:floor"), "floor, first week", ref="F"),
         )
         .decimals(0)
         .override_by_name("clicks", [color("blue"), custom("fillOpacity", 0)])
@@ -189,6 +192,14 @@ def _expected() -> timeseries.Panel:
         .override_by_name(
             "alarm line",
             [color("red"), custom("lineWidth", 1), custom("fillOpacity", 0), custom("lineStyle", line)],
+        )
+        .override_by_name(
+            "alarm line, first week",
+            [color("orange"), custom("lineWidth", 1), custom("fillOpacity", 0), custom("lineStyle", line)],
+        )
+        .override_by_name(
+            "floor, first week",
+            [color("purple"), custom("lineWidth", 1), custom("fillOpacity", 0), custom("lineStyle", dots)],
         )
     )
 

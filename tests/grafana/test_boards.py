@@ -173,6 +173,8 @@ def test_the_time_step_of_recorded_series_is_not_a_boards_concern() -> None:
         "smsc:clicks:expected",
         "smsc:clicks:spike_bound",
         "smsc:link:labels",
+        "smsc:young:floor",
+        "smsc:young:surge_bound",
     }
 
 
