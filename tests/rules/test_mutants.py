@@ -76,6 +76,14 @@ EVERY_FOURTH = "every fourth scrape fails, just when the rules run"
 JUST_THEN = "a scrape fails just when the rules run"
 TAKEN_BACK = "the provider takes three clicks back, and more than three come"
 
+CAMPAIGNS = "of the campaigns of an account one surges and three die"
+LAUNCHED = "campaigns are launched, and fade within hours"
+INSTALLED = "an installation on links of which only the provider knows"
+EVERGREEN = "an evergreen link of six clicks an hour gets no more after a day"
+RETURNS = "a surge ends, clicks come back, and silence outlasts an outage"
+BUSIER = "a name is given to a busier link, and readings stand still"
+OF_AGE = "links come of age"
+
 ONE = r"topk by \(job, account, link\) \(1,"
 
 SAID_BY_EXPORTERS = (
@@ -362,7 +370,76 @@ MUTANTS = {
     ),
 }
 
+YOUNG = {
+    "old links are not young": (
+        r'unless on \(job, account, link\) last_over_time\(smsc:clicks:expected_median\{window="1h"\}.*',
+        "",
+        OF_AGE,
+    ),
+    "the end of a silence": (
+        r'unless on .*last_over_time\(smsc:clicks:expected_median\{window="24h"\}.*',
+        "",
+        OF_AGE,
+    ),
+    "no death beside a flatline": (r"unless on .*ALERTS\{.*", "", OF_AGE),
+    "a reading that stands still": (r"<= 300( +# constant)", r"<= 9999\1", BUSIER),
+    "a counter that begins anew": (r"unless present_over_time\(smsc:clicks:broken\[20m\]\)", "", BUSIER),
+    "another link of that name": (r"unless on .*present_over_time\(smsc:link:renamed\[25h\]\)", "", BUSIER),
+    "a campaign of last month": (r">= 0\.25( +# constant: share of an average)", r">= 0.001\1", INSTALLED),
+    "a campaign of yesterday": (r"<= 4( +# constant)", r"<= 99\1", INSTALLED),
+    "few clicks a day": (r">= 10( +# constant: clicks a day)", r">= 5\1", INSTALLED),
+    "sent today": (r">= 30( +# constant: or yesterday)", r">= 20\1", INSTALLED),
+    "sent before midnight": (r"min_over_time\((smsc:young:yesterday)\[6h\]\)", r"\1", INSTALLED),
+    "people who try a link": (r">= 30( +# constant: clicks in all)", r">= 10\1", LAUNCHED),
+    "a launch has no hours before": (
+        r"and on \(job, account, link\) smsc:young:launched\n( +or min_over)",
+        r"\n\1",
+        LAUNCHED,
+    ),
+    "what fades": (r"clamp_max\(\n(?s:.*?)\n +1\n +\)", "1", LAUNCHED),
+    "clicks in 20 minutes": (r">= 15( +# constant)", r">= 12\1", LAUNCHED),
+    "clicks in an hour": (r">= 9( +# constant: in an hour)", r">= 8\1", CAMPAIGNS),
+    "clicks in hours": (r">= 12( +# constant: in hours)", r">= 15\1", CAMPAIGNS),
+    "a click among none": (
+        r"0\.05( +# constant: the share of them that counts as none)",
+        r"0.01\1",
+        CAMPAIGNS,
+    ),
+    "a few clicks": (r"0\.05( +# constant: the share of them that counts as none)", r"0.1\1", CAMPAIGNS),
+    "the best hour of what comes back": (r"0\.25( +# constant: share of the best)", r"0.01\1", CAMPAIGNS),
+    "the account's links say nothing of it": (r"unless smsc:young:resumed\n", "\n", CAMPAIGNS),
+    "three links that tell": (r">= 3( +# constant: links that tell)", r">= 2\1", CAMPAIGNS),
+    "clicks that tell": (r">= 30( +# constant: clicks in three hours)", r">= 20\1", CAMPAIGNS),
+    "yesterday, of evergreen links": (
+        r'(delta\{window="6h"\} offset 24h >= 0)\n +and on .*evergreen_day',
+        r"\1",
+        EVERGREEN,
+    ),
+    "what yesterday had": (
+        r'max_over_time\((smsc:young:delta\{window="1h"\})\[2h\] offset 23h\)',
+        r"0 * \1",
+        EVERGREEN,
+    ),
+    "the lowest of the hours before": (r"\[4h\] offset 1h", "[1h] offset 1h", RETURNS),
+    "a link that was dead comes back": (
+        r"unless on .*present_over_time\(smsc:young:dead\[6h\]\)",
+        "",
+        RETURNS,
+    ),
+    "dead until a click comes": (r"last_over_time\(smsc:young:dead\[30m\].*", "smsc:young:dead", RETURNS),
+    "dead over an outage": (r'(smsc:clicks:delta\{window="1h"\})\[4h\]\) == 0', r"\1[6m]) == 0", RETURNS),
+    "dead no longer": (r'(delta\{window="1h"\}\[4h\]\)) == 0', r"\1 >= 0", RETURNS),
+}
+"""What guards against a false alert on a young link, as above: a pattern, its replacement, and a test."""
+
+MUTANTS |= {
+    f"young: {name}": Mutant(guard, replacement, "aged.yml" if test == OF_AGE else "young.yml", test)
+    for name, (guard, replacement, test) in YOUNG.items()
+}
+
 WAITS = {
+    "SmscYoungLinkDead-warning": ("young.yml", CAMPAIGNS),
+    "SmscYoungLinkSurge-info": ("young.yml", CAMPAIGNS),
     "SmscLinkClickSpike-warning": ("spike.yml", BURSTY),
     "SmscLinkClicksFlatline-warning": ("flatline.yml", STOPS),
     "SmscExporterFlapping-critical": ("exporter.yml", COMES_AND_GOES),
@@ -386,6 +463,8 @@ WAITS = {
 """For each alert that waits (``for``): which test fails once it does not."""
 
 KEPT = {
+    "SmscYoungLinkDead-warning": ("young.yml", RETURNS),
+    "SmscYoungLinkSurge-info": ("young.yml", RETURNS),
     "SmscLinkClickSpike-warning": ("spike.yml", BURSTY),
     "SmscLinkClicksFlatline-warning": ("flatline.yml", STOPS),
     "SmscLinkAllTimeClicksFell-info": ("fell.yml", TAKEN_BACK),
