@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from exporter.polling.poller import Poller
 from exporter.polling.recorder import Recorder
 from exporter.provider.client import Client, open_session
 from exporter.reloading import Reloader, size_of
+from exporter.sdnotify import ServiceManager
 from exporter.signals import Signals
 from exporter.snapshots import Snapshots
 from exporter.telemetry import LoadedFile, Telemetry
@@ -197,11 +199,31 @@ async def serve(
             await health_server.start()
             log.info("started", version=__version__, **size_of(config))
             started(urls)
+            systemd = ServiceManager(os.environ)
+            systemd.ready(_summary(reloader))
+            watchdog = asyncio.create_task(systemd.keep_watchdog(lambda: exporter.poller.broken() is None))
             try:
-                await signals.until_stopped(reloader.reload)
+                await signals.until_stopped(partial(_reload_for, systemd, reloader))
             finally:
                 log.info("stopping")
+                systemd.stopping()
+                watchdog.cancel()
                 await asyncio.gather(exporter.close(), server.close(), health_server.close())
+
+
+async def _reload_for(systemd: ServiceManager, reloader: Reloader) -> None:
+    """A reload by SIGHUP, as ``systemctl reload`` asks for it: it must not look like a success if it failed."""
+    systemd.reloading()
+    errors = await reloader.reload()
+    if errors:
+        systemd.status(f"the old configuration stays: {errors[0]}")
+    else:
+        systemd.ready(_summary(reloader))
+
+
+def _summary(reloader: Reloader) -> str:
+    size = size_of(reloader.config)
+    return f"polling {size['links']} links of {size['accounts']} accounts"
 
 
 def _tls_of(web_config: Live | None) -> Callable[[], ssl.SSLContext] | None:
