@@ -212,7 +212,7 @@ async def serve(
 
 
 async def _reload_for(systemd: ServiceManager, reloader: Reloader) -> None:
-    """A reload by SIGHUP, as ``systemctl reload`` asks for it: it must not look like a success if it failed."""
+    """A reload by SIGHUP, as ``systemctl reload`` asks for it. A failure must not look like a success."""
     systemd.reloading()
     errors = await reloader.reload()
     if errors:

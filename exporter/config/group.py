@@ -86,9 +86,9 @@ class Group:
             faults |= clashes
             refused |= {name: drafts.pop(name) for name in clashes}
         # and then what it clashed with may be taken after all
-        while kept and (name := self._first_that_fits(drafts, refused, faults, kept)) is not None:
-            drafts[name] = refused.pop(name)
-            del faults[name]
+        while kept and (fits := self._first_that_fits(drafts, refused, faults, kept)) is not None:
+            drafts[fits] = refused.pop(fits)
+            del faults[fits]
         return drafts, faults
 
     def _first_that_fits(
