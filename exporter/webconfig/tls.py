@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from exporter.webconfig.files import Files
     from exporter.webconfig.schema import TlsSection
 
-_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-_KEY = re.compile("-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----.*-----END (?:[A-Z]+ )?PRIVATE KEY-----", re.DOTALL)
+# Base64 has no hyphen (RFC 7468), so that what has no end is given up at the next line of hyphens.
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----[^-]*+-----END CERTIFICATE-----")
+_KEY = re.compile("-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----[^-]*+-----END (?:[A-Z]+ )?PRIVATE KEY-----")
 _LOCKED = re.compile("BEGIN ENCRYPTED PRIVATE KEY|Proc-Type: 4,ENCRYPTED")
 
 _VERSIONS = {

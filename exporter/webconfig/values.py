@@ -47,6 +47,7 @@ _NO = frozenset({"false", "no", "off", "n"})
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(_SECONDS)})")
 _LONGEST = 86_400.0
+_LONGEST_DURATION = 100  # characters
 _HASH = re.compile(r"\$(2[abxy]?)\$([0-9]{2})\$[./A-Za-z0-9]{53}")
 
 
@@ -154,7 +155,7 @@ def go_duration(value: object) -> float:
     text = plain_text(value)
     if text == "0":
         return 0.0
-    parts = _PART.findall(text)
+    parts = _PART.findall(text) if len(text) <= _LONGEST_DURATION else []
     if not parts or "".join(count + unit for count, unit in parts) != text:
         raise ValueError(f"{quote(text)} is not a duration: write one such as 1s, 100ms or 1m30s")
     seconds = sum(float(count) * _SECONDS[unit] for count, unit in parts)
