@@ -44,9 +44,19 @@ def write_config(folder: Path, url: str, storage: str = "sqlite:exporter.db", **
     (folder / "config.yaml").write_text(json.dumps(document))
 
 
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, cwd: Path, encoding: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs the command; ``encoding`` is that of its standard streams."""
     command = [sys.executable, "-m", "exporter", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=3 * PATIENCE)
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, "PYTHONIOENCODING": encoding or ""},
+        capture_output=True,
+        text=True,
+        encoding=encoding,
+        check=False,
+        timeout=3 * PATIENCE,
+    )
 
 
 def audit(simulator: Provider) -> dict[str, Any]:
@@ -71,6 +81,23 @@ def test_a_table_of_readings(tmp_path: Path, simulated: tuple[Provider, str]) ->
     assert [row.split()[:3] for row in rows] == [["main", f"link-10000{n}", f"10000{n}"] for n in (1, 2, 3)]
     assert {len(row) for row in rows} == {len(head)}
     assert audit(simulator)["requests"] == 3
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "cp1251"])
+def test_names_in_any_script_are_printed_in_any_encoding(
+    tmp_path: Path, simulated: tuple[Provider, str], encoding: str
+) -> None:
+    _, url = simulated
+    write_config(tmp_path, url)
+    path = tmp_path / "config.yaml"
+    path.write_text(path.read_text().replace("link-100001", "весна-🌱"), "utf-8")
+    done = run("get", "--json", "100001", cwd=tmp_path, encoding=encoding)
+    assert (done.returncode, json.loads(done.stdout)[0]["link"]) == (0, "весна-🌱")
+    done = run("get", "100002", "nobody-🌱", cwd=tmp_path, encoding=encoding)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    path.rename(tmp_path / "настройки-🌱.yaml")
+    done = run("check", "--config.file=настройки-🌱.yaml", cwd=tmp_path, encoding=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_json_and_a_counter_that_goes_on(tmp_path: Path, simulated: tuple[Provider, str]) -> None:
