@@ -1,14 +1,17 @@
-"""``python -m tests.fuzz parsing|config|links [--seconds 60]``: bytes that look for untrodden ways.
+"""``python -m tests.fuzz TARGET [--seconds 60]``: bytes that look for untrodden ways. See ``TARGETS``.
 
 Atheris changes the bytes and keeps those that reach code no others reached. What it finds wrong it leaves in
-a file named ``crash-...``, which belongs into the tests. It is an extra: ``pip install -e '.[fuzz]'``.
+a file named ``crash-...``, which belongs into the tests. Of some inputs it also measures the growth:
+twice the input may take two and a half times as long. It is an extra: ``pip install -e '.[fuzz]'``.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import tempfile
+import time
 import zoneinfo
 from contextlib import suppress
 from functools import cache
@@ -17,10 +20,13 @@ from typing import TYPE_CHECKING
 
 import atheris
 
-with atheris.instrument_imports(include=["exporter.provider.parsing", "exporter.config", "exporter.errors"]):
+with atheris.instrument_imports(
+    include=["exporter.provider.parsing", "exporter.config", "exporter.webconfig", "exporter.errors"]
+):
     from exporter.config import load
     from exporter.errors import ConfigError, PollError
     from exporter.provider.parsing import parse
+    from exporter.webconfig import load as load_web
 
 from exporter.simulator import Provider, Settings
 from tests.factories import make_link
@@ -58,44 +64,101 @@ def config(data: bytes) -> None:
     assert SECRET not in said
 
 
-def links(data: bytes) -> None:
-    """A link file, its kind told by the first byte, is links, or a ``ConfigError`` that points into it."""
-    file = FILES[data[0] % len(FILES)] if data else FILES[0]
-    for other in FILES:
-        other.unlink(missing_ok=True)
-    file.write_bytes(data[1:])
+def links(suffix: str) -> Callable[[bytes], None]:
+    """A link file is links, or a ``ConfigError`` that points into it."""
+
+    def target(data: bytes) -> None:
+        file = CONFIG.with_name(f"links{suffix}")
+        file.write_bytes(data)
+        blamed = {str(file)}
+        try:
+            load(CONFIG, {})
+        except ConfigError as error:
+            blamed = {fault.file for fault in error.faults}
+        assert blamed == {str(file)}
+
+    return target
+
+
+def web(data: bytes) -> None:
+    """A web configuration is one, or a ``ConfigError`` with a place."""
+    file = CONFIG.with_name("web.yaml")
+    file.write_bytes(data)
     blamed = {str(file)}
     try:
-        load(CONFIG, {})
+        load_web(file)
     except ConfigError as error:
         blamed = {fault.file for fault in error.faults}
     assert blamed == {str(file)}
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"parsing": parsing, "config": config, "links": links}
+def growing(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
+    """``target``, which now and then is given an input many times over, and twice as many times."""
+    counter = itertools.count(1)
+
+    def measured(data: bytes) -> None:
+        target(data)
+        if data and next(counter) % MEASURED == 0:
+            times = GROWN // len(data) + 1
+            for _ in range(3):  # a machine that is busy makes one measurement wrong, but not three
+                once, twice = spent(target, data * times), spent(target, data * 2 * times)
+                if twice < max(MOST_GROWTH * once, NOISE):
+                    return
+            raise AssertionError(f"twice the input took {twice / once:.1f} times as long")
+
+    return measured
+
+
+def spent(target: Callable[[bytes], None], data: bytes) -> float:
+    """The processor time of one run, in seconds."""
+    begun = time.process_time()
+    target(data)
+    return time.process_time() - begun
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "parsing": parsing,
+    "config": config,
+    "csv": links(".csv"),
+    "json": links(".json"),
+    "yaml": links(".yaml"),
+    "web": web,
+}
+MEASURED = 200
+"""One input in so many is measured."""
+GROWN = 16_384
+"""Bytes that it is made to have."""
+MOST_GROWTH = 2.5
+NOISE = 0.05
 # In memory where there is such a place: opening a file on a disk takes as long as all that we do with it.
 MEMORY = "/dev/shm"  # noqa: S108 - a folder of its own is made in it
 FOLDER = tempfile.TemporaryDirectory(
     prefix="smsc-exporter-fuzz-", dir=MEMORY if Path(MEMORY).is_dir() else None
 )
 CONFIG = Path(FOLDER.name) / "config.yaml"
-FILES = [CONFIG.with_name(f"links{suffix}") for suffix in (".csv", ".json", ".yaml")]
 
 
 def seeds(target: str) -> Iterator[bytes]:
     """What the bytes are made from at first: whole answers and whole files, and broken ones."""
+    unit = ROOT / "tests" / "unit"
     if target == "config":
-        bad = (ROOT / "tests" / "config" / "bad").glob("*.yaml")
         yield b"accounts: [{name: a, login: x, password: y, links: [{id: '1'}]}]"
-        yield from (path.read_bytes() for path in [ROOT / "config.yaml", *bad] if path.name != SLOW)
+        files = [ROOT / "config.yaml", *(unit / "config" / "bad").glob("*.yaml")]
+        yield from (path.read_bytes() for path in files if path.name != SLOW)
         return
-    if target == "links":
-        bad = (ROOT / "tests" / "config" / "bad_links").iterdir()
-        kinds = {file.suffix: bytes([number]) for number, file in enumerate(FILES)}
-        yield from (kinds[path.suffix] + path.read_bytes() for path in bad if path.suffix in kinds)
-        yield b"\0id,name,team\n1,one,growth\n2,two,\n"
-        yield b'\1[{"id": "1", "labels": {"team": "growth"}}]'
-        yield b"\2- id: 1\n- {link: smsc.tips/abc, name: two}\n"
+    if target == "web":
+        yield b"basic_auth_users: {a: b}"
+        yield b"rate_limit: {interval: 1m30s, burst: 20}"
+        yield from (path.read_bytes() for path in (unit / "webconfig" / "bad").glob("*.yaml"))
+        return
+    if target != "parsing":
+        bad = (unit / "config" / "bad_links").glob(f"*.{target}")
+        yield from (path.read_bytes() for path in bad)
+        yield {
+            "csv": b"id,name,team\n1,one,growth\n2,two,\n",
+            "json": b'[{"id": "1"}]',
+            "yaml": b"- id: 1\n",
+        }[target]
         return
     provider = Provider(Settings())
     for fmt in "0123":
@@ -112,11 +175,13 @@ def main() -> None:
     options = parser.parse_args()
     corpus = Path(FOLDER.name) / "corpus"
     corpus.mkdir()
-    CONFIG.write_text("accounts: [{name: a, login: x, password: y, link_files: ['links.*']}]")
+    CONFIG.write_text(
+        "storage: {url: 'memory:'}\naccounts: [{name: a, login: x, password: y, link_files: ['links.*']}]"
+    )
     for number, seed in enumerate(seeds(options.target)):
         (corpus / str(number)).write_bytes(seed)
-    flags = [f"-max_total_time={options.seconds}", "-max_len=4096", "-print_final_stats=1", "-timeout=10"]
-    atheris.Setup([sys.argv[0], *flags, str(corpus)], TARGETS[options.target])
+    flags = [f"-max_total_time={options.seconds}", "-max_len=4096", "-print_final_stats=1", "-timeout=20"]
+    atheris.Setup([sys.argv[0], *flags, str(corpus)], growing(TARGETS[options.target]))
     atheris.Fuzz()
 
 
