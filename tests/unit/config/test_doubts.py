@@ -105,8 +105,10 @@ def test_ordinary_links_raise_no_warning(
     tmp_path_factory: pytest.TempPathFactory, links: list[dict[str, str]], login: str, password: str
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "ordinary.yaml"
-    seen: set[str] = set()
-    unique = [link for link in links if not (target := {*link.values()}) & seen and not seen.update(target)]
+    unique: list[dict[str, str]] = []
+    for link in links:
+        if not any({*link.values()} & {*other.values()} for other in unique):
+            unique.append(link)
     account = {"name": "main", "login": login, "password": password, "links": unique}
     data = {"storage": {"url": "memory:"}, "accounts": [account]}
     path.write_text(yaml.safe_dump(data, allow_unicode=True), "utf-8")
