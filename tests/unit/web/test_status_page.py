@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter.errors import Outcome
 from exporter.exposition import FIGURES, View
-from exporter.model import Failure, Snapshot, State
+from exporter.limits import Answered, Sent
+from exporter.model import Failure, Snapshot
 from exporter.telemetry import LoadedFile
 from exporter.web.listing import PER_PAGE, LinkState, Query, select
 from exporter.web.slots import RETRY_AFTER
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from aiohttp.test_utils import TestClient
 
-    from exporter.polling import Planner
+    from exporter.limits import Ledger, Request
     from tests.browser import Page
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -190,10 +191,10 @@ def test_the_api_tells_every_key_with_moments_in_utc() -> None:
     }
 
 
-def _refused(planner: Planner) -> None:
-    """What an account looks like whose login was refused a minute ago, at the clock's start."""
-    planner.host.login_failed(940.0, clear=True)
-    planner.held(940.0, State.UNAUTHORIZED, 1800.0, 1)
+def _refused(ledger: Ledger, request: Request) -> None:
+    """The account's login was refused a minute ago, at the clock's start."""
+    ledger.begin(sent := Sent(request), 940.0)
+    ledger.end(Answered(request, sent.number, Outcome.UNAUTHORIZED), 940.0)
 
 
 def test_an_account_is_told_with_its_pause_its_budget_and_its_links_next_polls() -> None:
@@ -229,7 +230,7 @@ def test_what_is_possible_is_what_fits_and_what_the_provider_allows(
     seconds: float | None, possible: str
 ) -> None:
     desk = Desk(*make_links(2))
-    desk.begin_polling = lambda planner: None
+    desk.begin_polling = lambda ledger, request: None
     if seconds is not None:
         desk.telemetry.request_ended("main", Outcome.OK, seconds)
     assert f"2.0 / {possible}" in page_of(desk)
@@ -309,7 +310,7 @@ def _views() -> list[View]:
     failing = Snapshot(b).succeeded(make_reading(id="777", today=9, short_link="smsc.tips/zz"), START - 60)
     return [
         View(read, START, START + 900, START + 900, START + 900),
-        View(failing.failed(Outcome.TIMEOUT), START - 60, START + 840, START + 840, START + 840),
+        View(failing.ended(Outcome.TIMEOUT), START - 60, START + 840, START + 840, START + 840),
         View(Snapshot(c), 0.0, 0.0, 0.0, 0.0),
     ]
 

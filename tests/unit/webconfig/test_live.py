@@ -170,18 +170,18 @@ def test_a_reload_takes_both_files_or_neither_and_tells_the_faults_of_both(
     path.write_text(users("alice"))
     live = Live(str(path))
 
-    def load_config() -> str:
+    def load_config(in_force: str) -> str:
         if "config" in wrong:
             raise ConfigError([Fault("config.yaml", 1, 1, "acounts", "unknown key")])
-        return "loaded"
+        return f"{in_force}, then new"
 
     path.write_text(users("bob") + ("rate_limits: {}\n" if "web" in wrong else ""))
     if not wrong:
-        assert live.along(load_config)() == "loaded"
+        assert live.along(load_config)("former") == "former, then new"
         assert live.config.users.keys() == {"bob"}
         return
     with pytest.raises(ConfigError) as caught:
-        live.along(load_config)()
+        live.along(load_config)("former")
     assert {fault.path for fault in caught.value.faults} == {
         {"config": "acounts", "web": "rate_limits"}[name] for name in wrong
     }
