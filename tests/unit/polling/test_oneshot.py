@@ -2,69 +2,98 @@
 
 from __future__ import annotations
 
+import asyncio
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 
-from exporter.errors import PollError, StorageError, ThrottledError, UnreachableError
-from exporter.model import Snapshot, State
-from exporter.polling import Pacing
-from exporter.polling.oneshot import UNCOUNTED, Failure, OneShot, Quiet
-from exporter.polling.poller import Poller
-from exporter.store import Attempt, Denied, Grant, MemoryBackend, Pause, Scope, Store
+from exporter.config import Config
+from exporter.errors import Outcome, PollError, StorageError, ThrottledError, UnreachableError, api_error
+from exporter.limits import MAX_IN_FLIGHT, RATE_LIMIT, Answered, Ledger, Request, Sent, Unknown
+from exporter.model import Snapshot
+from exporter.polling.oneshot import UNCOUNTED, OneShot, ReadFailure, opened, shared
+from exporter.polling.recorder import Recorder
+from exporter.snapshots import Snapshots
 from tests.factories import make_account, make_link, make_links, make_reading
+from tests.shared_log import SharedLog
 from tests.virtual import VirtualClock, run
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from exporter.model import Account, Link, Reading
+    from tests.shared_log import LogJournal
 
 LINK = make_link()
 THREE = "three requests in the last minute"
 
 
-class Scripted(MemoryBackend):
-    """Answers claims with what it was given, and grants after that; fails with the last of ``lives``."""
-
-    def __init__(self, *answers: Denied, lives: int = 1000) -> None:
-        self.answers = list(answers)
-        self.lives = lives
-
-    @property
-    def up(self) -> bool:  # type: ignore[override]  # memory never fails
-        return self.lives > 0
-
-    async def claim(self, attempt: Attempt) -> Grant | Denied:
-        assert attempt.apart == 0
-        self.lives -= 1
-        return self.answers.pop(0) if self.answers else Grant(1, attempt)
+def request_of(account: Account, link: Link, login: str = "") -> Request:
+    return Request(
+        account.host, login or account.login_key, login or account.secret_key, link.target, account.timeout
+    )
 
 
 class World:
-    """One account at a provider that answers with ``errors`` first; ``told`` is what the user heard."""
+    """One account at a provider that answers with ``errors`` first; ``told`` is what the user heard.
 
-    def __init__(self, backend: MemoryBackend, *errors: PollError, links: tuple[Link, ...] = (LINK,)) -> None:
+    Beside the reader there is a service, which shares its journal.
+    """
+
+    def __init__(self, *errors: PollError, links: tuple[Link, ...] = (LINK,), mirrors: bool = True) -> None:
         self.clock = VirtualClock()
         self.told: list[str] = []
         self.asked: list[str] = []
+        self.tasks: list[asyncio.Task[None]] = []
         self._errors = list(errors)
-        account = make_account(links=links, fallback_urls=("https://mirror.example",))
-        pacing = Pacing(self.clock.time() - self.clock.monotonic())
-        pacing.configure([account], self.clock.monotonic())
-        store = Store(backend, lambda snapshot: None)
-        store.configure(links)
-        poller = Poller(pacing, store, self._fetch, Quiet(), self.clock)
-        self._reader = OneShot(poller, pacing, store, self.clock)
+        self.log = SharedLog(self.clock, Random(1))
+        self.account = make_account(links=links, fallback_urls=("https://mirror.example",))
+        self.journal = self.log.journal()
+        self.service = self._recorder(self.log.journal())
+        self.recorder = self._recorder(self.journal)
+        self.snapshots = Snapshots(lambda snapshot: None)
+        self.snapshots.swap(self.snapshots.build(links, ()))
+        accounts = {self.account.name: self.account}
+        self._reader = OneShot(
+            accounts, self.recorder, self.snapshots, self._fetch, self.clock, mirrors=mirrors
+        )
         self._start = self.clock.elapsed
+
+    def _recorder(self, journal: LogJournal) -> Recorder:
+        recorder = Recorder(Ledger(), journal, self.clock, lambda news: None)
+        recorder.ledger.configure([request_of(self.account, LINK)])
+        return recorder
 
     async def _fetch(self, account: Account, link: Link, url: str) -> Reading:
         self.asked.append(url)
         if self._errors:
             raise self._errors.pop(0)
-        return make_reading()
+        return make_reading(id=link.id or "")
 
-    def read(self, *links: Link) -> list[Snapshot | Failure]:
-        async def main() -> list[Snapshot | Failure]:
-            return [await self._reader.read(link, self.told.append) for link in links]
+    async def serve(self, link: Link = LINK, outcome: Outcome | None = Outcome.OK, login: str = "") -> None:
+        """The service sends a request, which ends at once unless ``outcome`` is None."""
+        sent = self.service.begin(request_of(self.account, link, login))
+        while not await self.service.record([sent]):
+            sent = self.service.begin(sent.request)
+        if outcome is not None:
+            self.service.end(Answered(sent.request, sent.number, outcome, elapsed=0.0))
+
+    def read(
+        self, *links: Link, served: Callable[[], Awaitable[None]] | None = None
+    ) -> list[Snapshot | ReadFailure]:
+        async def main() -> list[Snapshot | ReadFailure]:
+            await self.service.open()
+            if served is not None:
+                await served()
+            await self.recorder.open()
+            self._start = self.clock.elapsed
+            try:
+                return [await self._reader.read(link, self.told.append) for link in links]
+            finally:
+                await self.recorder.journal.close()
+                await self.service.journal.close()
 
         return run(self.clock, main())
 
@@ -74,97 +103,194 @@ class World:
 
 
 def test_a_link_that_is_free_is_read_at_once() -> None:
-    world = World(Scripted())
+    world = World()
     (answer,) = world.read(LINK)
     assert isinstance(answer, Snapshot)
     assert (answer.reading, answer.total) == (make_reading(), 7)
     assert (world.told, world.waited) == ([], 0)
 
 
-def test_a_window_is_waited_for_and_told() -> None:
-    world = World(Scripted(Denied(Scope.LINK, 22.4)))
-    (answer,) = world.read(LINK)
-    assert isinstance(answer, Snapshot)
-    assert world.told == [f"link spring-sale: waiting 23 s: {THREE}"]
-    assert world.waited == pytest.approx(22.4)
-
-
-def test_a_moment_is_not_told() -> None:
-    world = World(Scripted(Denied(Scope.LINK, 1.0)))
+def test_a_reading_is_recorded_with_its_counter_for_the_service_to_show() -> None:
+    world = World()
     world.read(LINK)
-    assert world.told == []
+    ((_, stored),) = world.log.readings.values()
+    assert (stored.link, stored.reading, stored.total) == (LINK.key, make_reading(), 7)
+    assert [decoded.count("ok") for _, decoded in world.log.events] == [0, 1]
 
 
-def test_a_wait_beyond_a_window_is_given_up_at_once() -> None:
-    world = World(Scripted(Denied(Scope.LINK, 130.0)))
-    assert world.read(LINK) == [Failure(LINK, f"{THREE}, for 2m10s more")]
-    assert (world.told, world.waited) == ([], 0)
-
-
-def test_what_others_have_in_flight_is_asked_for_again_and_told_once() -> None:
-    world = World(Scripted(*[Denied(Scope.LOGIN, 60.0)] * 3))
+def test_a_link_that_is_not_known_yet_counts_from_its_first_figure() -> None:
+    world = World()
+    world.snapshots.swap({})
     (answer,) = world.read(LINK)
     assert isinstance(answer, Snapshot)
-    assert world.told == ["link spring-sale: waiting 60 s: fourteen requests at once under its login"]
-    assert world.waited == pytest.approx(15)
+    assert answer.total == 7
 
 
-def test_patience_ends() -> None:
-    world = World(Scripted(*[Denied(Scope.LOGIN, 60.0)] * 100))
-    (answer,) = world.read(LINK)
-    assert answer == Failure(LINK, "fourteen requests at once under its login, for 1m more")
-    assert 70 <= world.waited <= 75
+def test_the_minute_is_that_of_the_service_too() -> None:
+    world = World()
+
+    async def served() -> None:
+        for _ in range(RATE_LIMIT):
+            await world.serve()
+        await asyncio.sleep(20)
+
+    (answer,) = world.read(LINK, served=served)
+    assert isinstance(answer, Snapshot)
+    assert len(world.told) == 1
+    assert world.told[0].startswith("link spring-sale: waiting ")
+    assert world.told[0].endswith(f" s: {THREE}")
+    assert 40 <= world.waited <= 66
+
+
+def test_a_wait_beyond_patience_is_given_up_at_once() -> None:
+    world = World()
+
+    async def served() -> None:
+        world.recorder.ledger.assume(Unknown("flushed", 130.0), world.clock.monotonic())
+
+    assert world.read(LINK, served=served) == [
+        ReadFailure(LINK, "it is not known what was sent before: try again in 2m10s")
+    ]
+    assert (world.told, world.waited, world.asked) == ([], 0, [])
+
+
+async def _fourteen(world: World, ends_after: float) -> None:
+    """The service has as many in flight as it may; they end after a while."""
+    links = make_links(MAX_IN_FLIGHT)
+    await world.serve(links[0], Outcome.OK)
+    sent = [world.service.begin(request_of(world.account, link)) for link in links]
+    assert await world.service.record(sent)
+    world.tasks.append(asyncio.create_task(_end(world, sent, ends_after)))
+
+
+async def _end(world: World, sent: list[Sent], seconds: float) -> None:
+    await asyncio.sleep(seconds)
+    for one in sent:
+        world.service.end(Answered(one.request, one.number, Outcome.OK))
+
+
+def test_what_others_have_in_flight_is_asked_for_again_and_said_once() -> None:
+    world = World()
+    (answer,) = world.read(LINK, served=lambda: _fourteen(world, 12))
+    assert isinstance(answer, Snapshot)
+    (told,) = world.told
+    assert told.endswith("s: as many requests as allowed are in flight")
+    assert world.waited == pytest.approx(15, abs=1)
 
 
 def test_a_budget_of_failed_logins_that_is_spent_is_not_waited_for() -> None:
-    world = World(Scripted(Denied(Scope.HOST, 1500.0)))
-    (answer,) = world.read(LINK)
-    assert isinstance(answer, Failure)
-    assert answer.reason == "failed logins, or requests that nobody knows of, may still count, for 25m more"
+    world = World()
+
+    async def served() -> None:
+        for n in range(4):
+            await world.serve(LINK, Outcome.UNAUTHORIZED, f"other-{n}")
+
+    (answer,) = world.read(LINK, served=served)
+    assert isinstance(answer, ReadFailure)
+    assert answer.reason.startswith("four failed logins in half an hour: try again in ")
+    assert (world.asked, world.waited) == ([], 0)
 
 
-@pytest.mark.parametrize("state", [State.BLOCKED, State.UNAUTHORIZED, State.THROTTLED])
-def test_a_pause_is_named_and_not_waited_for(state: State) -> None:
-    scope = Scope.HOST if state is State.BLOCKED else Scope.LOGIN
-    world = World(Scripted(Denied(scope, 45.0, Pause(state, 45.0, 1))), links=make_links(2))
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (Outcome.BLOCKED, "the provider blocks our address"),
+        (Outcome.UNAUTHORIZED, "the provider refuses the login"),
+    ],
+)
+def test_a_pause_is_named_and_not_waited_for(outcome: Outcome, reason: str) -> None:
     first, second = make_links(2)
-    assert world.read(first, second) == [
-        Failure(link, f"account main is {state}, for 45s more") for link in (first, second)
-    ]
-    assert world.asked == []
+    world = World(links=(first, second))
+    answers = world.read(first, second, served=lambda: world.serve(first, outcome))
+    for answer in answers:
+        assert isinstance(answer, ReadFailure)
+        assert answer.reason.startswith(f"{reason}: try again in ")
+    assert (world.asked, world.waited) == ([], 0)
 
 
-def test_an_error_9_lets_the_account_rest() -> None:
+def test_a_refused_login_holds_back_the_next_link() -> None:
     first, second = make_links(2)
-    world = World(Scripted(), ThrottledError(9, "too many"), links=(first, second))
-    assert world.read(first, second) == [
-        Failure(first, "error 9: too many"),
-        Failure(second, "account main is throttled, for 1m1s more"),
-    ]
+    world = World(api_error(2), links=(first, second))
+    refused, paused = world.read(first, second)
+    assert isinstance(refused, ReadFailure)
+    assert isinstance(paused, ReadFailure)
+    assert refused.reason.startswith("error 2")
+    assert paused.reason.startswith("the provider refuses the login: try again in ")
+    assert len(world.asked) == 1
+
+
+def test_an_error_9_is_reported_and_no_mirror_is_asked() -> None:
+    world = World(ThrottledError(9, "too many"))
+    assert world.read(LINK) == [ReadFailure(LINK, "error 9: too many")]
+    assert world.asked == ["https://smscentre.com"]
 
 
 def test_every_address_is_tried_once() -> None:
-    world = World(Scripted(), UnreachableError("no route", sent=False))
+    world = World(UnreachableError("no route", sent=False))
     (answer,) = world.read(LINK)
     assert isinstance(answer, Snapshot)
     assert world.asked == ["https://smscentre.com", "https://mirror.example"]
-    world = World(Scripted(), *[UnreachableError("no route", sent=False)] * 2)
-    assert world.read(LINK) == [Failure(LINK, "no route")]
+    world = World(*[UnreachableError("no route", sent=False)] * 2)
+    assert world.read(LINK) == [ReadFailure(LINK, "no route")]
 
 
-def test_an_account_that_cannot_be_reached_is_asked_less_and_less() -> None:
-    links = make_links(4)
-    world = World(Scripted(), *[UnreachableError("no route", sent=False)] * 5, links=links)
-    *failed, answer = world.read(*links)
-    assert [one.reason for one in failed if isinstance(one, Failure)] == ["no route"] * 2
+def test_mirrors_are_left_alone_where_requests_are_not_shared() -> None:
+    world = World(UnreachableError("no route", sent=False), mirrors=False)
+    assert world.read(LINK) == [ReadFailure(LINK, "no route")]
+    assert world.asked == ["https://smscentre.com"]
+
+
+def test_what_another_process_recorded_meanwhile_is_learnt_and_asked_again() -> None:
+    world = World()
+    world.log.latency = (0.01, 0.02)
+    others = make_links(3)
+
+    async def served() -> None:
+        world.tasks += [asyncio.create_task(world.serve(link)) for link in others]
+        await asyncio.sleep(0)
+
+    (answer,) = world.read(LINK, served=served)
     assert isinstance(answer, Snapshot)
-    assert world.told[0].endswith(": requests just before it failed")
-    assert world.waited >= 1
+    assert world.asked == ["https://smscentre.com"]
 
 
-@pytest.mark.parametrize("lives", [0, 1])
-def test_nothing_is_sent_that_could_not_be_counted(lives: int) -> None:
-    world = World(Scripted(Denied(Scope.HOST, 5.0), lives=lives))
+def test_nothing_is_sent_once_the_storage_is_known_to_be_down() -> None:
+    world = World()
+
+    async def served() -> None:
+        world.journal.up = False
+
     with pytest.raises(StorageError, match=UNCOUNTED):
-        world.read(LINK)
+        world.read(LINK, served=served)
     assert world.asked == []
+
+
+def test_nothing_is_sent_that_could_not_be_recorded() -> None:
+    world = World()
+
+    async def served() -> None:
+        world.log.down = True
+
+    with pytest.raises(StorageError, match=UNCOUNTED):
+        world.read(LINK, served=served)
+    assert world.asked == []
+
+
+@pytest.mark.parametrize(("url", "expected"), [("memory:", False), ("sqlite:x.db", True)])
+def test_only_memory_is_not_shared(url: str, expected: bool) -> None:
+    assert shared(Config((), SecretStr(url), ())) is expected
+
+
+def test_a_reader_that_is_opened_goes_on_from_what_is_stored() -> None:
+    """Nobody is asked: the account is the only one, and its provider is not there."""
+    account = make_account(links=(LINK,), base_url="http://127.0.0.1:9")
+    config = Config((account,), SecretStr("memory:"), ())
+    said: list[str] = []
+
+    async def main() -> Snapshot | ReadFailure:
+        async with opened(config, [LINK], VirtualClock()) as reader:
+            return await reader.read(LINK, said.append)
+
+    answer = asyncio.run(main())
+    assert isinstance(answer, ReadFailure)
+    assert said == []
