@@ -20,11 +20,9 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from exporter.clock import SystemClock
-from exporter.model import Snapshot
-from exporter.store.sqlite import SqliteBackend
+from tests.bench.stored import prefill
 from tests.bench.tables import Asked, markdown, say
-from tests.factories import make_links, make_reading
+from tests.factories import make_links
 from tests.processes import exporter
 
 if TYPE_CHECKING:
@@ -208,12 +206,7 @@ async def _fill(home: Path, count: int) -> None:
     names = [{"id": link.id, "name": link.name} for link in links]
     (home / "config.yaml").write_text(json.dumps({"accounts": [account | {"links": names}]}))
     (home / "data").mkdir()
-    clock = SystemClock()
-    backend = SqliteBackend(home / "data" / "exporter.db", clock)
-    await backend.open(lambda kept: None)
-    for link in links:
-        backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
-    await backend.close()
+    await prefill(home / "data" / "exporter.db", links)
 
 
 def table(rows: list[Row]) -> str:

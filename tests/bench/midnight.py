@@ -7,13 +7,13 @@ loop's thread spends in one go, in CPU: other programs take no part in it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import http.client
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporter.garbage import uncollected
 from tests.bench.server import served
 from tests.bench.tables import SIZES, Asked, markdown, say
 from tests.bench.ways import Links, Ours
@@ -74,8 +74,8 @@ def measure(asked: Asked) -> Iterator[Row]:
 async def _live_through(size: int) -> Row:
     clock = VirtualClock(EVENING)
     links = Links(size, clock)
-    with uncollected():
-        ours = Ours(links)
+    ours = Ours(links)
+    gc.freeze()  # as after a load
     async with served(ours.scrape) as port:
 
         async def scrape(later: float = 0.0) -> float:

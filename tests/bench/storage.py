@@ -1,4 +1,4 @@
-"""What the embedded store costs: an attempt that survives a kill, the file, and a restart with it.
+"""What the embedded storage costs: an attempt that survives a kill, the file, and a restart with it.
 
 Restarts are measured in seconds of CPU: they wait for nothing, so that on an idle machine they take as long.
 """
@@ -6,6 +6,7 @@ Restarts are measured in seconds of CPU: they wait for nothing, so that on an id
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import resource
 import signal
@@ -18,27 +19,27 @@ from typing import TYPE_CHECKING
 
 from exporter.clock import SystemClock
 from exporter.exposition import Exposition
-from exporter.garbage import uncollected
-from exporter.model import Snapshot
-from exporter.store import Attempt, Grant, Store
-from exporter.store.sqlite import SqliteBackend
+from exporter.journal.sqlite import SqliteJournal
+from exporter.limits import Ledger
+from exporter.polling.recorder import Recorder
+from exporter.snapshots import Snapshots
+from tests.bench.stored import answer_to, prefill, request_for
 from tests.bench.tables import SIZES, Asked, markdown, say
-from tests.factories import make_account, make_link, make_links, make_reading, show
+from tests.factories import make_account, make_links, show
 from tests.processes import exporter, get
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from exporter.clock import Clock
-    from exporter.model import Link
-    from exporter.store.backend import Backend
+    from exporter.journal import Journal
 
 COLUMNS = (
     "links | wait for the attempt, µs | CPU per poll, µs | file, MB | restore to first page, CPU s"
     " | command to first scrape, CPU s"
 )
-LASTS = 70.0  # seconds after which an attempt is over at the latest
 CLAIMS = 2000
+"""Requests that are recorded, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -62,57 +63,47 @@ def measure(asked: Asked) -> Iterator[Row]:
             wait, cpu = asyncio.run(_poll(path, size))
             megabytes = sum(part.stat().st_size for part in Path(folder).glob("exporter.db*")) / 1e6
             clock = SystemClock()
-            restored = min(asyncio.run(restore(SqliteBackend(path, clock), clock, size)) for _ in range(3))
+            restored = min(asyncio.run(restore(SqliteJournal(path, clock), clock, size)) for _ in range(3))
             yield Row(size, wait, cpu, megabytes, restored, start(Path(folder), f"sqlite:{path}", size))
 
 
-def attempt_for(link: Link) -> Attempt:
-    """To ask for ``link``, under a login that is known to be right."""
-    return Attempt("h", "l", "s", link.target, apart=10.5, lasts=LASTS, proven=True)
-
-
-async def fill(backend: Backend, links: Iterable[Link], clock: Clock) -> None:
-    """Has a reading of every link kept, and returns once they are written: a claim waits for that."""
-    for link in links:
-        backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
-    await backend.claim(attempt_for(make_link("another", id="another")))
-
-
 async def _poll(path: Path, size: int) -> tuple[float, float]:
-    """Reads every link once, one poll after the other at the end; how long a poll waits, and its CPU."""
-    clock = SystemClock()
-    backend = SqliteBackend(path, clock)
-    await backend.open(lambda kept: None)
+    """Reads links one after the other; how long each waits for its record, and the CPU of a poll."""
     links = make_links(size)
-    await fill(backend, links, clock)
+    await prefill(path, links)
+    clock = SystemClock()
+    recorder = Recorder(Ledger(), SqliteJournal(path, clock), clock, lambda news: None)
+    await recorder.open()
     waits = []
     cpu = process_time()
-    claims = links[:CLAIMS]
-    for link in claims:
+    asked = links[:CLAIMS]
+    for link in asked:
         start = perf_counter()
-        grant = await backend.claim(attempt_for(link))
+        sent = recorder.begin(request_for(link))
+        assert await recorder.record([sent])
         waits.append((perf_counter() - start) * 1e6)
-        assert isinstance(grant, Grant)
-        backend.end(grant, login_failed=False)
-        backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
-    cpu = (process_time() - cpu) / len(claims) * 1e6
-    await backend.close()
+        recorder.end(answer_to(sent, link))
+    cpu = (process_time() - cpu) / len(asked) * 1e6
+    await recorder.journal.close()
     return median(waits), cpu
 
 
-async def restore(backend: Backend, clock: Clock, size: int) -> float:
-    """From a store to a first page with every link's figures, as the exporter does it (seconds of CPU)."""
+async def restore(journal: Journal, clock: Clock, size: int) -> float:
+    """From the journal to a first page with every link's figures, as the exporter does it (CPU seconds)."""
     exposition = Exposition(clock)
-    store = Store(backend, exposition.update)
+    snapshots = Snapshots(exposition.update)
     account = make_account(links=make_links(size))
     began = process_time()
-    with uncollected():
-        await store.open()
-        show(exposition, [account], store.configure(account.links))
+    gc.disable()
+    await Recorder(Ledger(), journal, clock, lambda news: None).open()
+    stored = await journal.read(snapshots.missing(account.links))
+    snapshots.swap(snapshots.build(account.links, stored))
+    show(exposition, [account], snapshots.all().values())
+    gc.enable()
     page = b"".join(exposition.render(openmetrics=False))
     seconds = process_time() - began
     assert page.count(b"smsc_link_clicks_total{") == size
-    await backend.close()
+    await journal.close()
     return seconds
 
 

@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from exporter.clock import SystemClock
-from exporter.model import Snapshot
-from exporter.store.sqlite import SqliteBackend
 from tests.bench.asking import CONCURRENCY, LATENCY
-from tests.factories import make_link, make_reading
+from tests.bench.stored import prefill
+from tests.factories import make_link
 from tests.processes import exporter, free_port, get, get_json
 
 if TYPE_CHECKING:
@@ -117,7 +115,8 @@ def reloading(links: int) -> Iterator[Target]:
 def _started(links: int, provider: str) -> Iterator[Target]:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         home = Path(folder)
-        asyncio.run(_prefill(home / "data" / "exporter.db", links))
+        names = (make_link(f"link-{n}", "bench", id=str(100_001 + n)) for n in range(links))
+        asyncio.run(prefill(home / "data" / "exporter.db", names))
         _configure(home, provider, links, {})
         began = time.monotonic()
         running = stack.enter_context(exporter("--web.listen-address=127.0.0.1:0", cwd=home))
@@ -128,17 +127,6 @@ def _started(links: int, provider: str) -> Iterator[Target]:
         del page
         yield Target(url, running, home, links, provider, start, cpu_of(running.process.pid))
         running.stop()
-
-
-async def _prefill(path: Path, links: int) -> None:
-    """A state file with a reading of every link."""
-    clock = SystemClock()
-    backend = SqliteBackend(path, clock)
-    await backend.open(lambda kept: None)
-    for number in range(links):
-        link = make_link(f"link-{number}", "bench", id=str(100_001 + number))
-        backend.keep(Snapshot(link).succeeded(make_reading(id=link.id), clock.time()))
-    await backend.close()
 
 
 def _configure(home: Path, provider: str, links: int, labels: dict[str, str]) -> None:
