@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 from pydantic import SecretStr
 
+from exporter.journal.redis_script import EPOCH, EVENTS
 from tests.processes import PATIENCE, free_port, until
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class Server:
             return bool(self.look.ping())
         except redis.exceptions.ConnectionError:
             return False
+
+    def age(self) -> None:
+        """As if exporters had shared it for hours: nobody has to wait for what it may have forgotten."""
+        self.look.set(EPOCH, f"old {self.look.info('server')['run_id']}")
+        self.look.xadd(EVENTS, {"e": "", "b": "0", "a": "0"})
 
     def kill(self) -> None:
         self.process.kill()

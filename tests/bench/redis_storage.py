@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.tables import markdown, say
 from tests.redis_servers import redis_server
-from tests.unit.journal.redis_places import Place
+from tests.unit.journal.redis_places import RedisPlace
 from tests.unit.journal.redis_writers import write
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def measure(asked: Asked) -> Iterator[Row]:
         for writers, width in CASES:
             say(f"{links} links in Redis: recorded by {writers} writers, {width} at once")
             with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as server:
-                Place(server).mature()
+                RedisPlace(server).mature()
                 yield _measured(server, links, writers, width)
 
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config import load, look
+from exporter.config import load
 from exporter.config.patterns import DEEPEST, MOST_ENTRIES, TooManyEntriesError, matches
+from exporter.errors import ConfigError
 from tests.unit.config.test_bad_links import faults_of, write_config
 
 FILES = ["a.csv", "b.yaml", ".hidden.csv", "one/a.csv", "one/two/b.csv", "one/.two/c.csv", "one/[x].csv"]
@@ -80,16 +81,16 @@ def test_folders_nested_without_end_are_an_error(tmp_path: Path) -> None:
         matches("**/*.csv", tmp_path)
 
 
-def test_walk_that_grows_too_large_later_keeps_the_known_files(tmp_path: Path) -> None:
+def test_walk_that_grows_too_large_later_keeps_the_old_configuration(tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "a.csv").write_text("id\n1\n")
-    config = load(write_config(tmp_path, "links/*/../*/../*.csv"), {})
-    seen = config.listing
+    path = write_config(tmp_path, "links/*/../*/../*.csv")
+    config = load(path, {})
     for number in range(150):
         (tmp_path / "links" / str(number)).mkdir()
-    for _ in range(3):
-        config, seen = look(config, seen)
-    assert [file.name for file in config.link_files] == []
+    assert list(config.sources.look()) == [str(path)]
+    with pytest.raises(ConfigError, match="looks at more than 10000 files and folders"):
+        load(path, {}, config)
 
 
 def test_files_of_the_kernel_are_not_read(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class Writer:
     def assume(self, unknown: Unknown) -> None:
         raise AssertionError(unknown)
 
-    async def record(self, journal: RedisJournal, width: int) -> None:
+    async def record(self, journal: Journal, width: int) -> None:
         """Records requests, asking again until they are on record, and then their ends."""
         requests = [Sent(Request("host", "login", "secret", ("id", str(n)), 10.0)) for n in range(width)]
         began, verdict = perf_counter(), Appended.BEHIND

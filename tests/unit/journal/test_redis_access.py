@@ -16,7 +16,7 @@ from exporter.journal.redis_wire import LostError, inspect
 from tests import needs
 from tests.processes import free_port
 from tests.redis_servers import redis_server
-from tests.unit.journal.redis_places import LINK, Place, refused, scenario, sent, until, with_reading
+from tests.unit.journal.redis_places import LINK, RedisPlace, refused, scenario, sent, until, with_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def with_password(server: Server, user: str, path: str = "") -> SecretStr:
 
 @scenario
 async def test_a_password_that_is_right_is_never_shown(guarded: Server) -> None:
-    place = Place(guarded)
+    place = RedisPlace(guarded)
     place.mature()
     with capture_logs() as events:
         replica = await place.open(with_password(guarded, ":hunter2%2F%40"))
@@ -66,7 +66,7 @@ async def test_a_password_that_is_right_is_never_shown(guarded: Server) -> None:
 @scenario
 async def test_redis_refuses_us(guarded: Server, user: str, path: str, reason: str) -> None:
     guarded.look.acl_setuser("weak", enabled=True, passwords=["+hunter4"], categories=["-@all"])
-    place = Place(guarded)
+    place = RedisPlace(guarded)
     with pytest.raises(StorageError, match=reason) as refusal:
         await place.open(with_password(guarded, user, path))
     await place.close(place.replicas[0])
@@ -91,7 +91,7 @@ async def test_redis_refuses_us(guarded: Server, user: str, path: str, reason: s
 async def test_a_permission_is_missing(guarded: Server, permissions: str, reason: str) -> None:
     guarded.look.execute_command("ACL", "SETUSER", "weak", "on", ">hunter4", *permissions.split())
     with pytest.raises(StorageError, match="refuses us: ") as refusal:
-        await Place(guarded).open(with_password(guarded, "weak:hunter4"))
+        await RedisPlace(guarded).open(with_password(guarded, "weak:hunter4"))
     assert reason in str(refusal.value)
     assert str(refusal.value).endswith(f"; the user needs {PERMISSIONS}")
 
@@ -99,7 +99,7 @@ async def test_a_permission_is_missing(guarded: Server, permissions: str, reason
 @scenario
 async def test_the_permissions_that_are_asked_for_suffice(guarded: Server) -> None:
     guarded.look.execute_command("ACL", "SETUSER", "weak", "on", ">hunter4", *PERMISSIONS.split())
-    place = Place(guarded)
+    place = RedisPlace(guarded)
     place.mature()
     with capture_logs() as events:
         first, second = [await place.open(with_password(guarded, "weak:hunter4")) for _ in range(2)]
@@ -129,7 +129,7 @@ async def test_tls(tmp_path: Path) -> None:
     files = ("--tls-cert-file", str(names["cert"]), "--tls-key-file", str(names["key"]))
     look = {"ssl": True, "ssl_ca_certs": str(names["ca"])}
     with redis_server(tmp_path, *options, *files, tls=look) as server:
-        place = Place(server)
+        place = RedisPlace(server)
         for name, up in (("ca", True), ("stranger", False)):
             url = SecretStr(f"rediss://127.0.0.1:{server.port}?ssl_ca_certs={names[name]}")
             replica = await place.open(url)
@@ -139,7 +139,7 @@ async def test_tls(tmp_path: Path) -> None:
 
 @scenario
 async def test_nobody_is_there(guarded: Server) -> None:
-    place = Place(guarded)
+    place = RedisPlace(guarded)
     with capture_logs() as events:
         replica = await place.open(SecretStr(f"redis://127.0.0.1:{free_port()}"))
     assert not replica.journal.up

@@ -21,7 +21,7 @@ from tests.redis_servers import redis_server
 from tests.unit.journal.proxy import Proxy
 from tests.unit.journal.redis_places import (
     LINK,
-    Place,
+    RedisPlace,
     answered,
     refused,
     scenario,
@@ -48,7 +48,7 @@ def said(events: Any) -> list[str]:
 
 
 @scenario
-async def test_a_broken_connection_is_not_the_loss_of_redis(redis_place: Place) -> None:
+async def test_a_broken_connection_is_not_the_loss_of_redis(redis_place: RedisPlace) -> None:
     replica = await redis_place.open(guest=True)
     await replica.journal.read([LINK])
     one = sent()
@@ -64,7 +64,7 @@ async def test_a_broken_connection_is_not_the_loss_of_redis(redis_place: Place) 
 
 
 @scenario
-async def test_redis_is_lost_and_comes_back_as_it_was(own_place: Place) -> None:
+async def test_redis_is_lost_and_comes_back_as_it_was(own_place: RedisPlace) -> None:
     first, second = await own_place.open(), await own_place.open()
     one, two = sent(1), sent(2)
     await first.append(one)
@@ -88,7 +88,7 @@ async def test_redis_is_lost_and_comes_back_as_it_was(own_place: Place) -> None:
 
 
 @scenario
-async def test_what_a_frozen_server_grants_when_it_wakes_is_taken_back(own_place: Place) -> None:
+async def test_what_a_frozen_server_grants_when_it_wakes_is_taken_back(own_place: RedisPlace) -> None:
     first, second = await own_place.open(guest=True), await own_place.open(guest=True)
     one = sent()
     own_place.server.freeze()
@@ -103,7 +103,7 @@ async def test_what_a_frozen_server_grants_when_it_wakes_is_taken_back(own_place
 
 
 @scenario
-async def test_the_loss_is_told_once(own_place: Place) -> None:
+async def test_the_loss_is_told_once(own_place: RedisPlace) -> None:
     replica = await own_place.open(guest=True)
     own_place.server.kill()
     with capture_logs() as events:
@@ -113,7 +113,7 @@ async def test_the_loss_is_told_once(own_place: Place) -> None:
 
 
 @scenario
-async def test_a_read_that_fails_tells_of_the_loss(own_place: Place) -> None:
+async def test_a_read_that_fails_tells_of_the_loss(own_place: RedisPlace) -> None:
     replica = await own_place.open(guest=True)
     own_place.server.kill()
     with capture_logs() as events:
@@ -125,7 +125,7 @@ async def test_a_read_that_fails_tells_of_the_loss(own_place: Place) -> None:
 # --- Redis forgets ----------------------------------------------------------------------------------------
 
 
-async def forgotten(place: Place, forget: Callable[[Server], None]) -> None:
+async def forgotten(place: RedisPlace, forget: Callable[[Server], None]) -> None:
     """Three replicas share events; Redis forgets; one replica is gone for good."""
     first, second, third = [await place.open() for _ in range(3)]
     await first.journal.read([LINK])
@@ -161,12 +161,12 @@ async def forgotten(place: Place, forget: Callable[[Server], None]) -> None:
 
 
 @scenario
-async def test_a_flushed_server_is_told_again(own_place: Place) -> None:
+async def test_a_flushed_server_is_told_again(own_place: RedisPlace) -> None:
     await forgotten(own_place, lambda server: server.look.flushall())
 
 
 @scenario
-async def test_a_server_that_began_anew_without_its_file_is_told_again(own_place: Place) -> None:
+async def test_a_server_that_began_anew_without_its_file_is_told_again(own_place: RedisPlace) -> None:
     def restart(server: Server) -> None:
         server.kill()
         server.start()
@@ -175,20 +175,20 @@ async def test_a_server_that_began_anew_without_its_file_is_told_again(own_place
 
 
 @scenario
-async def test_a_server_that_lost_one_of_its_keys_is_told_again(own_place: Place) -> None:
+async def test_a_server_that_lost_one_of_its_keys_is_told_again(own_place: RedisPlace) -> None:
     await forgotten(own_place, lambda server: server.look.delete(EVENTS, LASTING, READINGS))
 
 
 @pytest.fixture
 def saved_place(tmp_path: Path) -> Any:
     with redis_server(tmp_path, "--appendonly", "yes", "--appendfsync", "always") as server:
-        place = Place(server)
+        place = RedisPlace(server)
         place.mature()
         yield place
 
 
 @scenario
-async def test_a_restart_with_its_file_may_have_lost_the_last_moment(saved_place: Place) -> None:
+async def test_a_restart_with_its_file_may_have_lost_the_last_moment(saved_place: RedisPlace) -> None:
     def restart(server: Server) -> None:
         server.kill()
         server.start()
@@ -197,7 +197,7 @@ async def test_a_restart_with_its_file_may_have_lost_the_last_moment(saved_place
 
 
 @scenario
-async def test_nothing_is_put_back_that_is_still_there_or_counts_no_more(own_place: Place) -> None:
+async def test_nothing_is_put_back_that_is_still_there_or_counts_no_more(own_place: RedisPlace) -> None:
     clock = VirtualClock()
     replica = await own_place.open(guest=True, clock=clock)
     replica.journal.note(refused(sent(1)))
@@ -222,7 +222,7 @@ async def test_nothing_is_put_back_that_is_still_there_or_counts_no_more(own_pla
 
 
 @scenario
-async def test_what_is_put_back_keeps_its_age(own_place: Place) -> None:
+async def test_what_is_put_back_keeps_its_age(own_place: RedisPlace) -> None:
     clock = VirtualClock()
     replica = await own_place.open(guest=True, clock=clock)
     replica.journal.note(refused(sent(1)))
@@ -241,7 +241,7 @@ async def test_what_is_put_back_keeps_its_age(own_place: Place) -> None:
 
 
 @scenario
-async def test_requests_that_were_decided_before_redis_forgot_are_not_appended(own_place: Place) -> None:
+async def test_requests_that_were_decided_before_redis_forgot_are_not_appended(own_place: RedisPlace) -> None:
     replica = await own_place.open(guest=True)
     own_place.server.look.flushall()
     one = sent()
@@ -254,7 +254,7 @@ async def test_requests_that_were_decided_before_redis_forgot_are_not_appended(o
 
 
 @scenario
-async def test_a_server_whose_events_went_while_the_connection_broke(own_place: Place) -> None:
+async def test_a_server_whose_events_went_while_the_connection_broke(own_place: RedisPlace) -> None:
     replica = await own_place.open(guest=True)
     own_place.server.look.delete(EVENTS)
     own_place.server.look.client_kill_filter(_type="normal", skipme=True)
@@ -272,7 +272,7 @@ async def test_a_server_whose_events_went_while_the_connection_broke(own_place: 
 
 @scenario
 async def test_a_new_server_may_have_forgotten(own_redis: Server) -> None:
-    place = Place(own_redis)
+    place = RedisPlace(own_redis)
     first = await place.open()
     assert first.history.unknown
     assert (first.history.unknown.seconds, first.history.unknown.failed_logins) == (UNSURE, FORGOTTEN_LOGINS)
@@ -288,7 +288,7 @@ async def test_a_new_server_may_have_forgotten(own_redis: Server) -> None:
 )
 @scenario
 async def test_how_long_a_server_is_doubted_that_once_forgot(
-    redis_place: Place, ago: float, seconds: float | None
+    redis_place: RedisPlace, ago: float, seconds: float | None
 ) -> None:
     server_now, _ = redis_place.server.look.time()
     redis_place.server.look.xadd(
@@ -300,7 +300,7 @@ async def test_how_long_a_server_is_doubted_that_once_forgot(
 
 
 @scenario
-async def test_a_start_without_redis(own_place: Place) -> None:
+async def test_a_start_without_redis(own_place: RedisPlace) -> None:
     first = await own_place.open()
     one = sent()
     await first.append(one)
@@ -319,7 +319,7 @@ async def test_a_start_without_redis(own_place: Place) -> None:
 
 @scenario
 async def test_a_start_without_redis_that_turns_out_to_be_new(own_redis: Server) -> None:
-    place = Place(own_redis)
+    place = RedisPlace(own_redis)
     async with Proxy(own_redis.port) as proxy:
         proxy.lost = 1
         replica = await place.open(proxy.url)
@@ -369,7 +369,7 @@ def wrong_type(server: Server) -> None:
 )
 @scenario
 async def test_redis_that_takes_nothing_is_no_journal(
-    own_place: Place, refuse: Callable[[Server], None], reason: str
+    own_place: RedisPlace, refuse: Callable[[Server], None], reason: str
 ) -> None:
     replica = await own_place.open()
     with capture_logs() as events:
@@ -386,7 +386,7 @@ async def test_redis_that_takes_nothing_is_no_journal(
 @pytest.mark.parametrize("refuse", [full, replica_of_another])
 @scenario
 async def test_redis_that_takes_what_is_written_again_is_back(
-    own_place: Place, refuse: Callable[[Server], None]
+    own_place: RedisPlace, refuse: Callable[[Server], None]
 ) -> None:
     replica = await own_place.open()
     await replica.journal.read([LINK])
@@ -411,7 +411,7 @@ async def test_redis_that_takes_what_is_written_again_is_back(
 )
 @scenario
 async def test_a_server_that_may_drop_our_keys_is_no_journal(
-    own_place: Place, setting: dict[str, Any], reason: str | None
+    own_place: RedisPlace, setting: dict[str, Any], reason: str | None
 ) -> None:
     for name, value in setting.items():
         own_place.server.look.config_set(name, value)
@@ -422,7 +422,7 @@ async def test_a_server_that_may_drop_our_keys_is_no_journal(
 
 
 @scenario
-async def test_a_replica_is_no_journal(own_place: Place) -> None:
+async def test_a_replica_is_no_journal(own_place: RedisPlace) -> None:
     replica_of_another(own_place.server)
     with capture_logs() as events:
         replica = await own_place.open()
@@ -434,7 +434,7 @@ async def test_a_replica_is_no_journal(own_place: Place) -> None:
 
 
 @scenario
-async def test_closing_writes_what_was_noted(redis_place: Place) -> None:
+async def test_closing_writes_what_was_noted(redis_place: RedisPlace) -> None:
     replica = await redis_place.open()
     one = sent()
     replica.journal.note(answered(one, Outcome.TIMEOUT))
@@ -446,7 +446,7 @@ async def test_closing_writes_what_was_noted(redis_place: Place) -> None:
 
 
 @scenario
-async def test_closing_while_redis_is_lost(own_place: Place) -> None:
+async def test_closing_while_redis_is_lost(own_place: RedisPlace) -> None:
     first, second, third = [await own_place.open(guest=True) for _ in range(3)]
     own_place.server.freeze()
     claim = asyncio.create_task(first.append(sent()))
@@ -462,7 +462,7 @@ async def test_closing_while_redis_is_lost(own_place: Place) -> None:
 @scenario
 async def test_closing_while_redis_was_never_reached(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
-        place = Place(server)
+        place = RedisPlace(server)
         server.kill()
         replica = await place.open()
         replica.journal.note(answered(sent()))
@@ -472,7 +472,7 @@ async def test_closing_while_redis_was_never_reached(tmp_path: Path) -> None:
 
 
 @scenario
-async def test_an_error_of_the_reader_does_not_end_the_work(redis_place: Place) -> None:
+async def test_an_error_of_the_reader_does_not_end_the_work(redis_place: RedisPlace) -> None:
     first, second = await redis_place.open(guest=True), await redis_place.open(guest=True)
     learn, bugs = second.listener.learn, [RuntimeError("a bug")]
 
@@ -481,7 +481,7 @@ async def test_an_error_of_the_reader_does_not_end_the_work(redis_place: Place) 
             raise bugs.pop()
         learn(news)
 
-    second.listener.learn = raise_once  # type: ignore[method-assign]
+    second.listener.learn = raise_once
     with capture_logs() as events:
         await first.append(sent(1))
         assert await second.append(sent(2)) is Appended.NO
@@ -493,7 +493,7 @@ async def test_an_error_of_the_reader_does_not_end_the_work(redis_place: Place) 
 
 
 @scenario
-async def test_an_error_of_the_reader_when_redis_comes_back_does_not_end_the_work(own_place: Place) -> None:
+async def test_an_error_of_the_reader_when_redis_comes_back_does_not_end_the_work(own_place: RedisPlace) -> None:
     replica = await own_place.open()
     assume, bugs = replica.listener.assume, [RuntimeError("a bug")]
 
@@ -502,7 +502,7 @@ async def test_an_error_of_the_reader_when_redis_comes_back_does_not_end_the_wor
             raise bugs.pop()
         assume(unknown)
 
-    replica.listener.assume = raise_once  # type: ignore[method-assign]
+    replica.listener.assume = raise_once
     with capture_logs() as events:
         own_place.server.freeze()
         await until(lambda: not replica.journal.up)

@@ -303,7 +303,7 @@ def test_events_of_others_accounts_and_links_change_nothing() -> None:
     account = _account(1)
     desk = Desk(account)
     stranger, unknown = make_account("stranger", make_links(1)), make_link("unknown", id="99")
-    events = []
+    events: list[Sent | Answered] = []
     for request, link in (
         (_request(stranger, stranger.links[0]), stranger.links[0]),
         (_request(account, unknown), unknown),
