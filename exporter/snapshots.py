@@ -97,6 +97,8 @@ class Snapshots:
             after, read = replace(after.succeeded(reading, read_at), outcome=before.outcome), order
         if order > polled:
             after, polled = after.ended(outcome), order
+        else:
+            after = replace(after, outcome=before.outcome)
         self._orders[link.key] = polled, read
         return before, after
 
