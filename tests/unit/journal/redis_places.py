@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from exporter.errors import Outcome
 from exporter.journal import journal_for
-from exporter.journal.redis_script import EPOCH, EVENTS
 from exporter.limits import Answered, Request, Sent
 from tests.factories import make_reading
 from tests.processes import PATIENCE

@@ -19,7 +19,6 @@ from pydantic import SecretStr
 from exporter.clock import SystemClock
 from exporter.errors import Outcome
 from exporter.journal import Appended, journal_for
-from exporter.journal.redis import RedisJournal
 from exporter.limits import Answered, Request, Sent
 from exporter.limits.events import binds
 

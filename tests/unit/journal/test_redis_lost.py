@@ -493,7 +493,9 @@ async def test_an_error_of_the_reader_does_not_end_the_work(redis_place: RedisPl
 
 
 @scenario
-async def test_an_error_of_the_reader_when_redis_comes_back_does_not_end_the_work(own_place: RedisPlace) -> None:
+async def test_an_error_of_the_reader_when_redis_comes_back_does_not_end_the_work(
+    own_place: RedisPlace,
+) -> None:
     replica = await own_place.open()
     assume, bugs = replica.listener.assume, [RuntimeError("a bug")]
 

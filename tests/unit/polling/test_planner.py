@@ -21,9 +21,9 @@ from exporter.errors import (
     UnreachableError,
     api_error,
 )
-from exporter.model import Account, Credentials, State
 from exporter.journal import MemoryJournal
 from exporter.limits import Ledger
+from exporter.model import Account, Credentials, State
 from exporter.polling.planner import Planner, Poll
 from exporter.polling.poller import answer_of
 from exporter.polling.recorder import Recorder

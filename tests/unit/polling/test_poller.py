@@ -23,7 +23,7 @@ from tests.factories import make_account, make_link, make_links, make_reading
 from tests.virtual import START
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from exporter.model import Account, Link, Reading
 
@@ -43,9 +43,7 @@ class Desk:
         self.outcomes: Counter[Outcome] = Counter()
         self.store = Snapshots(self._changed)
         self.journal = journal or MemoryJournal(self.clock)
-        self.recorder = Recorder(
-            Ledger(), self.journal, self.clock, lambda news: self.poller.heard(news)
-        )
+        self.recorder = Recorder(Ledger(), self.journal, self.clock, lambda news: self.poller.heard(news))
         self.poller = Poller(self.recorder, self.store, self._fetch, self, self.clock, Random(1))
 
     def _changed(self, snapshot: Snapshot) -> None:

@@ -21,9 +21,9 @@ from pydantic import SecretStr
 
 from exporter.errors import HttpStatusError, Outcome, PollError, PollTimeoutError, UnreachableError
 from exporter.exposition import FAMILIES, Exposition
-from exporter.model import Account, Credentials, Link, Reading, Snapshot
 from exporter.journal import MemoryJournal
 from exporter.limits import Ledger
+from exporter.model import Account, Credentials, Link, Reading, Snapshot
 from exporter.polling.poller import Poller
 from exporter.polling.recorder import Recorder
 from exporter.provider.parsing import parse
