@@ -1,4 +1,4 @@
-"""A journal in memory that several exporters of one test share, with everything that a real one may do to them."""
+"""A journal in memory that several exporters of one test share, with all that a real one may do to them."""
 
 from __future__ import annotations
 

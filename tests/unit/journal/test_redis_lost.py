@@ -481,7 +481,7 @@ async def test_an_error_of_the_reader_does_not_end_the_work(redis_place: RedisPl
             raise bugs.pop()
         learn(news)
 
-    second.listener.learn = raise_once
+    second.listener.learn = raise_once  # type: ignore[method-assign]
     with capture_logs() as events:
         await first.append(sent(1))
         assert await second.append(sent(2)) is Appended.NO
@@ -493,7 +493,7 @@ async def test_an_error_of_the_reader_does_not_end_the_work(redis_place: RedisPl
 
 
 @scenario
-async def test_an_error_of_the_reader_when_redis_comes_back_does_not_end_the_work(
+async def test_an_error_of_the_reader_as_redis_comes_back_does_not_end_the_work(
     own_place: RedisPlace,
 ) -> None:
     replica = await own_place.open()
@@ -504,7 +504,7 @@ async def test_an_error_of_the_reader_when_redis_comes_back_does_not_end_the_wor
             raise bugs.pop()
         assume(unknown)
 
-    replica.listener.assume = raise_once
+    replica.listener.assume = raise_once  # type: ignore[method-assign]
     with capture_logs() as events:
         own_place.server.freeze()
         await until(lambda: not replica.journal.up)
