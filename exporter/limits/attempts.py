@@ -80,6 +80,7 @@ class Attempts:
     def remove(self, attempt: Attempt) -> None:
         """Counts an attempt no more: it was never sent, or nobody counts it any longer."""
         if self._by_number.pop(attempt.number, None) is not None:
+            attempt.counts_until = -inf  # one that never ends would keep all later ones from being forgotten
             _discard(self._by_link, (attempt.request.login, attempt.request.target), attempt)
             _discard(self._by_login, attempt.request.login, attempt)
 
