@@ -293,7 +293,3 @@ class Host:
         for secret in self.secrets.values():
             if secret.recorded_at < since:
                 secret.trust = Trust.NEW
-
-    def idle(self, now: float) -> bool:
-        """Whether nothing is remembered that still counts."""
-        return not (self.blocked or self._open or self.failed(now))
