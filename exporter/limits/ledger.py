@@ -191,7 +191,7 @@ class Ledger:
         self.host(answer.request.host).end(attempt, answer, self.attempts.order, at)
         if answer.retry_after is not None:
             login = self._login(answer.request)
-            login.paused_until = max(login.paused_until, at + min(answer.retry_after, LONGEST_PAUSE))
+            login.paused_until = max(login.paused_until, at + _asked_wait(answer.retry_after))
         self._rest_link(answer, at)
 
     def _rest_link(self, answer: Answered, at: float) -> None:
@@ -225,7 +225,7 @@ class Ledger:
             login.failures = 0
         elif answer.transport and not self._was_in_the_air(answer, login):
             login.failures += 1
-            login.probe_at = None if answer.retry_after is None else at + answer.retry_after
+            login.probe_at = None if answer.retry_after is None else at + _asked_wait(answer.retry_after)
             if login.failures == CIRCUIT_BREAKER_FAILURES:
                 login.silent_since = self.attempts.order
 
@@ -267,3 +267,8 @@ class Ledger:
     def failed_logins(self, host: str, now: float) -> int:
         """How many failed logins the provider still counts at a host."""
         return len(self.host(host).failed(now))
+
+
+def _asked_wait(retry_after: float) -> float:
+    """How long to wait because the server asked for it, in seconds: at most the longest pause."""
+    return min(retry_after, LONGEST_PAUSE)
