@@ -77,10 +77,13 @@ class Attempts:
         self._in_order.append(attempt)
         return attempt
 
-    def remove(self, attempt: Attempt) -> None:
-        """Counts an attempt no more: it was never sent, or nobody counts it any longer."""
+    def withdraw(self, attempt: Attempt) -> None:
+        """Counts an attempt no more: it was never sent. It has no end, and must not keep others remembered."""
+        self._remove(attempt)
+        attempt.counts_until = -inf
+
+    def _remove(self, attempt: Attempt) -> None:
         if self._by_number.pop(attempt.number, None) is not None:
-            attempt.counts_until = -inf  # one that never ends would keep all later ones from being forgotten
             _discard(self._by_link, (attempt.request.login, attempt.request.target), attempt)
             _discard(self._by_login, attempt.request.login, attempt)
 
@@ -119,7 +122,7 @@ class Attempts:
             attempt = self._in_order.popleft()
             if attempt.open and attempt.number in self._by_number:
                 lost.append(attempt)
-            self.remove(attempt)
+            self._remove(attempt)
         return lost
 
 

@@ -143,17 +143,22 @@ class Ledger:
     def withdraw(self, sent: Sent) -> None:
         """The request was not recorded, so it does not leave."""
         if (attempt := self.attempts.get(sent.number)) is not None:
-            self.attempts.remove(attempt)
+            self.attempts.withdraw(attempt)
             self.host(sent.request.host).withdraw(attempt)
 
     def end(self, answer: Answered, at: float) -> Answered:
         """A request of this process ended. Returns the event to record, which says how long it counts."""
         binds = self._binds(answer)
-        lasting = binds or self._is_news(answer, at)
+        host = self.host(answer.request.host)
+        secret = host.secret(answer.request.secret)
+        before = host.blocked, secret.trust
         self._count_failure(answer, at)
         self._apply(answer, at)
-        if lasting and answer.outcome in ACCEPTED:
-            self.host(answer.request.host).secret(answer.request.secret).recorded_at = at
+        lifted = before != (host.blocked, secret.trust) or at - secret.recorded_at > VERIFIED_TTL / 4
+        accepted = answer.outcome in ACCEPTED and secret.trust is Trust.VERIFIED
+        if accepted and lifted:
+            secret.recorded_at = at
+        lasting = binds or (accepted and lifted)
         return replace(answer, binds=binds, lasting=lasting)
 
     def learn(self, dated: Dated) -> None:
@@ -207,16 +212,6 @@ class Ledger:
         trust = self.host(answer.request.host).secret(answer.request.secret).trust
         forbids = answer.outcome in _BINDING or answer.retry_after is not None
         return forbids or (answer.unclear and trust is not Trust.VERIFIED)
-
-    def _is_news(self, answer: Answered, at: float) -> bool:
-        """Whether an accepted login lifts something, or its record grows old."""
-        if answer.outcome not in ACCEPTED:
-            return False
-        host = self.host(answer.request.host)
-        secret = host.secret(answer.request.secret)
-        return (
-            host.blocked or secret.trust is not Trust.VERIFIED or at - secret.recorded_at > VERIFIED_TTL / 4
-        )
 
     def _count_failure(self, answer: Answered, at: float) -> None:
         """Only failures of this process count here: another's network says nothing of ours."""
