@@ -22,7 +22,6 @@ from tests.unit.limits.driver import (
     Driver,
 )
 
-
 # --- a login that was never accepted ----------------------------------------------------------------------
 
 

@@ -12,7 +12,11 @@ from random import Random
 from typing import TYPE_CHECKING, Literal
 
 from exporter.errors import HttpStatusError
-from exporter.polling import Pacing, Ticket
+from exporter.journal import MemoryJournal
+from exporter.limits import Answered, Ledger
+from exporter.polling.planner import Planner, Poll
+from exporter.polling.poller import answer_of
+from exporter.polling.recorder import Recorder
 from tests.factories import make_account, make_links, make_reading
 
 if TYPE_CHECKING:
