@@ -78,7 +78,10 @@ class Attempts:
         return attempt
 
     def withdraw(self, attempt: Attempt) -> None:
-        """Counts an attempt no more: it was never sent. It has no end, and must not keep others remembered."""
+        """Counts an attempt no more: it was never sent.
+
+        It has no end, and would keep later attempts from being forgotten.
+        """
         self._remove(attempt)
         attempt.counts_until = -inf
 

@@ -1,6 +1,6 @@
 """Unseen clicks with five times as many links as can be read: equal turns, shares by clicks, and the best.
 
-In virtual time, with the exporter's own pacing, and the same figures on every machine: see
+In virtual time, with the exporter's own planner, and the same figures on every machine: see
 ``tests/unit/polling/unequal.py``. The simulations share the machine's processors.
 """
 

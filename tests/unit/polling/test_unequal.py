@@ -1,4 +1,4 @@
-"""Links that are not clicked alike: shares, places in the line, and intervals that follow the clicks."""
+"""Links that are not clicked alike: weights, places in the queue, and intervals that follow the clicks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.config.intervals import LONGEST_WAIT
-from exporter.polling import Pacing, Planner, Ticket
-from exporter.polling.line import PATIENCE, Line
-from exporter.polling.schedule import Turn, phase
-from exporter.polling.shares import MEMORY, Clicks, Shares
+from exporter.errors import Outcome
+from exporter.polling.planner import Poll
+from exporter.polling.queue import PATIENCE, PollQueue
+from exporter.polling.schedule import LinkSchedule, phase
+from exporter.polling.weights import MEMORY, ClickRate, Weights
 from tests.factories import make_account, make_link, make_links, make_reading
 from tests.unit.polling.unequal import (
     DAY,
     HOUR,
     Crowd,
     Demand,
+    Desk,
     Simulation,
     adaptive,
     best,
@@ -105,21 +107,21 @@ def test_quiet_links_take_equal_turns_as_soon_as_busy_ones_have_left() -> None:
 # --- what the clicks say ----------------------------------------------------------------------------------
 
 
-def _rate(clicks: Clicks) -> float:
+def _rate(clicks: ClickRate) -> float:
     weight = clicks.weight
     assert weight is not None
     return weight * weight - 0.5 / MEMORY
 
 
 def test_the_first_reading_tells_of_today_and_yesterday() -> None:
-    clicks = Clicks()
+    clicks = ClickRate()
     assert clicks.weight is None
     assert clicks.learn(make_reading(9999, today=60, yesterday=12), at=5.0)
     assert _rate(clicks) == pytest.approx(2 / HOUR)
 
 
 def test_later_ones_tell_of_the_last_hours() -> None:
-    clicks = Clicks()
+    clicks = ClickRate()
     clicks.learn(make_reading(0, today=0, yesterday=0), at=0.0)
     for minute in range(1, 6 * 60):
         clicks.learn(make_reading(10 * minute), at=60.0 * minute)
@@ -130,7 +132,7 @@ def test_later_ones_tell_of_the_last_hours() -> None:
 
 
 def test_a_fall_is_no_click_and_another_short_link_begins_anew() -> None:
-    clicks = Clicks()
+    clicks = ClickRate()
     clicks.learn(make_reading(1000, today=0, yesterday=0), at=0.0)
     clicks.learn(make_reading(10, today=0, yesterday=0), at=HOUR)
     assert _rate(clicks) == pytest.approx(0)
@@ -140,77 +142,77 @@ def test_a_fall_is_no_click_and_another_short_link_begins_anew() -> None:
 
 @pytest.mark.parametrize("at", [99.0, 100.0, 100.5])
 def test_the_same_reading_told_again_changes_nothing(at: float) -> None:
-    clicks = Clicks()
+    clicks = ClickRate()
     clicks.learn(make_reading(5, today=72), at=100.0)
     before = clicks.weight
     assert not clicks.learn(make_reading(500), at=at)
     assert clicks.weight == before
 
 
-# --- shares -----------------------------------------------------------------------------------------------
+# --- weights ----------------------------------------------------------------------------------------------
 
 
-def _turns(links: tuple[Link, ...], today: tuple[int, ...]) -> tuple[Shares, list[Turn]]:
-    turns = [Turn(link, 0.0) for link in links]
-    shares = Shares({turn.link.target: turn for turn in turns})
-    for turn, clicks in zip(turns, today, strict=True):
-        turn.wanted = True
-        shares.learn(turn, make_reading(clicks, today=clicks, yesterday=0), 0.0)
+def _learnt(links: tuple[Link, ...], today: tuple[int, ...]) -> tuple[Weights, list[LinkSchedule]]:
+    schedules = [LinkSchedule(link, 0.0) for link in links]
+    weights = Weights({schedule.link.target: schedule for schedule in schedules})
+    for schedule, clicks in zip(schedules, today, strict=True):
+        schedule.wanted = True
+        weights.learn(schedule, make_reading(clicks, today=clicks, yesterday=0), 0.0)
     for _ in range(50):
-        shares.balance()
-    return shares, turns
+        weights.balance()
+    return weights, schedules
 
 
-def test_four_times_the_clicks_twice_the_share() -> None:
-    shares, (one, four, zero) = _turns(make_links(3), (10_000, 40_000, 0))
-    assert shares.share(four) / shares.share(one) == pytest.approx(2, rel=0.01)
-    assert sum(map(shares.share, (one, four, zero))) == pytest.approx(3)
-    assert 0 < shares.share(zero) < 0.05
-    assert shares.share(Turn(make_link(), 0.0)) == 1
+def test_four_times_the_clicks_get_twice_the_share() -> None:
+    weights, (one, four, zero) = _learnt(make_links(3), (10_000, 40_000, 0))
+    assert weights.share(four) / weights.share(one) == pytest.approx(2, rel=0.01)
+    assert sum(map(weights.share, (one, four, zero))) == pytest.approx(3)
+    assert 0 < weights.share(zero) < 0.05
+    assert weights.share(LinkSchedule(make_link(), 0.0)) == 1
 
 
-def test_links_that_left_have_no_part_in_what_is_equal() -> None:
-    shares, (one, four) = _turns(make_links(2), (10_000, 40_000))
+def test_links_that_left_do_not_count_in_the_average() -> None:
+    weights, (one, four) = _learnt(make_links(2), (10_000, 40_000))
     four.wanted = False
-    shares.balance()
-    assert shares.share(one) == pytest.approx(1)
+    weights.balance()
+    assert weights.share(one) == pytest.approx(1)
 
 
 def test_intervals_between_bounds_cost_as_much_in_sum_as_equal_ones() -> None:
     links = tuple(replace(link, bounds=(21.0, 200.0)) for link in make_links(5, interval=60.0))
-    shares, turns = _turns(links, (1_000_000, 40_000, 10_000, 5000, 0))
-    intervals = [shares.interval(turn) for turn in turns]
+    weights, schedules = _learnt(links, (1_000_000, 40_000, 10_000, 5000, 0))
+    intervals = [weights.interval(schedule) for schedule in schedules]
     assert intervals == sorted(intervals)
     assert (intervals[0], intervals[-1]) == (21, 200)
     assert sum(1 / interval for interval in intervals) == pytest.approx(5 / 60, rel=0.15)  # in steps
     assert intervals[2] / intervals[1] == pytest.approx(2)
 
 
-def _alike(count: int, asked: float) -> tuple[Shares, list[Turn]]:
+def _alike(count: int, asked: float) -> tuple[Weights, list[LinkSchedule]]:
     """Adaptive links with the same clicks, asked for every so many seconds."""
     link = make_link(refresh_interval=asked, bounds=(21.0, 1800.0))
-    turns = [Turn(link, phase(n, "login")) for n in range(count)]
-    shares = Shares({("id", f"{n}"): turn for n, turn in enumerate(turns)})
-    for turn in turns:
-        turn.wanted = True
-        turn.clicks.learn(make_reading(), 0.0)
-    shares.balance()
-    return shares, turns
+    schedules = [LinkSchedule(link, phase(n, "login")) for n in range(count)]
+    weights = Weights({("id", f"{n}"): schedule for n, schedule in enumerate(schedules)})
+    for schedule in schedules:
+        schedule.wanted = True
+        schedule.clicks.learn(make_reading(), 0.0)
+    weights.balance()
+    return weights, schedules
 
 
 @pytest.mark.parametrize("asked", [60.0, 70.0, 100.0, 300.0])
 def test_links_that_are_alike_have_no_more_requests_than_asked_for_by_rounding(asked: float) -> None:
     """Intervals have steps: all on the same one would be up to a sixth off."""
-    shares, turns = _alike(200, asked)
-    assert sum(asked / shares.interval(turn) for turn in turns) == pytest.approx(200, rel=0.03)
+    weights, schedules = _alike(200, asked)
+    assert sum(asked / weights.interval(schedule) for schedule in schedules) == pytest.approx(200, rel=0.03)
 
 
 def test_links_of_one_interval_have_their_moments_all_over_it() -> None:
     """Those that are alike have one of two intervals: which one says nothing of when."""
-    shares, turns = _alike(600, 50.0)
+    weights, schedules = _alike(600, 50.0)
     moments: dict[float, list[float]] = {}
-    for turn in turns:
-        moments.setdefault(shares.interval(turn), []).append(turn.phase)
+    for schedule in schedules:
+        moments.setdefault(weights.interval(schedule), []).append(schedule.phase)
     assert len(moments) == 2
     for phases in moments.values():
         quarters = [sum(quarter <= 4 * one < quarter + 1 for one in phases) for quarter in range(4)]
@@ -220,8 +222,8 @@ def test_links_of_one_interval_have_their_moments_all_over_it() -> None:
 def test_links_without_bounds_keep_their_interval_beside_those_with() -> None:
     links = (make_link("own", id="9", refresh_interval=77.0), *make_links(2))
     links = (links[0], *(replace(link, bounds=(21.0, 600.0)) for link in links[1:]))
-    shares, turns = _turns(links, (0, 40_000, 10_000))
-    own, four, one = (shares.interval(turn) for turn in turns)
+    weights, schedules = _learnt(links, (0, 40_000, 10_000))
+    own, four, one = (weights.interval(schedule) for schedule in schedules)
     assert own == 77
     assert 1 / four + 1 / one == pytest.approx(2 / 60, rel=0.2)  # in steps
     assert one / four == pytest.approx(2)
@@ -229,166 +231,158 @@ def test_links_without_bounds_keep_their_interval_beside_those_with() -> None:
 
 def test_before_anything_is_known_all_are_equal() -> None:
     link = replace(make_link(refresh_interval=60.0), bounds=(21.0, 600.0))
-    shares = Shares({})
-    assert shares.interval(Turn(link, 0.0)) == 60
-    shares.balance()
-    assert shares.interval(Turn(link, 0.0)) == 60
+    weights = Weights({})
+    assert weights.interval(LinkSchedule(link, 0.0)) == 60
+    weights.balance()
+    assert weights.interval(LinkSchedule(link, 0.0)) == 60
 
 
-# --- the line ---------------------------------------------------------------------------------------------
+# --- the queue ----------------------------------------------------------------------------------------------
 
 
-class Queue:
-    """A line where everything is due at all times, served a number of times."""
+class Busy:
+    """A queue where everything is due at all times, served a number of times."""
 
-    def __init__(self, shares: dict[str, float], stale_after: float = 1e9) -> None:
-        self.line = Line()
+    def __init__(self, weights: dict[str, float], stale_after: float = 1e9) -> None:
+        self.queue = PollQueue()
         self.now = 0.0
-        self.shares = shares
+        self.weights = weights
         self.served: list[str] = []
-        for name in shares:
-            turn = Turn(make_link(name, stale_after=stale_after), 0.0)
-            turn.wanted = True
-            self.line.put(turn, self.now)
-            self._done(turn)
+        for name in weights:
+            schedule = LinkSchedule(make_link(name, stale_after=stale_after), 0.0)
+            schedule.wanted = True
+            self.queue.put(schedule, self.now)
+            self._done(schedule)
 
-    def _done(self, turn: Turn) -> None:
-        self.line.place(turn, self.shares[turn.link.name], self.now)
-        self.line.put(turn, self.now)
+    def _done(self, schedule: LinkSchedule) -> None:
+        self.queue.place(schedule, self.weights[schedule.link.name], self.now)
+        self.queue.put(schedule, self.now)
 
     def serve(self, times: int) -> None:
         for _ in range(times):
-            turn = self.line.first(self.now)
-            assert turn is not None
-            self.line.take(turn)
-            self.served.append(turn.link.name)
+            schedule = self.queue.first(self.now)
+            assert schedule is not None
+            self.queue.take(schedule)
+            self.served.append(schedule.link.name)
             self.now += 1
-            self._done(turn)
+            self._done(schedule)
 
 
-def test_each_is_served_as_often_as_its_share_asks_for_and_evenly() -> None:
-    queue = Queue({"a": 4.0, "b": 2.0, "c": 1.0, "d": 1.0})
-    queue.serve(800)
-    assert {name: queue.served.count(name) for name in "abcd"} == pytest.approx(
+def test_each_link_is_served_as_often_as_its_weight_says_and_evenly() -> None:
+    busy = Busy({"a": 4.0, "b": 2.0, "c": 1.0, "d": 1.0})
+    busy.serve(800)
+    assert {name: busy.served.count(name) for name in "abcd"} == pytest.approx(
         {"a": 400, "b": 200, "c": 100, "d": 100}, abs=2
     )
-    places = [index for index, name in enumerate(queue.served) if name == "c"]
+    places = [index for index, name in enumerate(busy.served) if name == "c"]
     assert {later - sooner for sooner, later in pairwise(places)} <= {7, 8, 9}
 
 
-def test_who_has_waited_too_long_goes_ahead_but_only_every_second_time() -> None:
-    queue = Queue({"a": 1.0, **{f"quiet-{n}": 1e-6 for n in range(10)}}, stale_after=50.0)
-    queue.serve(1000)
-    assert queue.served.count("a") == pytest.approx(
-        770, abs=30
-    )  # each of ten once in 50 times 0.8, and a bit
-    queue = Queue({"a": 1.0, **{f"quiet-{n}": 1e-6 for n in range(100)}}, stale_after=50.0)
-    queue.serve(1000)
-    assert queue.served.count("a") == pytest.approx(500, abs=50)
-    assert min(queue.served.count(f"quiet-{n}") for n in range(100)) >= 4
+def test_a_link_that_waited_too_long_goes_ahead_but_only_every_second_time() -> None:
+    busy = Busy({"a": 1.0, **{f"quiet-{n}": 1e-6 for n in range(10)}}, stale_after=50.0)
+    busy.serve(1000)
+    assert busy.served.count("a") == pytest.approx(770, abs=30)  # each of ten once in 50 times 0.8, and a bit
+    busy = Busy({"a": 1.0, **{f"quiet-{n}": 1e-6 for n in range(100)}}, stale_after=50.0)
+    busy.serve(1000)
+    assert busy.served.count("a") == pytest.approx(500, abs=50)
+    assert min(busy.served.count(f"quiet-{n}") for n in range(100)) >= 4
 
 
-def _line(**latest: float) -> Line:
-    """Turns by name, of which each has a reading that grew too old then; ``inf``: none at all."""
-    line = Line()
+def _queue(**latest: float) -> PollQueue:
+    """Schedules by name, each with a reading that grew too old at that time; ``inf``: with none."""
+    queue = PollQueue()
     for name, at in latest.items():
-        turn = Turn(make_link(name, stale_after=1000.0), 0.0)
-        turn.wanted = True
+        schedule = LinkSchedule(make_link(name, stale_after=1000.0), 0.0)
+        schedule.wanted = True
         if at < inf:
-            line.know(turn, at - PATIENCE * 1000.0)
-        line.put(turn, 0.0)
-    return line
+            queue.seed(schedule, at - PATIENCE * 1000.0)
+        queue.put(schedule, 0.0)
+    return queue
 
 
-def _order(line: Line, now: float) -> list[str]:
+def _order(queue: PollQueue, now: float) -> list[str]:
     served = []
-    while (turn := line.first(now)) is not None:
-        line.take(turn)
-        served.append(turn.link.name)
+    while (schedule := queue.first(now)) is not None:
+        queue.take(schedule)
+        served.append(schedule.link.name)
     return served
 
 
-def test_new_ones_go_first_but_take_half_of_the_turns_from_those_that_have_waited_too_long() -> None:
-    line = _line(young=500.0, new=inf, older=-10.0, newer=inf, old=-5.0, newest=inf)
-    assert _order(line, 0.0) == ["older", "new", "old", "newer", "newest", "young"]
+def test_new_links_go_first_but_those_that_waited_too_long_go_every_second_time() -> None:
+    queue = _queue(young=500.0, new=inf, older=-10.0, newer=inf, old=-5.0, newest=inf)
+    assert _order(queue, 0.0) == ["older", "new", "old", "newer", "newest", "young"]
 
 
-def test_what_is_known_of_a_turn_in_line_counts_at_once() -> None:
-    line = _line(new=inf, other=inf)
-    turn = line.first(0.0)
-    assert turn is not None
-    line.know(turn, 0.0)
-    assert _order(line, 0.0) == ["other", "new"]
+def test_a_reading_of_a_link_that_is_ready_counts_at_once() -> None:
+    queue = _queue(new=inf, other=inf)
+    schedule = queue.first(0.0)
+    assert schedule is not None
+    queue.seed(schedule, 0.0)
+    assert _order(queue, 0.0) == ["other", "new"]
 
 
 @pytest.mark.parametrize(("longer", "order"), [(0.0, ["b", "a"]), (-500.0, ["a", "b"])])
-def test_how_old_a_reading_may_grow_can_change_in_line(longer: float, order: list[str]) -> None:
-    line = _line(b=200.0, a=300.0)
-    assert line.first(0.0) is not None
-    (turn,) = (turn for turn in line._standing if turn.link.name == "a")
-    line.bear(turn, longer)
-    assert _order(line, 250.0) == order
+def test_how_old_a_reading_may_grow_can_change_in_queue(longer: float, order: list[str]) -> None:
+    queue = _queue(b=200.0, a=300.0)
+    assert queue.first(0.0) is not None
+    (schedule,) = (schedule for schedule in queue._ready if schedule.link.name == "a")
+    queue.stale_after_changed(schedule, longer)
+    assert _order(queue, 250.0) == order
 
 
-def test_a_turn_that_moves_or_leaves_is_not_served_at_its_old_place() -> None:
-    line = Line()
-    turn = Turn(make_link(), 0.0)
-    line.put(turn, 1.0)
-    assert line.next_due() == inf  # it is not wanted
-    turn.wanted = True
-    line.put(turn, 1.0)
-    line.put(turn, 5.0)
-    assert line.first(4.0) is None
-    assert (line.next_due(), line.earliest_due()) == (5.0, 5.0)
-    assert line.first(5.0) is turn
-    assert (line.next_due(), line.earliest_due()) == (inf, 5.0)
-    line.drop(turn)
-    assert line.first(9.0) is None
-    assert line.earliest_due() == inf
+def test_a_link_that_moves_or_leaves_is_not_served_at_its_old_place() -> None:
+    queue = PollQueue()
+    schedule = LinkSchedule(make_link(), 0.0)
+    queue.put(schedule, 1.0)
+    assert queue.next_due() == inf  # it is not wanted
+    schedule.wanted = True
+    queue.put(schedule, 1.0)
+    queue.put(schedule, 5.0)
+    assert queue.first(4.0) is None
+    assert (queue.next_due(), queue.earliest_due()) == (5.0, 5.0)
+    assert queue.first(5.0) is schedule
+    assert (queue.next_due(), queue.earliest_due()) == (inf, 5.0)
+    queue.drop(schedule)
+    assert queue.first(9.0) is None
+    assert queue.earliest_due() == inf
 
 
-def test_a_line_that_is_served_for_ever_stays_as_short_as_it_is() -> None:
-    queue = Queue({f"{n}": 10.0 ** (n % 4) for n in range(50)})
-    queue.serve(20_000)
-    assert len(queue.line._by_age) + len(queue.line._by_place) + len(queue.line._waiting) < 1000
+def test_a_queue_that_is_served_for_ever_stays_short() -> None:
+    busy = Busy({f"{n}": 10.0 ** (n % 4) for n in range(50)})
+    busy.serve(20_000)
+    assert len(busy.queue._by_age) + len(busy.queue._by_place) + len(busy.queue._waiting) < 1000
 
 
-def test_of_very_many_that_are_due_at_once_some_join_at_each_look_and_none_is_left_out() -> None:
-    line = Line()
-    turns = [Turn(make_link(f"{n}"), 0.0) for n in range(1000)]
-    for due, turn in enumerate(turns):
-        turn.wanted = True
-        line.put(turn, float(due))
+def test_of_very_many_that_are_due_at_once_some_become_ready_at_each_look_and_none_is_left_out() -> None:
+    queue = PollQueue()
+    schedules = [LinkSchedule(make_link(f"{n}"), 0.0) for n in range(1000)]
+    for due, schedule in enumerate(schedules):
+        schedule.wanted = True
+        queue.put(schedule, float(due))
     joined: list[int] = []
-    served: set[Turn] = set()
-    while (turn_now := line.first(1000.0)) is not None:
-        joined.append(len(line._standing))
-        assert line.earliest_due() == min(turn.due for turn in set(turns) - served)
-        line.take(turn_now)
-        served.add(turn_now)
+    served: set[LinkSchedule] = set()
+    while (ready := queue.first(1000.0)) is not None:
+        joined.append(len(queue._ready))
+        assert queue.earliest_due() == min(schedule.due for schedule in set(schedules) - served)
+        queue.take(ready)
+        served.add(ready)
     assert joined[:2] == [100, 199]
     assert max(joined) <= 1000
-    assert served == set(turns)
+    assert served == set(schedules)
 
 
 # --- the planner ------------------------------------------------------------------------------------------
 
 
-class Player:
+class Player(Desk):
     """Polls by hand; ``clicks`` are a link's clicks a second."""
 
     def __init__(self, account: Account, clicks: dict[str, float]) -> None:
-        self.pacing = Pacing(wall_offset=0.0, random=Random(1))
-        self.pacing.configure([account], 0.0)
+        super().__init__(account, 0.0)
         self.clicks = clicks
-        self.now = 0.0
 
-    @property
-    def planner(self) -> Planner:
-        return self.pacing.active[0]
-
-    def send(self) -> Ticket:
-        while not isinstance(step := self.planner.next(self.now), Ticket):
+    def send(self) -> Poll:
+        while not isinstance(step := self.planner.next(self.now), Poll):
             assert step < inf
             self.now = step
         return step
@@ -397,16 +391,25 @@ class Player:
         clicks = int(self.clicks[link.name] * (at + 36 * HOUR))
         return make_reading(clicks, today=clicks, yesterday=0)
 
-    def poll(self) -> Ticket:
-        ticket = self.send()
-        self.planner.learn(ticket.link, self.reading(ticket.link, self.now), ticket.sent_at)
-        self.planner.finish(ticket, self.now, None)
-        return ticket
+    def poll(self) -> Poll:
+        poll = self.send()
+        self.finish(poll, self.reading(poll.link, self.now))
+        return poll
+
+    def lose(self, poll: Poll) -> None:
+        """Another process was faster."""
+        self.recorder.ledger.withdraw(poll.sent)
+        self.planner.put_back(poll, self.now)
+        self.planner.on_sent_elsewhere(poll.link.target, self.now)
+
+    def hear(self, link: Link, reading: Reading, sent_at: float) -> None:
+        """Another process read the link."""
+        self.planner.on_answered_elsewhere(link.target, Outcome.OK, reading, sent_at, self.now)
 
     def until(self, end: float) -> dict[str, list[float]]:
         sent: dict[str, list[float]] = {name: [] for name in self.clicks}
         while self.now < end:
-            sent[(ticket := self.poll()).link.name].append(ticket.sent_at)
+            sent[(poll := self.poll()).link.name].append(poll.sent_at)
         return sent
 
 
@@ -454,44 +457,47 @@ def test_links_keep_moments_of_their_own_while_their_interval_stays() -> None:
     assert max(later - sooner for sooner, later in pairwise(last)) < 21
 
 
-def test_what_others_read_is_not_read_again_before_the_next_regular_moment() -> None:
+def test_what_another_process_reads_is_not_read_again_before_the_next_regular_moment() -> None:
     account = _adaptive(2, (21.0, 300.0))
     player = Player(account, {"link-0": 1.0, "link-1": 0.1})
     sent = player.until(2 * HOUR)
-    ticket = player.send()
-    interval = 2 * ticket.apart
+    poll = player.send()
+    interval = poll.schedule.interval
     assert 21 < interval < 300
-    assert ticket.sent_at - sent[ticket.link.name][-1] == pytest.approx(interval)
-    player.planner.deny(ticket, player.now, 5.0, link_alone=True)
-    while (again := player.poll()).link is not ticket.link:
+    assert poll.sent_at - sent[poll.link.name][-1] == pytest.approx(interval)
+    player.lose(poll)
+    while (again := player.poll()).link is not poll.link:
         pass
-    assert again.sent_at == pytest.approx(ticket.sent_at + interval)
+    assert again.sent_at == pytest.approx(poll.sent_at + interval)
 
 
-def test_a_denial_places_a_link_like_a_reading() -> None:
-    """Else a link that another exporter always reads first would stand ahead of all for ever."""
+def test_a_reading_of_another_process_places_a_link_like_one_of_our_own() -> None:
+    """Else a link that another exporter always reads first would go ahead of all others for ever."""
     account = make_account(links=make_links(2, interval=30.0), max_concurrent_requests=1)
     player = Player(account, {"link-0": 0.0, "link-1": 0.0})
     player.now = HOUR
-    denied = player.send()
-    player.planner.deny(denied, player.now, 100.0, link_alone=True)
+    lost = player.send()
+    player.lose(lost)
+    player.hear(lost.link, player.reading(lost.link, player.now), player.now)
     read = player.poll()
     player.now += 200
-    assert player.poll().link is read.link  # it was due first
-    assert player.poll().link is denied.link
+    assert {player.poll().link, player.poll().link} == {read.link, lost.link}
+    player.now += 200
+    assert {player.poll().link, player.poll().link} == {read.link, lost.link}
 
 
 @pytest.mark.uncovered  # much is calculated in virtual time
 def test_two_replicas_share_an_adaptive_account_as_one_would_read_it_alone() -> None:
-    """What is claimed is claimed for both: the other is denied, and learns from the reading."""
+    """What one sends, the other hears of, and learns from its reading."""
     clicks = {f"link-{n}": 0.5 / (n + 1) for n in range(10)}
-    replicas = [Player(_adaptive(10, (21.0, 300.0)), clicks) for _ in range(2)]
+    one, other = replicas = [Player(_adaptive(10, (21.0, 300.0)), clicks) for _ in range(2)]
     alone = Player(_adaptive(10, (21.0, 300.0)), clicks).until(6 * HOUR)
     shared: dict[str, list[float]] = {name: [] for name in clicks}
     while (player := min(replicas, key=lambda player: player.now)).now < 6 * HOUR:
         step = player.planner.next(player.now)
-        if isinstance(step, Ticket):
-            _claim(player, step, shared[step.link.name])
+        if isinstance(step, Poll):
+            shared[step.link.name].append(player.now)
+            _read_for_both(player, other if player is one else one, step)
             player.now += 0.2
         else:
             player.now = step
@@ -499,16 +505,11 @@ def test_two_replicas_share_an_adaptive_account_as_one_would_read_it_alone() -> 
         assert len(times) == pytest.approx(len(alone[name]), rel=0.1)
 
 
-def _claim(player: Player, ticket: Ticket, times: list[float]) -> None:
-    """Sends the request, unless the other replica asked so lately that it is denied."""
-    free_at = times[-1] + ticket.apart if times else 0.0
-    if player.now >= free_at:
-        times.append(player.now)
-    player.planner.learn(ticket.link, player.reading(ticket.link, times[-1]), times[-1])
-    if times[-1] == player.now:
-        player.planner.finish(ticket, player.now, None)
-    else:
-        player.planner.deny(ticket, player.now, free_at - player.now, link_alone=True)
+def _read_for_both(player: Player, other: Player, poll: Poll) -> None:
+    reading = player.reading(poll.link, poll.sent_at)
+    player.finish(poll, reading)
+    other.planner.on_sent_elsewhere(poll.link.target, other.now)
+    other.hear(poll.link, reading, poll.sent_at)
 
 
 @pytest.mark.uncovered  # much is calculated in virtual time
@@ -517,40 +518,34 @@ def test_with_restarts_at_bad_moments_every_link_is_read_in_time_all_the_same() 
     account, cost = overloaded(500, 100)
     read: dict[str, float] = {}
     now = 0.0
+
+    def known(link: Link) -> tuple[Reading, float] | None:
+        return (make_reading(), read[link.name]) if link.name in read else None
+
     for life in range(1, 60):
-        planner = _started(account, now, read)
+        desk = Desk(account, now, known=known)
         while now < life * 120:
-            step = planner.next(now)
-            if isinstance(step, Ticket):
+            step = desk.planner.next(now)
+            if isinstance(step, Poll):
                 now += cost
                 read[step.link.name] = step.sent_at
-                planner.learn(step.link, make_reading(), step.sent_at)
-                planner.finish(step, now, None)
+                desk.now = now
+                desk.finish(step, make_reading())
             else:
                 now = min(step, life * 120.0)
     assert len(read) == 500
     assert now - min(read.values()) < account.links[0].stale_after
 
 
-def _started(account: Account, now: float, read: dict[str, float]) -> Planner:
-    pacing = Pacing(wall_offset=0.0, random=Random(1))
-    pacing.configure([account], now)
-    planner = pacing.active[0]
-    for link in account.links:
-        if link.name in read:
-            planner.learn(link, make_reading(), read[link.name])
-    return planner
-
-
 def test_a_shorter_stale_after_takes_effect_at_once() -> None:
     account = make_account(links=(make_link("link-0", stale_after=HOUR),))
     player = Player(account, {"link-0": 1.0})
     player.poll()
-    (turn,) = player.planner._turns.values()
-    before = turn.latest
+    (schedule,) = player.planner._schedules.values()
+    before = schedule.latest
     shorter = replace(account, links=(replace(account.links[0], stale_after=HOUR / 2),))
-    player.pacing.configure([shorter], player.now)
-    assert before - turn.latest == pytest.approx(PATIENCE * HOUR / 2)
+    player.configure(shorter)
+    assert before - schedule.latest == pytest.approx(PATIENCE * HOUR / 2)
 
 
 def test_new_bounds_take_effect_at_once() -> None:
@@ -559,19 +554,19 @@ def test_new_bounds_take_effect_at_once() -> None:
     player = Player(slow, {"link-0": 1.0})
     player.poll()
     player.poll()
-    player.pacing.configure([account], player.now)
+    player.configure(account)
     before = player.now
     assert player.poll().sent_at - before <= 61
     assert player.poll().sent_at - before <= 3 * 61
 
 
-def test_readings_of_links_that_left_are_no_matter() -> None:
+def test_readings_of_links_that_left_change_nothing() -> None:
     player = Player(make_account(links=make_links(1)), {})
-    player.planner.learn(make_link(id="gone"), make_reading(), 0.0)
+    player.hear(make_link(id="gone"), make_reading(), 0.0)
     assert player.planner.status(0.0, 0.0).lag == 0
 
 
-def test_lag_is_that_of_the_most_overdue_link_in_line() -> None:
+def test_lag_is_that_of_the_most_overdue_link_in_queue() -> None:
     player = Player(make_account(links=make_links(50)), {f"link-{n}": float(n) for n in range(50)})
     player.until(HOUR)
     player.now += 600

@@ -1,7 +1,7 @@
 """Links that are clicked very unequally, in virtual time: how many clicks go unseen, and how few might.
 
-Pacing is the real one; the provider answers one request after the other, so that what it carries is known.
-Clicks come by chance, by rates that are known here and that pacing has to find out.
+The planner is the real one. The provider answers one request after the other, so that its capacity is known.
+Clicks come by chance, at rates that are known here and that the planner has to find out.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING, Literal
 
 from exporter.errors import HttpStatusError
 from exporter.journal import MemoryJournal
-from exporter.limits import Answered, Ledger
+from exporter.limits import Ledger
 from exporter.polling.planner import Planner, Poll
 from exporter.polling.poller import answer_of
 from exporter.polling.recorder import Recorder
 from tests.factories import make_account, make_links, make_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
-    from exporter.model import Account, Reading
+    from exporter.errors import PollError
+    from exporter.model import Account, Link, Reading
+
+    Known = Callable[[Link], tuple[Reading, float] | None]
 
 HOUR, DAY = 3600.0, 86_400.0
 Crowd = Literal["zipf", "lognormal", "campaigns"]
@@ -86,10 +89,41 @@ class Outcome:
     polls: int
 
 
-class Simulation:
-    """An account polled from the second midnight on. ``learning`` off makes all turns equal.
+def _nothing_known(link: Link) -> None:
+    return None
 
-    ``failing`` is how many of the requests meet an HTTP error, as a share of them.
+
+class Desk:
+    """An account's planner with its ledger. ``now`` moves only when told to."""
+
+    def __init__(
+        self, account: Account, now: float, *, seed: int = 1, wall: float = 0.0, known: Known = _nothing_known
+    ) -> None:
+        self.now = now
+        self.recorder = Recorder(Ledger(), MemoryJournal(self), self, lambda news: None)
+        self.planner = Planner(account, self.recorder, Random(seed), wall)
+        self._wall = wall
+        self.configure(account, known)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self._wall + self.now
+
+    def configure(self, account: Account, known: Known = _nothing_known) -> None:
+        self.planner.configure(account, self.now, known)
+        self.recorder.ledger.configure([self.planner.request])
+
+    def finish(self, poll: Poll, result: Reading | PollError) -> None:
+        self.planner.finish(poll, self.now, result)
+        self.recorder.end(answer_of(poll.sent, result, self.now - poll.sent_at))
+
+
+class Simulation:
+    """An account polled from the second midnight on. ``learning`` off hides the clicks from the planner.
+
+    ``failing`` is the share of requests that meet an HTTP error.
     """
 
     def __init__(
@@ -107,51 +141,47 @@ class Simulation:
         self._seconds = seconds
         self._learning = learning
         self._demand = {link.name: demand for link, demand in zip(account.links, crowd, strict=True)}
-        self._pacing = Pacing(wall_offset=1_750_000_000.0, random=Random(seed))
-        self._now = DAY
-        self._pacing.configure([account], self._now)
+        self._desk = Desk(account, DAY, seed=seed, wall=1_750_000_000.0)
         self._read_at = dict.fromkeys(self._demand, DAY)
         self._yesterday = {name: self._chance(demand.clicks(DAY)) for name, demand in self._demand.items()}
         self._today = dict.fromkeys(self._demand, 0)
 
     def run(self, settle: float, measure: float) -> Outcome:
         """Lets it settle, then measures; both in seconds."""
-        begin = self._now + settle
+        desk = self._desk
+        begin = desk.now + settle
         end = begin + measure
         unseen = worst = 0.0
         polls = 0
-        planner = self._pacing.active[0]
-        while self._now < end:
-            step = planner.next(self._now)
-            if not isinstance(step, Ticket):
+        while desk.now < end:
+            step = desk.planner.next(desk.now)
+            if not isinstance(step, Poll):
                 assert step < inf
-                self._now = step
+                desk.now = step
                 continue
             name = step.link.name
             # without failures, chance has to come as it did
             if self._failing and self._random.random() < self._failing:
-                self._now += self._seconds
-                planner.finish(step, self._now, HttpStatusError(503))
+                desk.now += self._seconds
+                desk.finish(step, HttpStatusError(503))
                 continue
-            if self._now > begin:
+            if desk.now > begin:
                 polls += 1
-                worst = max(worst, self._now - self._read_at[name])
-                unseen += self._unseen(name, begin, self._now)
-            reading = self._read(name)
-            self._now += self._seconds
-            if self._learning:
-                planner.learn(step.link, reading, step.sent_at)
-            planner.finish(step, self._now, None)
+                worst = max(worst, desk.now - self._read_at[name])
+                unseen += self._unseen(name, begin, desk.now)
+            reading = self._read(name, desk.now)
+            desk.now += self._seconds
+            desk.finish(step, reading if self._learning else make_reading(today=0, yesterday=0))
         unseen += sum(self._unseen(name, begin, end) for name in self._demand)
         worst = max(worst, end - min(self._read_at.values()))
         return Outcome(unseen / measure, worst, polls)
 
     def without(self, names: Collection[str]) -> Account:
-        """Takes links out of the configuration, and tells what it is then."""
-        account = self._pacing.active[0].account
+        """Takes links out of the configuration, and returns what it is then."""
+        account = self._desk.planner.account
         links = tuple(link for link in account.links if link.name not in names)
         account = replace(account, links=links)
-        self._pacing.configure([account], self._now)
+        self._desk.configure(account)
         for name in names:
             del self._demand[name], self._read_at[name]
         return account
@@ -162,10 +192,10 @@ class Simulation:
         begin = max(begin, read_at)
         return demand.area(now) - demand.area(begin) - demand.clicks(read_at) * (now - begin)
 
-    def _read(self, name: str) -> Reading:
+    def _read(self, name: str, now: float) -> Reading:
         demand = self._demand[name]
-        self._today[name] += self._chance(demand.clicks(self._now) - demand.clicks(self._read_at[name]))
-        self._read_at[name] = self._now
+        self._today[name] += self._chance(demand.clicks(now) - demand.clicks(self._read_at[name]))
+        self._read_at[name] = now
         today, yesterday = self._today[name], self._yesterday[name]
         return make_reading(today + yesterday, today=today, yesterday=yesterday)
 
