@@ -1,6 +1,7 @@
-"""``python -m tests.broken``: that the soak in virtual time can fail.
+"""``python -m tests.broken``: shows that the tests of what matters most can fail.
 
-In a copy, one rule at a time is taken out of the exporter, and the soak has to notice.
+One rule at a time is taken out of a copy of the exporter, and the named test has to fail. Words as arguments
+choose the rules whose names hold one of them.
 """
 
 from __future__ import annotations
@@ -13,32 +14,66 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-SOAK = "tests/unit/polling/test_soak.py"
+SOAK = "polling/test_soak.py"
+ATTEMPTS, LOGINS = "limits/test_attempts.py", "limits/test_logins.py"
+POLLER, SNAPSHOTS = "polling/test_poller.py", "test_snapshots.py"
 
 
 class Broken(NamedTuple):
-    """``rule``, which stands once in ``file``, becomes ``replacement``."""
+    """``rule``, which stands once in ``file``, becomes ``replacement``; ``test`` has to fail."""
 
+    test: str
     file: str
     rule: str
     replacement: str
 
 
+CONSTANTS = "limits/constants.py"
 RULES = {
-    "figures of a day end with it": Broken("exposition/slot.py", "if now < known.day_ends:", "if True:"),
-    "figures of a month end with it": Broken("exposition/slot.py", "if now < known.month_ends:", "if True:"),
-    "figures grow stale": Broken("exposition/slot.py", "or now >= known.stale_at:", "or False:"),
-    "another link's answer is none": Broken("provider/parsing.py", "link.id != reading.id:", "False:"),
-    "three attempts": Broken("rules.py", "ATTEMPTS = 3", "ATTEMPTS = 4"),
-    "a whole minute": Broken("rules.py", "SPAN = 61.0\n", "SPAN = 50.0\n"),
-    "fourteen at once": Broken("rules.py", "HARD_CAP = 14", "HARD_CAP = 15"),
-    "what was given up is still at work": Broken("rules.py", "LINGER = 60.0", "LINGER = 0.0"),
-    "four failed logins": Broken("rules.py", "FAILED_LOGINS = 4", "FAILED_LOGINS = 5"),
+    "three in a minute": Broken(ATTEMPTS, CONSTANTS, "RATE_LIMIT = 3\n", "RATE_LIMIT = 4\n"),
+    "a whole minute": Broken(ATTEMPTS, CONSTANTS, "RATE_WINDOW = 61.0\n", "RATE_WINDOW = 50.0\n"),
+    "fourteen at once": Broken(ATTEMPTS, CONSTANTS, "MAX_IN_FLIGHT = 14\n", "MAX_IN_FLIGHT = 15\n"),
+    "abandoned requests count for longer": Broken(
+        ATTEMPTS, CONSTANTS, "ABANDONED_TTL = 60.0\n", "ABANDONED_TTL = 0.0\n"
+    ),
+    "four failed logins": Broken(LOGINS, CONSTANTS, "FAILED_LOGIN_LIMIT = 4\n", "FAILED_LOGIN_LIMIT = 5\n"),
+    "the same, in virtual time": Broken(
+        SOAK, CONSTANTS, "FAILED_LOGIN_LIMIT = 4\n", "FAILED_LOGIN_LIMIT = 5\n"
+    ),
+    "a refusal binds": Broken(
+        LOGINS, "limits/ledger.py", "frozenset({Outcome.UNAUTHORIZED, Outcome.BLOCKED,", "frozenset({"
+    ),
+    "suspects are judged by their state when the answer comes": Broken(
+        LOGINS,
+        "limits/logins.py",
+        "        self._open[attempt.number] = attempt\n",
+        "        if not self._trusts(attempt):\n            self._open[attempt.number] = attempt\n",
+    ),
+    "what was recorded too late does not leave": Broken(
+        POLLER, "polling/recorder.py", "if self._clock.monotonic() - asked_at > SEND_BY:", "if False:"
+    ),
+    "what was not recorded does not leave": Broken(
+        POLLER, "polling/recorder.py", "if appended is not Appended.YES:", "if False:"
+    ),
+    "readings are ordered by their sending": Broken(
+        SNAPSHOTS, "snapshots.py", "if reading is not None and order > read:", "if reading is not None:"
+    ),
+    "outcomes are ordered by their sending": Broken(
+        SNAPSHOTS, "snapshots.py", "if order > polled:", "if True:"
+    ),
+    "figures of a day end with it": Broken(
+        SOAK, "exposition/slot.py", "if now < known.day_ends:", "if True:"
+    ),
+    "figures of a month end with it": Broken(
+        SOAK, "exposition/slot.py", "if now < known.month_ends:", "if True:"
+    ),
+    "figures grow stale": Broken(SOAK, "exposition/slot.py", "or now >= known.stale_at:", "or False:"),
+    "another link's answer is none": Broken(SOAK, "provider/parsing.py", "link.id != reading.id:", "False:"),
 }
 
 
 def noticed(broken: Broken) -> str:
-    """How the soak ends without that rule: its assertion, or nothing if it passes."""
+    """How the test ends without that rule: its first failed assertion, or nothing if it passes."""
     with tempfile.TemporaryDirectory(prefix="smsc-exporter-broken-") as folder:
         for name in ("exporter", "tests", "pyproject.toml"):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -47,19 +82,33 @@ def noticed(broken: Broken) -> str:
         text = path.read_text()
         assert text.count(broken.rule) == 1, f"{broken.rule!r} is not where it was"
         path.write_text(text.replace(broken.rule, broken.replacement))
-        command = [sys.executable, "-m", "pytest", "-q", "-n0", "--no-cov", "-p", "no:cacheprovider", SOAK]
+        test = f"tests/unit/{broken.test}"
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-n0",
+            "--no-cov",
+            "-p",
+            "no:cacheprovider",
+            test,
+        ]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     found = [line.removeprefix("E").strip() for line in done.stdout.splitlines() if line.startswith("E ")]
     return found[0] if found and done.returncode == 1 else ""
 
 
 def main() -> None:
-    print("| without the rule | the soak says |\n|---|---|")
+    print("| without the rule | the test | says |\n|---|---|---|")
     missed = 0
     for rule, broken in RULES.items():
+        if sys.argv[1:] and not any(word in rule for word in sys.argv[1:]):
+            continue
         said = noticed(broken)
         missed += not said
-        print(f"| {rule} | {f'`{said}`' if said else '**nothing**'} |", flush=True)
+        print(f"| {rule} | `{broken.test}` | {f'`{said}`' if said else '**nothing**'} |", flush=True)
     sys.exit(1 if missed else 0)
 
 
