@@ -16,7 +16,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 SOAK = "polling/test_soak.py"
 ATTEMPTS, LOGINS = "limits/test_attempts.py", "limits/test_logins.py"
-POLLER, SNAPSHOTS = "polling/test_poller.py", "test_snapshots.py"
+POLLER, SNAPSHOTS = "polling/test_poller.py", "test_snapshot_order.py"
 
 
 class Broken(NamedTuple):

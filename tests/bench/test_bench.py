@@ -19,7 +19,7 @@ from tests.bench.soak import Result, Sample, faults
 from tests.bench.tables import figure, head, markdown, times
 
 ROOT = Path(__file__).parent.parent.parent
-DOCUMENT = (ROOT / "docs" / "performance.md").read_text()
+DOCUMENT = (ROOT / "docs" / "internals" / "performance.md").read_text()
 CLEAN = {"worst_window": 3, "most_in_flight": 14, "worst_failed_logins": 0, "followed_redirects": 0}
 
 

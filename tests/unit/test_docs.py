@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-DOCS = README + "".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+DOCS = README + "".join(path.read_text() for path in PAGES)
 
 
 def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -79,7 +80,7 @@ def test_every_path_is_told(path: str) -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *PAGES]
     for path in [*pages, *(ROOT / "grafana").glob("*.md"), *(ROOT / "deploy").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
             assert target.startswith("https://") or (path.parent / target).exists(), f"{path.name}: {target}"
