@@ -1,7 +1,7 @@
-"""Where what was sent outlives the process: in memory, in a SQLite file or in Redis.
+"""Records what was sent and how it ended: in memory, in a SQLite file or in Redis.
 
-A journal holds no rule. It appends events, and hands over those that somebody else appended. ``journal`` says
-what each of them offers.
+A journal holds no rule. It appends events, and hands over those that another process appended. ``journal``
+defines what each of them offers.
 """
 
 from exporter.journal.choose import journal_for

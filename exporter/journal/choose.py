@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def journal_for(url: SecretStr, clock: Clock, *, guest: bool = False) -> Journal:
     """The journal that ``url`` names; the configuration has seen to it that there is one.
 
-    ``guest``: for a few requests, beside an exporter that may be running. Raises ``StorageError`` if what it
-    needs is not installed.
+    ``guest``: for a few requests, beside an exporter that may be running. Raises ``StorageError`` if a
+    package is missing.
     """
     storage = storage_url.parse(url.get_secret_value())
     if isinstance(storage, storage_url.Memory):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Appended(Enum):
-    """What became of requests that were to be recorded."""
+    """Whether requests were recorded. See ``Journal.append``."""
 
     YES = "yes"
     BEHIND = "behind"
@@ -38,7 +38,7 @@ class StoredReading:
     total: int
 
     def under(self, link: Link) -> Snapshot:
-        """The snapshot to go on with; how the latest poll ended is not known any more."""
+        """The snapshot at a start. It does not say how the latest poll ended, for that is not stored."""
         return Snapshot(link, self.reading.of(link), self.read_at, self.total)
 
 
@@ -46,7 +46,7 @@ class StoredReading:
 class History:
     """What a journal knows when it is opened.
 
-    ``events`` come in their order, dated on the clock of whoever asks. Logins that were last accepted before
+    ``events`` are in their order, dated on the caller's clock. Logins that were last accepted before
     ``verified_since`` count as never accepted. ``unknown`` says what may be missing.
     """
 
@@ -56,14 +56,14 @@ class History:
 
 
 class Reader(Protocol):
-    """Who decides by what the journal holds. Both are called on the event loop."""
+    """Whoever decides by the journal's events. Both methods are called on the event loop."""
 
     def learn(self, news: Sequence[Dated]) -> None:
-        """Somebody else appended these events, in this order."""
+        """Another process appended these events, in this order."""
         ...
 
     def assume(self, unknown: Unknown) -> None:
-        """The journal has forgotten something that others may have sent."""
+        """The journal forgot requests that others may have sent."""
         ...
 
 
@@ -91,9 +91,9 @@ class Journal(Protocol):
     async def append(self, requests: Sequence[Sent]) -> Appended:
         """Records requests that are about to be sent, all of them or none.
 
-        ``YES``: they are on record, safe from whatever becomes of this process. ``BEHIND``: somebody appended
-        an event that binds, and ``reader`` did not know it when this was called; it does now, so
-        that it can decide again. ``NO``: the journal cannot be written. Ends that were noted before are
+        ``YES``: they are on record, even if this process dies. ``BEHIND``: another process appended an event
+        that binds, and ``reader`` did not know it when this was called. It knows it now, and has to decide
+        again. ``NO``: the journal cannot be written. Ends that were noted before are
         written first.
         """
         ...
@@ -107,5 +107,5 @@ class Journal(Protocol):
         ...
 
     async def close(self) -> None:
-        """Writes what is left, and lets go."""
+        """Writes what is left, and closes the journal."""
         ...

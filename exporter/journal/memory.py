@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from exporter.model import LinkKey
 
 MOST_READINGS = 20_000
-"""Links whose latest reading is kept, so that a link that comes back with a reload goes on counting."""
+"""Links whose latest reading is kept, so that a link that returns with a reload keeps its counter."""
 
 
 class MemoryJournal:
@@ -37,11 +37,11 @@ class MemoryJournal:
         return History(unknown=Unknown("the storage is memory: alone", attempts=2))
 
     async def append(self, requests: Sequence[Sent]) -> Appended:
-        """Always done: nobody else is there."""
+        """Always ``YES``: there is no other process."""
         return Appended.YES
 
     def note(self, answer: Answered) -> None:
-        """Keeps the reading; beyond a bound, the one that was kept first goes."""
+        """Keeps the reading; beyond a bound, drops the oldest one."""
         if answer.reading is None:
             return
         read_at = self._clock.time() - answer.elapsed

@@ -1,6 +1,6 @@
 """The embedded journal: one SQLite file for one ``serve``, and for guests beside it.
 
-All SQL runs on one thread, off the event loop. What is asked while it works is written in one transaction.
+All SQL runs on one thread, off the event loop. Calls that come while it works share the next transaction.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Written = tuple[Appended, list[Dated]]
 
 FLUSH = 0.05
-"""Seconds after which an end is written that does not bind: a kill loses what is not written."""
+"""Seconds after which an end that does not bind is written. A kill loses what is not written yet."""
 
 RETRY = 2.0
 """Seconds between two tries to write a file that could not be written."""
@@ -87,7 +87,7 @@ class SqliteJournal:
             raise
 
     async def append(self, requests: Sequence[Sent]) -> Appended:
-        """Returns once the requests are committed, or somebody else's event has been learnt."""
+        """Returns once the requests are committed or refused; see ``Journal``."""
         if self._closed:
             return Appended.NO
         waiter: asyncio.Future[Appended] = self._loop.create_future()
@@ -96,7 +96,7 @@ class SqliteJournal:
         return await waiter
 
     def note(self, answer: Answered) -> None:
-        """Has an end written together with the next requests, or a little later; at once if it binds."""
+        """Writes an end with the next requests, or a little later; at once if it binds."""
         read_at = self._clock.time() - answer.elapsed
         self._notes.append(Noted(answer, self._clock.monotonic(), read_at))
         if answer.binds:
@@ -105,12 +105,12 @@ class SqliteJournal:
             self._timer = self._loop.call_later(FLUSH, self._write_soon)
 
     async def read(self, links: Collection[LinkKey]) -> Iterable[StoredReading]:
-        """The latest readings of these links, of those noted before, too."""
+        """The latest readings of these links, including those noted before."""
         await self.append(())
         return await self._loop.run_in_executor(self._thread, lambda: list(self._file.read(links)))
 
     async def close(self) -> None:
-        """Writes what is left, and closes the file. Who still waits is refused."""
+        """Writes what is left, and closes the file. Callers of ``append`` that still wait get ``NO``."""
         self._closed = True
         for timer in (self._timer, self._retry_timer):
             if timer is not None:
@@ -126,7 +126,7 @@ class SqliteJournal:
     # --- on the event loop --------------------------------------------------------------------------------
 
     def _write_soon(self, *, again: bool = False) -> None:
-        """Hands all that was asked to the thread, unless it is busy: then when it is done."""
+        """Hands everything that waits to the thread; if the thread is busy, ``_written`` does so later."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -150,7 +150,7 @@ class SqliteJournal:
             self._write_soon()
 
     def _learn(self, news: list[Dated]) -> None:
-        """Hands news over. What waits was decided on without it, so it has to be decided again."""
+        """Hands news over. Requests that wait were decided without it, and have to be decided again."""
         if any(binds(dated.event) for dated in news):
             claims, self._claims = self._claims, []
             self._answer(claims, Appended.BEHIND)
@@ -169,7 +169,7 @@ class SqliteJournal:
 
 
 def present_boot(path: Path = _BOOT) -> str:
-    """The machine's present boot; where it has no name, a new one, so that nothing is trusted."""
+    """The id of the machine's boot. Without one, a new id, so that every start counts as a new boot."""
     try:
         return path.read_text().strip()
     except OSError:

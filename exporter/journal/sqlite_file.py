@@ -62,7 +62,7 @@ _ELSEWHERE = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PROTOCOL,
 }
-"""Errors that do not mean that the file is damaged."""
+"""Errors with another cause than damage."""
 
 
 class Noted(NamedTuple):
@@ -74,7 +74,7 @@ class Noted(NamedTuple):
 
 
 class EventFile:
-    """The file at ``path``, on the boot ``boot``. ``guest``: beside the process that has the lock."""
+    """The file at ``path``. ``boot`` names the machine's boot. ``guest``: another process holds the lock."""
 
     def __init__(self, path: Path, clock: Clock, *, guest: bool, boot: str) -> None:
         self.path = path.parent.resolve() / path.name
@@ -114,7 +114,7 @@ class EventFile:
             self._prepare()
 
     def _set_aside(self, damage: str) -> None:
-        """Should no new file come of it, the mark tells the next start that something is missing."""
+        """If no new file can be made, the mark tells the next start that something is missing."""
         self.lock.found = self.lock.found or Mark(0, grave=False, lost=True)
         self.lock.write(self.lock.found)
         aside = schema.set_aside(self.path)
@@ -152,7 +152,7 @@ class EventFile:
         self._last = last
 
     def visit(self) -> bool:
-        """Opens the file as a guest beside the process that has the lock; whether it is ready for that.
+        """Opens the file as a guest beside the lock's holder; returns whether that has prepared it.
 
         Raises as ``prepare`` does.
         """
@@ -189,10 +189,10 @@ class EventFile:
         """Closes the connection; twice does no harm."""
         self._db.close()
 
-    # --- what was before ----------------------------------------------------------------------------------
+    # --- the past -----------------------------------------------------------------------------------------
 
     def _set_clock(self, db: sqlite3.Connection) -> None:
-        """After another boot all that is on record counts as if it were just now."""
+        """After another boot, everything on record counts as if it had happened just now."""
         now = self._clock.monotonic()
         row = db.execute("SELECT boot, unknown_until, grave_until FROM clock").fetchone()
         boot, unknown_until, grave_until = row or ("", 0.0, 0.0)
@@ -211,7 +211,7 @@ class EventFile:
             self._grave_until = now + FAILED_LOGIN_WINDOW if grave_until else 0.0
 
     def _judge_past(self, db: sqlite3.Connection) -> None:
-        """Notes in the file how long nothing may leave, as it may not know all that was sent."""
+        """Stores in the file how long nothing may leave, because it may lack something that was sent."""
         mark = self.lock.found or Mark(0, grave=False)
         reason = mark.missing(self._sequence(db), rebooted=not self._same_boot) or self._reason
         if reason and not self._opened:
@@ -228,7 +228,7 @@ class EventFile:
         db.execute("INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?)", row)
 
     def history(self, *, orphan: bool) -> History:
-        """What was on record when the file was opened."""
+        """The events on record when the file was opened."""
         now = self._clock.monotonic()
         early = 0.0 if self._same_boot else -inf
         events = [Dated(one.event, one.at + early, one.at, orphan) for one in self._known.values()]
@@ -247,9 +247,9 @@ class EventFile:
     def write(
         self, requests: Sequence[Sent], notes: Iterable[Noted], *, again: bool = False
     ) -> tuple[Appended, list[Dated]]:
-        """Records what was noted, and the requests unless somebody appended what binds; and what is new.
+        """Writes ends that were noted, and the requests unless another process appended what binds.
 
-        ``again``: tries the file, though it could not be written before. There always is an answer.
+        Returns the answer and the news. ``again``: tries a file that could not be written before.
         """
         for noted in notes:
             self._note(noted)
@@ -269,7 +269,7 @@ class EventFile:
         if self.up or again or self._guest:
             try:
                 return self._append(requests)
-            except Exception as error:  # what is wrong with a file shows in many ways
+            except Exception as error:  # a broken file causes many kinds of errors
                 self._failed(error)
         return self._append_in_memory(requests)
 
@@ -291,7 +291,7 @@ class EventFile:
         return Appended.BEHIND if behind else Appended.YES
 
     def _check_written(self) -> None:
-        """SQLite commits into a file that was deleted, and tells nobody. Raises ``OSError``."""
+        """SQLite commits into a deleted file without an error. Raises ``OSError`` then."""
         if self._identities() != self._files:
             raise OSError("the file was replaced by another")
         if self._guest and self._lost():
@@ -309,17 +309,17 @@ class EventFile:
             log.warning("storage_works_again", file=str(self.path))
 
     def _failed(self, error: Exception) -> None:
-        """Says so once."""
+        """Logs the first failure."""
         if self.up:
             self.up = False
             log.error("storage_failed", file=str(self.path), reason=_reason(error))
         if not self._guest:
-            self._unwritten.clear()  # all that counts is written when it works again
+            self._unwritten.clear()  # ``_known`` is written once the file works again
 
     def _append_in_memory(self, requests: Sequence[Sent]) -> Appended:
-        """Marks the file before anything is sent that it does not know.
+        """Marks the file as lost before anything is sent that it lacks.
 
-        What a guest appended before it could see the mark is still looked for, where that can be read.
+        A guest may have appended something before it saw the mark, so the file is read if possible.
         """
         if self._guest:
             return Appended.NO
@@ -336,7 +336,7 @@ class EventFile:
         return Appended.YES
 
     def _reopen(self) -> None:
-        """Opens the file anew, or makes another in its place, and writes all that still counts."""
+        """Opens the file again, or makes a new one, and writes all that still counts."""
         self.disconnect()
         schema.make_folder(self.path)
         if not self.lock.in_place():
@@ -351,13 +351,13 @@ class EventFile:
         return self.lock.look().lost
 
     def mark(self, *, lost: bool = False, closed: bool = False) -> None:
-        """Writes how far the file came, if this process has the lock."""
+        """Writes the mark, if this process has the lock."""
         grave = self._clock.monotonic() < max(self._failures_until, self._grave_until)
         self.lock.found = Mark(self._last, grave, lost, closed and not lost)
         self.lock.write(self.lock.found)
 
     def close(self, notes: Iterable[Noted]) -> list[Dated]:
-        """Writes what is left, and lets the file go."""
+        """Writes what is left, and closes the file."""
         _, news = self.write((), notes, again=True)
         self.disconnect()
         self.mark(lost=not self.up, closed=True)
@@ -367,7 +367,7 @@ class EventFile:
     # --- rows ---------------------------------------------------------------------------------------------
 
     def _look(self, db: sqlite3.Connection) -> None:
-        """Reads what was appended since the last look; what is not our own is news."""
+        """Reads events appended since the last look. Those of other processes are news."""
         now = self._clock.monotonic()
         rows = db.execute("SELECT id, at, text FROM events WHERE id > ? ORDER BY id", (self._last,))
         for self._last, at, text in rows:
@@ -456,14 +456,14 @@ def _key(event: Event) -> tuple[int, bool]:
 
 
 def _keep_reading(readings: dict[LinkKey, tuple[Answered, Noted]], noted: Noted) -> None:
-    """Has our own reading saved that an event brings, in place of an earlier one of the link."""
+    """Keeps the reading of an event of ours for the next write, in place of an earlier one of its link."""
     answer = noted.event
     if isinstance(answer, Answered) and answer.reading is not None and noted.read_at:
         readings[answer.link] = answer, noted
 
 
 def _plain(text: str) -> str:
-    """The text without what UTF-8 cannot hold."""
+    """The text without characters that UTF-8 cannot hold."""
     return text.encode(errors="replace").decode()
 
 
@@ -473,7 +473,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _damage_told() -> Iterator[None]:
-    """Damage shows in many ways, as text that is none, or a statement that fails."""
+    """Turns the errors that damage causes, such as bad text or a failing statement, into one."""
     try:
         yield
     except (sqlite3.Error, ValueError) as error:

@@ -1,7 +1,7 @@
-"""Who uses the database, and how far it came: ``<database>.lock`` beside the file.
+"""``<database>.lock`` beside the file: who uses the database, and what its last event is.
 
-``serve`` holds a lock on it for as long as it lives. The same file holds a mark of 32 bytes. It is written
-over in place, which needs no room, so it stays true while the database cannot be written.
+``serve`` locks it for as long as it runs. It holds a mark of 32 bytes, which is overwritten in place. That
+needs no room on the disk, so the mark stays true while the database cannot be written.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Mark:
 
 
 UNREADABLE = Mark(0, grave=True, lost=True)
-"""What a mark that cannot be read may hide."""
+"""What is assumed of a mark that cannot be read."""
 
 
 def _parsed(text: bytes) -> Mark:
@@ -105,7 +105,7 @@ class Lock:
             os.close(file)
 
     def write(self, mark: Mark) -> None:
-        """Writes the mark if we hold the lock; if even that fails, an empty file says enough."""
+        """Writes the mark if we hold the lock. If that fails, an empty file counts as unreadable."""
         if not self.held:
             return
         try:
@@ -115,7 +115,7 @@ class Lock:
                 os.ftruncate(self._file, 0)
 
     def release(self, *, unused: bool = False) -> None:
-        """Lets others have it. ``unused``: the database is not ours, so a lock file that we made goes."""
+        """Gives the lock up. ``unused``: the database is not ours, so a lock file that we made is removed."""
         if self.held:
             if unused and self._made:
                 self.path.unlink(missing_ok=True)

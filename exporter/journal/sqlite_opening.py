@@ -1,4 +1,4 @@
-"""Who may open the journal's file, and what is said if nobody may."""
+"""Opens the journal's file for ``serve`` or a guest, or explains why that cannot be done."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PREPARED_WITHIN, TRIES = 1.0, 20
 
 
 def open_file(file: EventFile, guest: bool) -> History:
-    """Opens or makes the file. A guest has the lock for a moment at most. Raises ``StorageError``."""
+    """Opens or makes the file. A guest holds the lock only for a moment. Raises ``StorageError``."""
     with _refused(file):
         make_folder(file.path)
         visits = _enter(file, guest=guest)
@@ -32,7 +32,7 @@ def open_file(file: EventFile, guest: bool) -> History:
 
 
 def _enter(file: EventFile, *, guest: bool) -> bool:
-    """Takes the lock and prepares the file, or joins whoever has it as a guest; whether it joined."""
+    """Takes the lock and prepares the file, or joins its holder as a guest; returns whether it joined."""
     for _ in range(TRIES):
         if file.lock.take():
             file.prepare()
@@ -49,7 +49,7 @@ def _enter(file: EventFile, *, guest: bool) -> bool:
 
 @contextmanager
 def _refused(file: EventFile) -> Iterator[None]:
-    """Lets go of the file on any error, and says which as a ``StorageError``."""
+    """On any error, closes the file and raises a ``StorageError`` that explains it."""
     try:
         yield
     except (StorageError, DamagedError, OSError, sqlite3.Error) as error:

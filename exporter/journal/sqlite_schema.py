@@ -20,7 +20,7 @@ VERSION = 3
 """The schema's version, as ``user_version`` in the file. Versions 1 and 2 kept no events."""
 
 FORGET_READINGS = 30 * 86_400.0
-"""Seconds after which the reading of a link that is not polled any more goes."""
+"""Seconds after which the reading of a link that is no longer polled is deleted."""
 
 COLUMNS = "account, name, kind, value, id, all_time, month, today, yesterday, previous_month, short_link"
 """The columns of ``readings`` that name a link and hold its figures."""
@@ -58,11 +58,11 @@ SAVE = f"""
         read_at = excluded.read_at, at = excluded.at, sent = excluded.sent
     WHERE excluded.sent >= sent
 """  # noqa: S608 - our own names
-"""Keeps a reading, unless one of a request that was sent later is there. The counter never falls."""
+"""Saves a reading, unless there is one of a request that was sent later. The counter never falls."""
 
 
 RAISE = "UPDATE readings SET total = max(total, ?) WHERE (account, name, kind, value) = (?, ?, ?, ?)"
-"""Where the reading that is there stays: its counter does not fall behind."""
+"""Raises the counter of a reading that ``SAVE`` left as it was."""
 
 _FIGURES = COLUMNS.partition("name, ")[2]
 
@@ -71,7 +71,7 @@ FIND = f"SELECT {_FIGURES}, total, read_at, at FROM readings WHERE (account, nam
 
 
 class DamagedError(Exception):
-    """The file was ours, and cannot be used any more."""
+    """The file is ours, and cannot be used any more."""
 
 
 def judge(path: Path, *, ours: bool) -> bool:
@@ -136,12 +136,12 @@ def tidy(db: sqlite3.Connection, now: float, shortly: float, lasting: float) -> 
 
 
 def create(db: sqlite3.Connection) -> None:
-    """Makes the tables, before the file has a write-ahead log: so its head says at once that it is ours."""
+    """Makes the tables, before the file has a write-ahead log, so that its head shows that it is ours."""
     db.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
 
 
 def check(db: sqlite3.Connection) -> None:
-    """Reads the whole file. Raises ``DamagedError`` if something in it cannot be."""
+    """Reads the whole file. Raises ``DamagedError`` if something in it is damaged."""
     (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise DamagedError(verdict)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Attempt:
-    """One request, from its record to the moment from which nobody counts it.
+    """One request, from its record until it does not count any more.
 
-    ``order`` tells which of two requests was sent first. ``counts_until`` is when it gives back its place
-    among the fourteen; the minute counts it for ``RATE_WINDOW`` longer. ``open`` says that its end is not
-    known yet, and ``live_until`` how long its sender may still be waiting for an answer.
+    ``order`` shows which of two requests was sent first. The request holds a place among the fourteen until
+    ``counts_until``, and counts in the minute for ``RATE_WINDOW`` longer. ``open`` is true until its end is
+    known. Its sender may wait for an answer until ``live_until``.
     """
 
     __slots__ = ("counts_until", "live_until", "number", "open", "order", "request")
@@ -36,7 +36,7 @@ class Attempt:
         self.open = True
 
     def end(self, at: float, *, abandoned: bool) -> None:
-        """The client's part ended at ``at``; the provider may work on what was abandoned for a while."""
+        """The client stopped waiting at ``at``; the provider may still work on an abandoned request."""
         self.open = False
         self.counts_until = at + ABANDONED_TTL if abandoned else at
 
@@ -56,13 +56,13 @@ class Attempts:
         return self._by_number.get(number)
 
     def add_own(self, request: Request, number: int) -> Attempt:
-        """Counts a request of this process: until its end is told, for that is certain to happen."""
+        """Counts a request of this process until ``Attempt.end`` is called, which always happens."""
         return self._add(request, number, inf, inf)
 
     def add_recorded(self, request: Request, number: int, at: float, *, orphan: bool) -> Attempt:
-        """Counts a request that another process recorded at ``at``: until it must be over at the latest.
+        """Counts a request that another process recorded at ``at``, until it must have ended.
 
-        It left late at worst, timed out, and the provider went on working on it.
+        At worst it left late, timed out, and the provider went on working on it.
         """
         timed_out = at + SEND_BY + request.timeout
         return self._add(request, number, timed_out + ABANDONED_TTL, -inf if orphan else timed_out)
@@ -111,7 +111,7 @@ class Attempts:
         return sum(one.open and one.live_until > now for one in self._places(login, now))
 
     def _places(self, login: str, now: float) -> tuple[Attempt, ...]:
-        """The login's attempts that hold a place; forgets those that gave it back."""
+        """The login's attempts that hold a place; drops the others."""
         there = self._by_login.get(login, ())
         places = tuple([one for one in there if one.counts_until > now])
         if len(places) != len(there):
@@ -119,7 +119,7 @@ class Attempts:
         return places
 
     def forget(self, now: float) -> Iterable[Attempt]:
-        """Drops attempts that nobody counts any more; returns those of them whose end was never told."""
+        """Drops attempts that do not count any more; returns those whose end never became known."""
         lost = []
         while self._in_order and self._in_order[0].counts_until + RATE_WINDOW <= now:
             attempt = self._in_order.popleft()
@@ -130,7 +130,7 @@ class Attempts:
 
 
 def _discard(index: dict, key: object, attempt: Attempt) -> None:  # type: ignore[type-arg]
-    """Takes the attempt out of one index; a key without attempts goes, so that memory stays bounded."""
+    """Removes the attempt from one index, and a key without attempts, so that memory stays bounded."""
     rest = tuple(one for one in index.get(key, ()) if one is not attempt)
     if rest:
         index[key] = rest

@@ -15,7 +15,7 @@ ABANDONED_TTL = 60.0
 SEND_BY = 5.0
 """A request leaves within this time after its record was sent to the journal, or not at all.
 
-So whoever finds a record without an end knows how long that request may still count.
+So a process that finds a record without an end knows how long that request may still count.
 """
 
 FAILED_LOGIN_LIMIT = 4
@@ -49,7 +49,7 @@ CIRCUIT_BREAKER_FAILURES = 5
 """Failures of transport in a row that make a login unreachable."""
 
 FIRST_PROBE = 10.0
-"""Time from the latest request of a login that has become unreachable to its first probe."""
+"""Time from the latest request of a login that became unreachable to its first probe."""
 
 PROBE_INTERVAL = 45.0
 """Where the doubling of that time ends: an outage that ends is noticed within a minute."""

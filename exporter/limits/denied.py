@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """Whom a denial holds back."""
+    """What a denial holds back."""
 
     LINK = "link"
     LOGIN = "login"
@@ -25,7 +25,7 @@ class Reason(StrEnum):
     UNCLEAR_LOGIN = "the login was never accepted and the last try got no clear answer"
     LOGIN_UNDER_WAY = "another login that was never accepted is being tried"
     FAILED_LOGINS = "four failed logins in half an hour"
-    SLOW_DOWN = "the provider asks for slowness"
+    SLOW_DOWN = "the provider asks for fewer requests"
     UNREACHABLE = "the provider cannot be reached"
     CONCURRENCY = "as many requests as allowed are in flight"
     THROTTLED = "the provider throttles this link"
@@ -34,7 +34,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """A request may not leave before ``until`` (ledger's clock; ``inf``: once one in flight has ended)."""
+    """A request may not leave before ``until`` (ledger's clock; ``inf``: until one in flight ends)."""
 
     scope: Scope
     until: float

@@ -1,7 +1,7 @@
 """What happened, as a journal records it: a request was sent, and how it ended.
 
 Everything else (pauses, verified logins, rests) follows from these two by the ledger's rules, so that every
-process that reads the same events decides alike.
+process that reads these events reaches the same decision.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Request:
     """One request as the provider counts it.
 
-    ``host``, ``login`` and ``secret`` are names that tell no secret; another password makes another
+    ``host``, ``login`` and ``secret`` are names that reveal no secret; another password makes another
     ``secret``. ``timeout`` is how long the client waits for the answer, in seconds.
     """
 
@@ -47,13 +47,13 @@ class Answered:
 
     It repeats the request, so that it counts where its beginning is unknown.
 
-    - ``transport``: the API itself did not speak.
+    - ``transport``: the API itself did not answer.
     - ``abandoned``: the provider may still be working on the request.
     - ``unclear``: the request may have been a failed login.
     - ``retry_after``: how long the server asked us to wait, in seconds.
     - ``elapsed``: the time from sending to the end, in seconds.
     - ``link``, ``reading``, ``total``: the figures it brought, the name they are stored under, its counter.
-    - ``binds``: nobody may decide without knowing of it. ``lasting``: it counts for hours.
+    - ``binds``: every process must know it before its next decision. ``lasting``: it counts for hours.
     """
 
     request: Request
@@ -78,8 +78,8 @@ Event: TypeAlias = Sent | Answered
 class Dated:
     """An event with its time on the reader's clock: it was recorded between ``earliest`` and ``latest``.
 
-    For the limits, late is safe; for the age of figures, early is. ``orphan`` says that the process that
-    recorded it has ended, so that a request without an end never gets one.
+    For the limits, the later time is safe; for the age of figures, the earlier one. ``orphan`` means that
+    the process that recorded it has ended: a request without an end never gets one.
     """
 
     event: Event
@@ -90,7 +90,7 @@ class Dated:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """What was sent before is not known: why, and what that means.
+    """Why it is unknown what was sent before, and what to assume.
 
     For ``seconds`` nothing may leave. ``failed_logins`` are counted for each host, and ``attempts`` for each
     link, as if they had ended now.
@@ -103,7 +103,7 @@ class Unknown:
 
 
 def binds(event: Event) -> bool:
-    """Whether nobody may decide about another request before having learnt of this event."""
+    """Whether every process must learn of this event before it decides about another request."""
     return isinstance(event, Sent) or event.binds
 
 

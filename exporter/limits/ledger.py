@@ -1,6 +1,6 @@
-"""May this request leave? What the provider has been sent, and all rules about it, in one pure object.
+"""May this request leave? One pure object knows what was sent to the provider, and the rules.
 
-Times are seconds of one monotonic clock that goes on while the machine sleeps; each call gets the time.
+Times are seconds of one monotonic clock that also runs while the machine sleeps. Each call gets the time.
 The rules come from the provider's page and FAQ; docs/internals/ledger.md explains each.
 """
 
@@ -52,7 +52,7 @@ class _Login:
 
 
 class Ledger:
-    """Decides for every request of every login, by what was sent before."""
+    """Decides whether a request may leave, from what was sent before."""
 
     def __init__(self) -> None:
         self.attempts = Attempts()
@@ -73,7 +73,7 @@ class Ledger:
         return self._hosts[name]
 
     def configure(self, requests: Iterable[Request]) -> None:
-        """Takes which logins are configured, with which secrets; what was sent before still counts."""
+        """Takes the configured logins and secrets. Requests sent under others still count."""
         in_use: dict[str, set[str]] = {}
         for request in requests:
             in_use.setdefault(request.host, set()).add(request.secret)
@@ -105,7 +105,7 @@ class Ledger:
         return self._check_breaker(request, login, now)
 
     def _check_breaker(self, request: Request, login: _Login, now: float) -> Denied | None:
-        """One probe at a time for a login that cannot be reached; one per host while nobody is answered."""
+        """An unreachable login gets one probe at a time; a host that answers no login gets one in all."""
         if login.failures < CIRCUIT_BREAKER_FAILURES:
             return None
         if self.attempts.in_flight(request.login, now):
@@ -173,12 +173,12 @@ class Ledger:
             self.host(event.request.host).begin(attempt, at)
 
     def distrust(self, since: float) -> None:
-        """A start takes no login as verified that was last accepted before ``since``."""
+        """At a start, logins that were last accepted before ``since`` are not verified."""
         for host in self._hosts.values():
             host.distrust(since)
 
     def assume(self, unknown: Unknown, now: float) -> None:
-        """It is not known what was sent before: waits until it cannot count any more; assumes the worst."""
+        """It is unknown what was sent before: assumes the worst, and waits until that no longer counts."""
         self.unknown_until = max(self.unknown_until, now + unknown.seconds)
         self._assumed = (now,) * unknown.attempts
         self._unknown_logins = [now] * unknown.failed_logins
@@ -208,13 +208,13 @@ class Ledger:
             self._rests.pop(link, None)
 
     def _binds(self, answer: Answered) -> bool:
-        """Whether the end forbids something, so that nobody may decide without knowing of it."""
+        """Whether the end forbids something, so that every process must know it before its next decision."""
         trust = self.host(answer.request.host).secret(answer.request.secret).trust
         forbids = answer.outcome in _BINDING or answer.retry_after is not None
         return forbids or (answer.unclear and trust is not Trust.VERIFIED)
 
     def _count_failure(self, answer: Answered, at: float) -> None:
-        """Only failures of this process count here: another's network says nothing of ours."""
+        """Only failures of this process count here: the network of another may differ from ours."""
         login = self._login(answer.request)
         if spoke(answer):
             login.failures = 0
@@ -225,7 +225,7 @@ class Ledger:
                 login.silent_since = self.attempts.order
 
     def _was_in_the_air(self, answer: Answered, login: _Login) -> bool:
-        """Whether the request was sent before the login became unreachable, so that it tells nothing new."""
+        """Whether the request was sent before the login became unreachable, so that its end is no news."""
         attempt = self.attempts.get(answer.number)
         open_breaker = login.failures >= CIRCUIT_BREAKER_FAILURES
         return open_breaker and attempt is not None and attempt.order <= login.silent_since
@@ -236,7 +236,7 @@ class Ledger:
         return self._logins.setdefault(request.login, _Login())
 
     def _tidy(self, now: float) -> None:
-        """Forgets what nobody counts any more."""
+        """Forgets what does not count any more."""
         for attempt in self.attempts.forget(now):
             self.host(attempt.request.host).lose(attempt)
         if now >= self._next_tidy:
@@ -251,7 +251,7 @@ class Ledger:
         return self._login(request).failures < CIRCUIT_BREAKER_FAILURES
 
     def trouble(self, request: Request) -> Reason | None:
-        """What is wrong with a login, also while a probe of it may leave."""
+        """What is wrong with a login, even at a moment when a probe may leave."""
         host = self.host(request.host)
         if host.blocked:
             return Reason.BLOCKED

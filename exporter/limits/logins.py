@@ -3,7 +3,7 @@
 The provider's FAQ: five failed logins in 30 minutes block the address, so all logins of a host share four.
 A login that was accepted is *verified* and ignores that budget. If one of those is refused, the cause may be
 our address rather than its password: the host's other verified logins become *suspect* and are tried again
-one at a time. The rules are numbered as in docs/internals/ledger.md.
+one at a time. docs/internals/ledger.md lists the rules.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _API_OUTCOMES = ACCEPTED | {
 
 
 def spoke(answer: Answered) -> bool:
-    """Whether the API itself answered. An unclear end with the same outcome is an error of our own."""
+    """Whether the API itself answered. An unclear end is no answer, even if its outcome looks like one."""
     return answer.outcome in _API_OUTCOMES and not answer.unclear
 
 
@@ -163,7 +163,7 @@ class Host:
         return None
 
     def _budget_at(self, secret: Secret, now: float) -> float:
-        """When the budget has room. Refused logins leave one of the four to others.
+        """When the budget has room. A login that was refused leaves one of the four to others.
 
         Suspects need none while one login alone was refused: then its password is the likely cause.
         """
@@ -175,7 +175,7 @@ class Host:
         return -inf if len(failed) < allowed else failed[-allowed] + FAILED_LOGIN_WINDOW
 
     def _budget_reason(self, secret: Secret, now: float) -> Reason:
-        """Failed logins of which none was refused in so many words may be an outage."""
+        """If no login was refused by error 2, the failed logins may be an outage."""
         refused = self._refused_at > now - FAILED_LOGIN_WINDOW and not secret.unclear
         return Reason.FAILED_LOGINS if refused else Reason.UNCLEAR_LOGIN
 
@@ -195,7 +195,7 @@ class Host:
         self._open.pop(attempt.number, None)
 
     def lose(self, attempt: Attempt) -> None:
-        """The end of a request will never be told: a login that was not verified may have failed."""
+        """The end of a request will never be known: a login that was not verified may have failed."""
         self._open.pop(attempt.number, None)
         if not self._trusts(attempt):
             self.failed_logins.append(attempt.counts_until)
@@ -215,7 +215,7 @@ class Host:
             self._blocked_until = max(self._blocked_until, at + PROBE_EXTENSION)
 
     def _answered(self, attempt: Attempt, outcome: Outcome | None, order: int, at: float) -> None:
-        """The API spoke: that ends waiting for it, and a block unless it spoke of one."""
+        """The API answered: that ends the host's wait, and a block unless the answer is error 4."""
         self.answered_order, self._unclear_in_row, self._waits_until = order, 0, -inf
         if outcome is Outcome.BLOCKED:
             self._block(attempt, order, at)
@@ -228,7 +228,7 @@ class Host:
             self._accepted(attempt)
 
     def _block(self, attempt: Attempt, order: int, at: float) -> None:
-        """Error 4. Requests that were in the air when the block was noticed tell nothing new."""
+        """Error 4. The ends of requests that were in flight when the block was noticed are no news."""
         if self.blocked and attempt.order <= self._blocked_order:
             return
         self.blocked, self._blocked_order = True, order
@@ -236,7 +236,7 @@ class Host:
         self._blocks += 1
 
     def _accepted(self, attempt: Attempt) -> None:
-        """A login is verified by a request sent after the refused one, or after its own refusal was known."""
+        """Verifies the login, if its request was sent after the refused one and after its own refusal."""
         secret = self.secret(attempt.request.secret)
         if attempt.order <= max(self._revoked_by_order, secret.refused_order):
             return
@@ -245,7 +245,7 @@ class Host:
         secret.paused_until = secret.waits_until = -inf
 
     def _refused(self, attempt: Attempt, order: int, at: float) -> None:
-        """Error 2. Requests in the air when a verified login was refused tell nothing new."""
+        """Error 2. The ends of requests that were in flight when a verified login was refused are no news."""
         self.failed_logins.append(at)
         self._refused_at = at
         name = attempt.request.secret
@@ -262,14 +262,14 @@ class Host:
         secret.refused_order = order
 
     def _revoke(self, attempt: Attempt, order: int) -> None:
-        """A login that worked is refused: the others may be, too. What is sent from now on tells."""
+        """A login that worked is refused, so the others may be too. Requests sent from now on show it."""
         self._revoked_order, self._revoked_by_order = order, attempt.order
         for secret in self.secrets.values():
             if secret.trust is Trust.VERIFIED:
                 secret.trust = Trust.SUSPECT
 
     def _unclear(self, attempt: Attempt, at: float) -> None:
-        """No answer that tells whether the login was accepted."""
+        """The request ended without an answer that shows whether the login was accepted."""
         secret = self.secret(attempt.request.secret)
         self._unclear_in_row += 1
         if secret.trust is Trust.SUSPECT:
@@ -289,7 +289,7 @@ class Host:
                 secret.trust = Trust.NEW
 
     def distrust(self, since: float) -> None:
-        """Takes logins as never accepted whose last accepted request on record is from before ``since``."""
+        """Treats logins as never accepted if their last accepted request was recorded before ``since``."""
         for secret in self.secrets.values():
             if secret.recorded_at < since:
                 secret.trust = Trust.NEW
