@@ -51,7 +51,7 @@ RESTORE_PERIOD = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says of serving."""
+    """The flags of ``serve``."""
 
     listen_addresses: tuple[tuple[str, int], ...] = (("", 10145),)
     telemetry_path: str = "/metrics"
@@ -64,7 +64,7 @@ class Options:
 
 
 class Exporter:
-    """All parts together. ``apply`` gives them a configuration, the first one or another."""
+    """All parts together. ``apply`` gives them a configuration, at the start and at each reload."""
 
     def __init__(self, session: aiohttp.ClientSession, journal: Journal, clock: Clock) -> None:
         self._clock = clock
@@ -99,7 +99,7 @@ class Exporter:
     async def apply(self, config: Config) -> None:
         """Switches to ``config``; links that stay keep their readings and their schedules.
 
-        What is shown changes in one moment. Scrapes and polls go on meanwhile.
+        What is shown changes in one step. Scrapes and polls go on while it is built.
         """
         self._config = config
         links = [link for account in config.accounts for link in account.links]
@@ -123,7 +123,7 @@ class Exporter:
         return known, self.exposition.build(config.accounts, known.values())
 
     def web_app(self, options: Options, lifecycle: web.Lifecycle) -> aiohttp_web.Application:
-        """What is answered over HTTP."""
+        """The application that answers over HTTP."""
         return web.make_app(
             self._scrape,
             self._health,
@@ -136,14 +136,14 @@ class Exporter:
         )
 
     def health_app(self) -> aiohttp_web.Application:
-        """Health and readiness alone."""
+        """The application that answers health and readiness only."""
         return web.make_health_app(self._health)
 
     def _not_ready(self) -> str | None:
         return "stopping" if self._stopping else self.poller.broken()
 
     async def close(self) -> None:
-        """Stops polling and writes what is still to be written."""
+        """Stops polling and closes the journal."""
         self._stopping = True
         if self._restoring is not None:
             self._restoring.cancel()
@@ -158,11 +158,11 @@ async def serve(
     started: Callable[[list[str]], None],
     web_config: Live | None = None,
 ) -> None:
-    """Runs until SIGTERM or SIGINT; SIGHUP, a changed file, or a web client if allowed, has it reload.
+    """Runs until SIGTERM or SIGINT. SIGHUP, a changed file or a permitted web client makes it reload.
 
-    ``load`` gets the configuration in force. ``started`` is told the URLs once they answer; ``web_config``
-    says who may connect. Raises ``OSError`` if an address cannot be had, and ``StorageError`` if it would not
-    be safe to begin.
+    ``load`` gets the configuration in force. ``started`` is called with the URLs once they answer.
+    ``web_config`` says who may connect. Raises ``OSError`` if an address cannot be bound, and
+    ``StorageError`` if it would not be safe to begin.
     """
     signals = Signals()
     sockets = [listen.open_socket(*address) for address in options.listen_addresses]
@@ -227,7 +227,7 @@ def _summary(reloader: Reloader) -> str:
 
 
 def _tls_of(web_config: Live | None) -> Callable[[], ssl.SSLContext] | None:
-    """What gives the TLS settings of the moment; whether there are any stays as it was at the start."""
+    """Returns the present TLS settings when called. TLS itself cannot be switched on or off later."""
     if web_config is None or web_config.config.tls is None:
         return None
     return partial(attrgetter("config.tls.context"), web_config)
@@ -240,7 +240,7 @@ def _headers_of(web_config: Live | None) -> Callable[[], Mapping[str, str]]:
 
 @asynccontextmanager
 async def _followed(options: Options, reloader: Reloader) -> AsyncIterator[None]:
-    """The files of the configuration are followed while the context lasts, if ``options`` say so."""
+    """Follows the files of the configuration inside the context, if ``options`` say so."""
     if not options.auto_reload:
         yield
         return
@@ -257,7 +257,7 @@ async def _followed(options: Options, reloader: Reloader) -> AsyncIterator[None]
 async def _guarded(
     application: aiohttp_web.Application, web_config: Live | None, clock: Clock
 ) -> AsyncIterator[None]:
-    """``application`` lets in whom ``web_config`` lets in, which is read again whenever it changes."""
+    """Protects ``application`` by ``web_config``, which is read again whenever it changes."""
     if web_config is None:
         yield
         return

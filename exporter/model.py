@@ -145,19 +145,19 @@ class Account:
     def host(self) -> str:
         """The provider's host, over which IP blocks and failed logins are counted.
 
-        A leading ``www.`` or ``www2.`` is dropped: the provider's mirrors are the same provider.
+        A leading ``www.`` or ``www2.`` is dropped: mirrors belong to one provider.
         """
         return _host_of(self.base_url)
 
     @property
     def login_key(self) -> str:
-        """Names the login at its host without revealing it: what the provider counts requests by."""
+        """A name for the login at its host that does not reveal it. The provider counts requests by login."""
         who = self.credentials.login or self.credentials.api_key
         return _key_of(self.host, who.get_secret_value() if who else "")
 
     @property
     def secret_key(self) -> str:
-        """Names the login with its password, revealing neither: another password makes another name."""
+        """A name for the login with its password that reveals neither. Another password has another name."""
         password = self.credentials.password
         return _key_of(self.login_key, password.get_secret_value() if password else "")
 
@@ -169,9 +169,9 @@ def _host_of(url: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def _key_of(salt: str, secret: str) -> str:
-    """A name for ``secret``. It is stored, so it is derived as a password's hash is: too slow for guessing.
+    """A name for ``secret``. It is stored, so it is derived slowly, like a password's hash.
 
-    Each poll asks for it, so it is kept for as many accounts as anybody may have.
+    Each poll needs it, so the cache is larger than any number of accounts.
     """
     derived = hashlib.scrypt(secret.encode(), salt=salt.encode(), n=2**12, r=8, p=1, dklen=12)
     return f"{salt}/{derived.hex()}"
@@ -190,7 +190,7 @@ class Reading:
     short_link: str
 
     def of(self, link: Link) -> Reading:
-        """This reading with the very string that ``link`` has as its id: memory for thousands of links."""
+        """This reading with the string object that ``link`` has as its id, which saves memory."""
         return replace(self, id=link.id) if link.id is not None and link.id == self.id else self
 
 
@@ -199,8 +199,8 @@ class Snapshot:
     """What is known of a link now.
 
     ``read_at`` is the wall-clock time (seconds since the epoch) at which the request behind ``reading`` was
-    sent: the figures are at least as new. ``total`` adds up the rises of the all-time figure and never falls.
-    ``outcome`` is how the latest poll ended, None before the first. ``carried`` says that ``total`` was
+    sent, so the figures are at least as new. ``total`` adds up the rises of the all-time figure and never
+    falls. ``outcome`` is how the latest poll ended, None before the first. ``carried`` says that ``total`` was
     counted for another target that had the same name.
     """
 
@@ -217,7 +217,7 @@ class Snapshot:
         return replace(self, reading=reading, read_at=at, total=total, outcome=Outcome.OK, carried=False)
 
     def ended(self, outcome: Outcome) -> Snapshot:
-        """The snapshot after a poll that ended so: figures and their age stay as they are."""
+        """The snapshot after a poll that ended as ``outcome`` and brought no reading."""
         return self if outcome is self.outcome else replace(self, outcome=outcome)
 
     @property
@@ -231,7 +231,7 @@ class Snapshot:
         return self.link.target
 
     def under(self, link: Link) -> Snapshot:
-        """What is known, under the link's new configuration; itself, if that is the old one."""
+        """This snapshot with the link's new configuration."""
         return self if link == self.link else replace(self, link=link)
 
     def _rise(self, reading: Reading) -> int:
@@ -263,7 +263,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccountStatus:
-    """An account as seen now.
+    """The status of an account now.
 
     ``up`` is None before the first answer. ``paused_until`` is wall-clock time, 0 when not paused. ``lag`` is
     how late the most overdue link is, in seconds. ``failed_logins`` are those at the account's host that the

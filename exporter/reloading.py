@@ -1,4 +1,4 @@
-"""One reload for everything that can change, whoever asks for it."""
+"""Reloads everything that can change, in one way, whoever asks for it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 class Reloader:
-    """Loads the configuration on a thread and has it applied.
+    """Loads the configuration on a thread and applies it.
 
-    ``load`` gets the configuration in force, for link files that now have errors keep what they had.
+    ``load`` gets the configuration in force, because link files with errors keep their old links.
     ``failed`` is called when the old configuration stays.
     """
 
@@ -42,7 +42,7 @@ class Reloader:
     async def reload(self) -> tuple[str, ...]:
         """Reloads; returns the errors that kept the old configuration in force.
 
-        Reloads that are asked for while one runs are one reload, which begins when that one has ended.
+        Calls that come while a reload runs share the next one.
         """
         if self._waiting is None:
             self._waiting = asyncio.ensure_future(self._reload_next())
@@ -73,9 +73,9 @@ class Reloader:
 
 
 def without_searches(load: Callable[[Config], Config], config: Config) -> Config:
-    """Loads while nothing searches for garbage: that would hold up the event loop for each million objects.
+    """Loads without garbage collection, which would stop the event loop for a long time.
 
-    What was loaded stays for as long as it is configured, so later searches leave it out.
+    The new configuration stays in memory, so later collections leave it out.
     """
     gc.disable()
     try:

@@ -43,7 +43,7 @@ class Snapshots:
         return known is not None and (known.reading is not None or known.carried)
 
     def build(self, links: Iterable[Link], stored: Iterable[StoredReading]) -> Known:
-        """What is known of other links, to be handed to ``swap``. Changes nothing: a thread may call it."""
+        """Builds what will be known of ``links``, for ``swap``. Changes nothing, so a thread may call it."""
         from_storage = {reading.link: reading for reading in stored}
         return {link.key: self._carried(link, from_storage.get(link.key)) for link in links}
 
@@ -61,9 +61,9 @@ class Snapshots:
         return known.under(link)
 
     def swap(self, built: Known) -> list[Snapshot]:
-        """Takes what ``build`` made in place of the former links.
+        """Replaces the links by what ``build`` made.
 
-        Returns the snapshots that changed in the meantime, as they are now.
+        Returns the snapshots that changed since ``build``.
         """
         before, self._known = self._known, built
         self._orders = {key: orders for key, orders in self._orders.items() if key in built}
@@ -82,9 +82,9 @@ class Snapshots:
     def apply(
         self, link: Link, order: int, outcome: Outcome, reading: Reading | None, read_at: float
     ) -> tuple[Snapshot, Snapshot] | None:
-        """A poll of ``link`` ended; its request came as number ``order`` and was sent at ``read_at``.
+        """A poll of ``link`` ended. ``order`` is its place in the order of requests.
 
-        ``read_at`` is wall-clock time.
+        ``read_at`` is the wall-clock time at which it was sent.
 
         Returns the snapshots before and after, or None if the link is not configured any more.
         """

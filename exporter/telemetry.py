@@ -35,12 +35,12 @@ _disable_created: Callable[[], None] = disable_created_metrics  # prometheus_cli
 _BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 60.0)
 
 _WEIGHT = 0.1
-"""What the latest request counts for in the usual duration."""
+"""The weight of the latest request in the usual duration."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccountGauge:
-    """A gauge with one series per account; ``value`` gives None where there is nothing to say yet."""
+    """A gauge with one series per account; ``value`` returns None while there is no value yet."""
 
     name: str
     help: str
@@ -50,15 +50,15 @@ class AccountGauge:
 ACCOUNT_GAUGES = (
     AccountGauge(
         "smsc_account_up",
-        "1 if the provider's latest answer came and the account is not held back; absent before the first.",
+        "1 if the latest request was answered and the account may send. Absent before the first answer.",
         lambda status: status.up,
     ),
     AccountGauge(
         "smsc_account_paused_until_timestamp_seconds",
-        "Until when nothing is sent for this account, 0 when it is not paused.",
+        "Until when nothing is sent for this account. 0 when it is not paused.",
         lambda status: status.paused_until,
     ),
-    AccountGauge("smsc_account_links", "Links configured.", lambda status: status.links),
+    AccountGauge("smsc_account_links", "Links configured for this account.", lambda status: status.links),
     AccountGauge(
         "smsc_account_polling_lag_seconds",
         "How late the most overdue link of the account is.",
@@ -66,18 +66,18 @@ ACCOUNT_GAUGES = (
     ),
     AccountGauge(
         "smsc_account_concurrency_limit",
-        "Requests in flight that the account is allowed now.",
+        "Requests that the account may have in flight now.",
         lambda status: status.concurrency_limit,
     ),
     AccountGauge(
         "smsc_api_requests_in_flight", "Requests in flight to the provider.", lambda status: status.in_flight
     ),
 )
-_STATE = ("smsc_account_state", "What the account is doing: exactly one state is 1.")
+_STATE = ("smsc_account_state", "What the account is doing. Exactly one state is 1.")
 
 
 class _AccountCollector(Collector):
-    """Asks how the accounts stand when it is scraped."""
+    """Reads the status of the accounts at each scrape."""
 
     def __init__(self, statuses: Callable[[], list[AccountStatus]]) -> None:
         self._statuses = statuses
@@ -104,7 +104,7 @@ def _family(gauge: AccountGauge, statuses: list[AccountStatus]) -> GaugeMetricFa
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Whether the configuration could be loaded when it was last tried, and when it last was (wall clock)."""
+    """Whether the latest load of the configuration succeeded, and when one last did (wall clock)."""
 
     successful: bool
     at: float
@@ -112,7 +112,7 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class LoadedFile:
-    """A link file of an account, and whether it was taken as it stands."""
+    """A link file of an account, and whether its present content is in force."""
 
     account: str
     name: str
@@ -153,7 +153,7 @@ class Telemetry:
         self._reload_ok, self._reloaded_at = self._exporter_gauges(storage_up)
         self._link_files = Gauge(
             "smsc_exporter_link_file_last_load_successful",
-            "1 if the link file was taken as it stands; 0 if it has faults: what it had before is in force.",
+            "1 if the link file's present content is in force. 0 if it has errors and its old links are.",
             ["account", "file"],
             registry=self.registry,
         )
@@ -170,22 +170,24 @@ class Telemetry:
             registry=self.registry,
         )
         build.labels(__version__, platform.python_version()).set(1)
-        storage = Gauge("smsc_exporter_storage_up", "1 while the storage works.", registry=self.registry)
+        storage = Gauge(
+            "smsc_exporter_storage_up", "1 while the storage can be written.", registry=self.registry
+        )
         storage.set_function(storage_up)
         successful = Gauge(
             "smsc_exporter_config_last_reload_successful",
-            "1 if the configuration was loaded the last time it was tried.",
+            "1 if the latest load of the configuration succeeded, 0 if the old one is in force.",
             registry=self.registry,
         )
         at = Gauge(
             "smsc_exporter_config_last_reload_success_timestamp_seconds",
-            "When the configuration was last loaded.",
+            "When the configuration was last loaded with success.",
             registry=self.registry,
         )
         return successful, at
 
     def configure(self, accounts: Iterable[Account]) -> None:
-        """Every account's series exist from the start, at 0; those of accounts that left are dropped."""
+        """Creates every account's series at 0, and drops those of accounts that left."""
         names = {account.name for account in accounts}
         for name in names - self._accounts:
             self._seconds.labels(name)
@@ -199,24 +201,24 @@ class Telemetry:
         self._accounts = names
 
     def link_files(self, loaded: Iterable[LoadedFile]) -> None:
-        """The link files there are."""
+        """Takes the link files of the configuration."""
         self.loaded_link_files = tuple(loaded)
         self._link_files.clear()
         for file in self.loaded_link_files:
             self._link_files.labels(file.account, file.name).set(file.successful)
 
     def watch_web_config(self, successful: Callable[[], bool]) -> None:
-        """There is a web configuration; ``successful`` says whether it could be loaded when last tried."""
+        """Adds the web configuration's gauge. ``successful`` says whether its latest load succeeded."""
         self.web_config_successful = successful
         gauge = Gauge(
             "smsc_exporter_web_config_last_load_successful",
-            "1 if the web configuration was taken as it stands; 0 if it has faults and an older one serves.",
+            "1 if the web configuration's present content is in force. 0 if an older one is.",
             registry=self.registry,
         )
         gauge.set_function(successful)
 
     def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
-        """Counts one request; one of an account that has left by then is not counted any more."""
+        """Counts one request, unless its account has left the configuration."""
         if account in self._accounts:
             self._requests.labels(account, outcome).inc()
             self._seconds.labels(account).observe(seconds)
@@ -228,7 +230,7 @@ class Telemetry:
         self._http_requests.labels(handler, code).inc()
 
     def usual_seconds(self, account: str) -> float | None:
-        """How long a request of the account has taken of late; None before the first has ended."""
+        """How long the account's latest requests took, in seconds; None before the first has ended."""
         return self._usual.get(account)
 
     def reloaded(self, at: float | None) -> None:

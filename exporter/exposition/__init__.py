@@ -1,4 +1,4 @@
-"""Snapshots to Prometheus' text, as fast as a file: each link's lines are rendered once, when they change."""
+"""Snapshots to Prometheus' text. Each link's lines are rendered once, when they change."""
 
 from exporter.exposition.exposition import Exposition
 from exporter.exposition.families import FAMILIES, FIGURES

@@ -1,6 +1,6 @@
 """The lines of all links, kept ready, and withdrawn when they expire.
 
-Which values are withheld is decided here: a value that can no longer be true loses its line. A scrape drops
+A value that can no longer be true loses its line: ``slot`` decides when. A scrape drops
 what has expired since the last one and joins the lines family by family, because the formats (text 0.0.4 and
 OpenMetrics 1.0) want a family's lines together. The bytes are those that prometheus_client would write.
 """
@@ -37,7 +37,7 @@ class Exposition:
         self._ends: list[tuple[float, int]] = []
 
     def build(self, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> Exposition:
-        """What is to be shown of other accounts and links. Changes nothing here: a thread may call it."""
+        """Builds what will be shown of other accounts and links. Changes nothing, so a thread may call it."""
         built = Exposition(self._clock, accounts)
         for snapshot in snapshots:
             place = self._places.get(snapshot.key)
@@ -51,7 +51,7 @@ class Exposition:
         self._lines, self._ends = built._lines, built._ends
 
     def update(self, snapshot: Snapshot) -> None:
-        """Renders one link's lines; a link that is new comes behind the others."""
+        """Renders one link's lines; a new link is added after the others."""
         now = self._clock.time()
         self._heed_clock(now)
         place = self._places.get(snapshot.key)
@@ -62,7 +62,7 @@ class Exposition:
             self._render_slot(place, now)
 
     def _add(self, snapshot: Snapshot, former: Slot | None) -> None:
-        """Makes a slot, which takes over what the link's former one knows of the reading's age."""
+        """Makes a slot, which takes the reading's age from the link's former slot."""
         now = self._clock.time()
         slot = Slot(snapshot.link, self._zones[snapshot.link.account])
         slot.take(snapshot, now, self._clock.monotonic())
@@ -77,7 +77,7 @@ class Exposition:
     def render(self, *, openmetrics: bool, names: Collection[str] | None = None) -> list[bytes]:
         """All links' series, or those in ``names`` that have any, in pieces that follow each other.
 
-        OpenMetrics' closing line is not among them.
+        They do not include OpenMetrics' closing line.
         """
         self._expire()
         parts: list[bytes] = []
@@ -90,7 +90,7 @@ class Exposition:
         return parts
 
     def views(self) -> list[View]:
-        """Every link as it is now, in order, to be looked at on another thread."""
+        """Every link as it is now, in order. Another thread may read them."""
         self._expire()
         return [
             View(slot.snapshot, slot.taken, slot.stale_at, slot.day_ends, slot.month_ends)
@@ -100,7 +100,7 @@ class Exposition:
     # --- time passes --------------------------------------------------------------------------------------
 
     def _expire(self) -> None:
-        """Withdraws what has expired: no expired value is ever shown."""
+        """Withdraws lines that have expired."""
         now = self._clock.time()
         self._heed_clock(now)
         while self._ends and self._ends[0][0] <= now:
@@ -111,7 +111,7 @@ class Exposition:
                 self._withdraw(place, now)
 
     def _heed_clock(self, now: float) -> None:
-        """If the wall clock was set back, the readings' times move along, so that none looks younger."""
+        """If the wall clock was set back, moves the readings' times back too, so that none looks younger."""
         monotonic = self._clock.monotonic()
         offset = now - monotonic
         if offset < self._offset - STEP:
@@ -123,10 +123,10 @@ class Exposition:
         self._offset = max(self._offset, offset)
 
     def _queue(self, place: int, now: float) -> None:
-        """Has the slot looked at when its next lines expire.
+        """Plans a look at the slot when its next lines expire.
 
-        A slot already queued for an earlier moment is left there and queued again then: polls only ever
-        move the moment on, and the heap stays as small as the number of links.
+        A slot that is queued for an earlier moment stays there and is queued again then. So the heap has at
+        most one valid entry for each link.
         """
         slot = self._slots[place]
         end = slot.next_end(now)

@@ -1,4 +1,4 @@
-"""The metric families of links, and how a line of theirs is written: as prometheus_client would."""
+"""The metric families of links, and their lines, written as prometheus_client would."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ _NAMES = tuple(family.name for family in FAMILIES)
 
 
 def labels_with(link: Link, *extra: tuple[str, str | None]) -> str:
-    """A link's labels and others, as they stand in a line: sorted by name, as prometheus_client does.
+    """The labels of a line: the link's and others, sorted by name, as prometheus_client does.
 
-    Those that are None are left out.
+    Labels that are None are left out.
     """
     labels = [("account", link.account), ("link", link.name), *link.labels, *extra]
     return (
@@ -91,6 +91,6 @@ def _escape(value: str) -> str:
 
 
 def line_of(family: int, labels: str, value: float) -> bytes:
-    """One sample. Most values are small whole numbers, which prometheus_client writes like this, too."""
+    """One sample. Small whole numbers take a shorter way to the text that prometheus_client writes."""
     text = f"{value}.0" if type(value) is int and value < 1_000_000 else _number(value)
     return f"{_NAMES[family]}{labels} {text}\n".encode()

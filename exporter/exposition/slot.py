@@ -39,7 +39,7 @@ def period_ends(read_at: float, zone: ZoneInfo) -> tuple[float, float]:
     """When the day and the month of a reading end (seconds since the epoch), in the account's zone.
 
     A reading from the first seconds of a day may have come from a provider whose clock had not turned yet:
-    it counts to the day before, and so has ended already.
+    it belongs to the day before, which has already ended.
     """
     return _ends_of_minute(int(read_at - ROLLOVER) // 60, zone)
 
@@ -56,7 +56,7 @@ def _ends_of_minute(minute: int, zone: ZoneInfo) -> tuple[float, float]:
 class Slot:
     """A link's place in the families' lists, and when its lines expire (seconds since the epoch).
 
-    There are as many as links, so only what takes long to compute is kept here.
+    There is one for each link, so it stores only what takes long to compute.
     """
 
     __slots__ = ("_period_ends", "queued", "snapshot", "taken", "taken_mono", "zone")
@@ -86,19 +86,19 @@ class Slot:
     def take(self, snapshot: Snapshot, now: float, monotonic: float) -> None:
         """Takes a newer snapshot, noting its reading's time on both clocks.
 
-        A failed poll brings the former reading along, which is as old as it was.
+        After a failed poll, the snapshot has the former reading, whose age does not change.
         """
         known, self.snapshot = self.snapshot.reading, snapshot
         if snapshot.reading is not None and snapshot.reading is not known:
             self._take_at(snapshot.read_at, monotonic - max(0.0, now - snapshot.read_at))
 
     def inherit(self, before: Slot) -> None:
-        """Takes over what an earlier slot knew of the same reading's age."""
+        """Takes the reading's age from the link's former slot, if the reading has not changed."""
         if self.snapshot.reading is not None and self.snapshot.reading is before.snapshot.reading:
             self._take_at(before.taken, before.taken_mono)
 
     def clock_was_set_back(self, now: float, monotonic: float) -> None:
-        """Moves the reading's time along, so that it is never younger than it really is."""
+        """Moves the reading's time back too, so that it never looks younger than it is."""
         if self.snapshot.reading is not None:
             self._take_at(min(self.taken, now - (monotonic - self.taken_mono)), self.taken_mono)
 
@@ -112,7 +112,7 @@ class Slot:
 
 
 class View(NamedTuple):
-    """A link as it stood at one moment, for those who show it otherwise than a scrape does.
+    """A link at one moment, for the status page and its JSON.
 
     ``taken`` is when its reading was taken, as far as the clock can be trusted (seconds since the epoch).
     """

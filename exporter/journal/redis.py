@@ -1,8 +1,8 @@
 """Redis or Valkey: several exporters share one order of events.
 
 Whoever wants to send appends a request to a stream; the script refuses it if somebody appended an event that
-binds since the last look, and returns that. One task makes one round trip after another; what is asked for
-meanwhile goes out together with the next one. Without Redis nothing may be sent.
+binds since the last look, and returns that event. One task makes one round trip after another. Calls that
+come meanwhile share the next round trip. Without Redis nothing may be sent.
 """
 
 from __future__ import annotations
@@ -81,13 +81,13 @@ class RedisJournal:
 
     @property
     def up(self) -> bool:
-        """Whether Redis can be reached and takes what is written."""
+        """Whether Redis can be reached and accepts writes."""
         return self._up
 
-    # --- what the exporter asks ---------------------------------------------------------------------------
+    # --- for the exporter ---------------------------------------------------------------------------------
 
     async def open(self, reader: Reader) -> History:
-        """Begins; without Redis, ``reader`` learns later of what is there.
+        """Begins. If Redis cannot be reached, ``reader`` learns of its events later.
 
         Raises ``StorageError`` if Redis refuses the user, the password, the database or a command.
         """
@@ -110,17 +110,17 @@ class RedisJournal:
         try:
             return await claim.verdict
         except asyncio.CancelledError:
-            # The verdict may have come in the same moment.
+            # The verdict may have come just before the cancellation.
             if not claim.verdict.cancelled() and claim.verdict.result() is Appended.YES:
                 self._take_back(claim.requests)
             raise
 
     def note(self, answer: Answered) -> None:
-        """Goes with the next round trip: at once if the end binds."""
+        """Records an end with the next round trip, which begins at once if the end binds."""
         self._outbox.add(noted(answer, self._clock.monotonic()), urgent=binds(answer))
 
     async def read(self, links: Collection[LinkKey]) -> Iterable[StoredReading]:
-        """The latest readings of these links; nothing while Redis cannot be reached."""
+        """The latest readings of these links; none while Redis cannot be reached."""
         self._memory.ask_for(links)
         if not self._up:
             return []
@@ -167,7 +167,7 @@ class RedisJournal:
             await self._exchange()
 
     async def _exchange(self) -> None:
-        await asyncio.sleep(0)  # what is asked for in the same moment goes along
+        await asyncio.sleep(0)  # calls of the same moment share the round trip
         async with self._wiring:
             batch = self._outbox.take(self._clock.monotonic())
             try:
@@ -215,7 +215,7 @@ class RedisJournal:
         return True
 
     def _minid(self, now: float) -> str:
-        """An id that was learnt long enough ago by our own clock, where there is a new one."""
+        """A new id before which entries may be dropped, by our own clock; empty if there is none."""
         minid = ""
         while self._learnt_ids and self._learnt_ids[0][0] <= now - TRIM_AFTER:
             _, minid = self._learnt_ids.popleft()
@@ -235,7 +235,7 @@ class RedisJournal:
         if others:
             self._outbox.others_are_active()
             self._learn(others)
-        # News that holds a request of ours: its reply was lost.
+        # If the news holds a request of ours, its reply was lost.
         granted = verdict == "yes" or any(self._memory.knows(sent) for sent in batch.requests.values())
         self._decide(batch, now, granted=granted)
 
@@ -244,7 +244,7 @@ class RedisJournal:
             self._memory.add(event, at)
 
     def _sift(self, news: Iterable[Dated], requests: Collection[int]) -> list[Dated]:
-        """Remembers all; returns what others appended, and we did not know."""
+        """Remembers all events; returns those that others appended and that are new here."""
         others = []
         for one in news:
             if self._memory.knows(one.event):
@@ -268,12 +268,12 @@ class RedisJournal:
         batch.answer(Appended.YES if in_time else Appended.NO)
 
     def _take_back(self, requests: Iterable[Sent]) -> None:
-        """These are on record and will not be sent."""
+        """Notes that these requests, which are on record, will not be sent."""
         for sent in requests:
             self.note(Answered(sent.request, sent.number, None))
 
     def _give_up(self, batch: Batch) -> None:
-        """Nobody knows whether the batch was appended, or will be: a frozen server does so when it wakes."""
+        """It is unknown whether the batch is appended: a frozen server may append it when it wakes."""
         now = self._clock.monotonic()
         self._outbox.put_back(batch.entries)
         self._doubtful = {n: was for n, was in self._doubtful.items() if was[0] + REMEMBERED_SHORTLY > now}
@@ -283,9 +283,9 @@ class RedisJournal:
     # --- losing Redis, and finding it again ---------------------------------------------------------------
 
     def _lose(self, error: Exception) -> None:
-        """From now on nothing may be sent; what was noted is kept.
+        """From now on nothing may be sent. Noted ends are kept.
 
-        After an error of our own nobody knows what the reader has learnt, as if Redis had forgotten.
+        After an error in our own code, the reader may have missed news, so everything is read again.
         """
         bug = None if isinstance(error, LostError) else error
         if self._up or self._work is None:
@@ -316,7 +316,7 @@ class RedisJournal:
             self._lose(error)
 
     async def _enter(self) -> History | None:
-        """Connects. Returns None if Redis still has what it had at our last look, else what it has now."""
+        """Connects. Returns None if Redis has forgotten nothing since our last look, else its history."""
         run = await self._wire.connect()
         epoch = await self._wire.hello(run, secrets.token_hex(8))
         history = None
@@ -326,7 +326,7 @@ class RedisJournal:
         return history
 
     async def _start_afresh(self, epoch: str) -> History:
-        """Reads all; puts back what this process knows, if it was here before."""
+        """Reads all events; puts back what this process knows, if it was connected before."""
         server, lasting, events = await self._wire.history()
         now = self._clock.monotonic()
         past, again = Past(server, lasting, events, now), bool(self._epoch)

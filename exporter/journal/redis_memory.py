@@ -1,4 +1,4 @@
-"""What one process knows of the journal in Redis, so that it can be put back there once Redis forgot it."""
+"""What one process knows of the journal in Redis, to put it back after Redis forgot it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Memory:
         self._readings: dict[LinkKey, Entry | None] = {}
 
     def knows(self, event: Event) -> bool:
-        """Whether the event was added before; an end makes its beginning known."""
+        """Whether the event was added before. A known end makes its beginning known too."""
         if event.number in self._lasting:
             return True
         _, _, ended = self._shortly.get(event.number, (0.0, "", None))
@@ -38,20 +38,20 @@ class Memory:
         """Takes an event that became known at ``at``, in monotonic seconds."""
         self._shortly.pop(event.number, None)
         kept = self._lasting if lasting(event) else self._shortly
-        # As text: it takes a third of the room.
+        # As text, it takes a third of the memory.
         kept[event.number] = at, encode(without_reading(event)), isinstance(event, Answered)
         _drop(self._shortly, at - REMEMBERED_SHORTLY)
         _drop(self._lasting, at - REMEMBERED)
 
     def ask_for(self, links: Iterable[LinkKey]) -> None:
-        """Takes which links' readings are worth keeping."""
+        """Keeps the readings of these links from now on."""
         for link in links:
             self._readings.setdefault(link, None)
         while len(self._readings) > MOST_READINGS:
             del self._readings[next(iter(self._readings))]
 
     def add_reading(self, event: Event | None, at: float) -> None:
-        """Takes the reading of an event that has one, known since ``at``, as its link's latest."""
+        """Keeps the event's reading, if it has one, as its link's latest; it became known at ``at``."""
         if isinstance(event, Answered) and event.reading is not None and event.link in self._readings:
             self._readings[event.link] = Entry(at, reading=event)
 

@@ -23,10 +23,10 @@ LONGEST_TIMEOUT = 60.0
 """Seconds that a request of another process may wait for its answer."""
 
 UNSURE = SEND_BY + LONGEST_TIMEOUT + ABANDONED_TTL + RATE_WINDOW
-"""Seconds for which a request may count that is no longer on record."""
+"""Seconds for which a request that Redis forgot may still count."""
 
 FORGOTTEN_LOGINS = 3
-"""Failed logins at each host that may be no longer on record: one of the four is left to find out."""
+"""Failed logins to assume at each host after Redis forgot. One of the four is left for a try."""
 
 
 def unsure(since: float) -> Unknown:
@@ -36,7 +36,7 @@ def unsure(since: float) -> Unknown:
 
 
 def decoded(entries: Iterable[Stored]) -> Iterator[tuple[Stored, Event, float]]:
-    """The events of these entries and their recorded age; whatever no exporter wrote is passed over."""
+    """The events of these entries and their recorded age; skips entries that no exporter wrote."""
     for stored in entries:
         try:
             event = event_of(stored)
@@ -47,7 +47,7 @@ def decoded(entries: Iterable[Stored]) -> Iterator[tuple[Stored, Event, float]]:
 
 
 def dated(event: Event, age: float, previous_look: float, now: float) -> Dated:
-    """News: it was appended since the previous look, and was ``age`` seconds old then."""
+    """Dates news: it was appended after the previous look, and was ``age`` seconds old then."""
     return Dated(event, previous_look - age, now - age)
 
 
@@ -73,7 +73,7 @@ class Past:
         self.begun = min(marks, default=FAILED_LOGIN_WINDOW)
 
     def history(self, now: float) -> History:
-        """For a process that knows nothing else."""
+        """The history for a process that has just started."""
         unknown = unsure(self.begun) if self.begun < FAILED_LOGIN_WINDOW else None
         return History(self.events, now - VERIFIED_TTL, unknown)
 

@@ -1,4 +1,4 @@
-"""What waits for the next round trip to Redis, and when that is due."""
+"""What waits for the next round trip to Redis, and when the round trip is due."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Claim:
     verdict: asyncio.Future[Appended]
 
     def answer(self, verdict: Appended) -> None:
-        """Tells the caller, unless it has gone."""
+        """Gives the caller its verdict, unless it was cancelled."""
         if not self.verdict.done():
             self.verdict.set_result(verdict)
 
 
 @dataclass(slots=True)
 class Batch:
-    """What goes out in one round trip. ``began`` is when it was first sent, in monotonic seconds."""
+    """What one round trip carries. ``began`` is when it was first sent, in monotonic seconds."""
 
     entries: list[Entry]
     claims: list[Claim]
@@ -54,7 +54,7 @@ class Batch:
         self.requests = {sent.number: sent for claim in self.claims for sent in claim.requests}
 
     def answer(self, verdict: Appended) -> None:
-        """Tells all callers."""
+        """Gives all callers the verdict."""
         for claim in self.claims:
             claim.answer(verdict)
 
@@ -78,7 +78,7 @@ class Outbox:
         return len(self._entries)
 
     def add(self, entry: Entry, *, urgent: bool) -> None:
-        """Adds an entry that goes out soon, or at once."""
+        """Adds an entry that is sent soon, or at once if it is urgent."""
         if not self._entries:
             self._waits_since = _now()
         self._entries.append(entry)
@@ -90,7 +90,7 @@ class Outbox:
         self._entries.extendleft(reversed(list(entries)))
 
     def claim(self, requests: Sequence[Sent]) -> Claim:
-        """Adds requests, which go out at once."""
+        """Adds requests, which are sent at once."""
         claim = Claim(requests, asyncio.get_running_loop().create_future())
         self._claims.append(claim)
         self._urgent = True
@@ -98,7 +98,7 @@ class Outbox:
         return claim
 
     def answer_claims(self, verdict: Appended) -> None:
-        """Answers all that wait: ``BEHIND`` if they were decided on before news came that binds."""
+        """Answers all claims that wait: with ``BEHIND`` if news that binds came after their decision."""
         Batch([], self._claims, 0).answer(verdict)
         self._claims = []
 
@@ -113,7 +113,7 @@ class Outbox:
         return Batch(entries, [claim for claim in claims if not claim.verdict.cancelled()], now)
 
     def others_are_active(self) -> None:
-        """Somebody else appended events: from now on they are given time to."""
+        """Another process appended events: for a while, round trips leave it time between them."""
         self._others_until = _now() + OTHERS
 
     def wake(self) -> None:

@@ -1,4 +1,4 @@
-"""The two scripts that run inside Redis, and what is handed to them.
+"""The two scripts that run inside Redis, and their arguments.
 
 All keys share one hash tag, so that a cluster keeps them together, and a version, so that exporters with
 another layout do not meet. No key expires: a server that evicts keys with an expiry loses none of them.
@@ -31,13 +31,13 @@ EVENTS, LASTING, READINGS, EPOCH = KEYS = tuple(
 )
 
 PERMISSIONS = f"~{PREFIX}* +@read +@write +@scripting +@connection +info +time"
-"""What the user needs where Redis has an access control list."""
+"""What the user may do, in the words of Redis' access control list."""
 
 TRANSIT = 1.0
-"""Seconds that a call may be under way. A reading counts as older by this: its age must not be too small."""
+"""Seconds that a call may take. A reading counts as older by this, so that its age is never too small."""
 
 SLACK = 60.0
-"""Seconds by which the server's clock may have been set without harm to what is dated by it."""
+"""Seconds by which the server's clock may be changed without harm to the dates it gives."""
 
 _KEEP = round((REMEMBERED + SLACK) * 1000)
 
@@ -55,7 +55,7 @@ redis.call('HSET', readings, '', '')
 redis.call('HDEL', readings, '')
 return known
 """
-"""Arguments: the server's run id, a new word. Writes as ``APPEND`` does, to see whether that is allowed."""
+"""Arguments: the server's run id, a new word. It writes to all keys, to see whether that is allowed."""
 
 APPEND = f"""
 local events, lasting, readings, epoch = unpack(KEYS)
@@ -157,7 +157,7 @@ def stored_reading(link: LinkKey, value: str, server: float, wall: float) -> Sto
         at, total, target, figures = value.split("\n")
         age = server - int(at) / 1000
         kind, which = json.loads(target)
-        # A reading from the server's future: its clock was set back, nobody knows by how much.
+        # A reading from the server's future: its clock was set back by an unknown time.
         read_at = wall - age if age >= 0 else 0.0
         return StoredReading(link, (kind, which), Reading(*json.loads(figures)), read_at, int(total))
     except TypeError as error:
@@ -183,5 +183,5 @@ def event_of(stored: Stored) -> Event | None:
 
 
 def _json(value: object) -> str:
-    """On one line, whatever is in it."""
+    """One line of JSON."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

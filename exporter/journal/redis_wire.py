@@ -1,6 +1,6 @@
-"""The connection to Redis: the only place that speaks to the ``redis`` package.
+"""The connection to Redis: the only place that uses the ``redis`` package.
 
-Nothing is repeated without being asked for: the caller decides what a lost reply means.
+No command is repeated silently: the caller decides what a lost reply means.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from exporter.storage_url import Redis as Address
 
 TIMEOUT = 1.0
-"""Seconds after which a server that does not answer is given up."""
+"""Seconds after which a server that does not answer counts as lost."""
 
 CHUNK = 500
 """Entries or readings in one round trip: no other client of the server waits for more."""
@@ -36,17 +36,17 @@ CHUNK = 500
 _SHA = hashlib.sha1(APPEND.encode(), usedforsecurity=False).hexdigest()
 
 _IN_SCRIPT = re.compile(r",? script: \w+, on @?user_script:\d+\.?$")
-"""What Redis adds to an error of a command inside a script: nobody who reads a log knows that script."""
+"""What Redis adds to an error inside a script. A reader of the log does not know that script."""
 
 _FORBIDDEN = ("DB index", "The user executing the script can't")
-"""How Redis says that there is no such database, and that a command or key is not permitted."""
+"""Messages of Redis for a database that does not exist, and for a command or key without permission."""
 
 _OLDEST = (6, 2)
 """The first version with ``MINID`` and exclusive ranges."""
 
 
 class LostError(Exception):
-    """Redis did not do what it was asked. ``refused``: nor will it, as it is configured."""
+    """A command failed. ``refused``: it will always fail with this configuration."""
 
     def __init__(self, reason: str, *, refused: bool = False) -> None:
         self.refused = refused
@@ -63,7 +63,7 @@ class LostError(Exception):
 
     @property
     def hint(self) -> str:
-        """What to do about it, where a permission is missing."""
+        """What to do if a permission is missing; else empty."""
         return f"; the user needs {PERMISSIONS}" if "permission" in str(self) else ""
 
 
@@ -76,7 +76,7 @@ def _translated() -> Iterator[None]:
 
 
 class Wire:
-    """One connection to the server at ``address``; every method raises ``LostError`` where it is lost."""
+    """One connection to the server at ``address``. Every method raises ``LostError`` if it fails."""
 
     def __init__(self, address: Address) -> None:
         self._connecting = False
@@ -92,13 +92,13 @@ class Wire:
         )
 
     async def _connected(self, connection: AbstractConnection) -> None:
-        """Lets no new connection pass unseen, as the pool would: the server behind it may have forgotten."""
+        """Refuses connections that the pool opens by itself: the server may have forgotten something."""
         if not self._connecting:
             raise RedisConnectionError("the connection broke")
         await connection.on_connect()
 
     async def connect(self) -> str:
-        """Connects anew; returns the server's run id."""
+        """Opens a new connection; returns the server's run id."""
         self._connecting = True
         try:
             with _translated():
@@ -110,7 +110,7 @@ class Wire:
         return str(info["run_id"])
 
     async def hello(self, run: str, word: str) -> str:
-        """Writes something; returns the epoch, which begins with ``word`` where ``run`` is new."""
+        """Runs ``HELLO``; returns the epoch, which begins with ``word`` if ``run`` is new."""
         with _translated():
             return str(await self._client.eval(HELLO, len(KEYS), *KEYS, run, word))
 
@@ -150,7 +150,7 @@ class Wire:
         return _seconds(time), values
 
     async def close(self) -> None:
-        """Lets go of the connection."""
+        """Closes the connection."""
         with contextlib.suppress(LostError), _translated():
             await self._client.aclose()
 

@@ -1,4 +1,4 @@
-"""How many requests of an account may be in flight: fewer than the provider allows, and by what it says."""
+"""How many requests of an account may be in flight, adapted to the provider's answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from exporter.limits.constants import LONGEST_THROTTLE_REST, THROTTLE_REST, doub
 
 
 class AdaptiveConcurrency:
-    """Additive increase, multiplicative decrease, as TCP does it.
+    """Additive increase, multiplicative decrease, as in TCP.
 
     ``limit`` starts at one, so that a wrong password costs one failed login. It climbs by one with each round
     of successes up to ``ceiling`` (``max_concurrent_requests``), and halves on an error 9. Nothing leaves
@@ -30,11 +30,11 @@ class AdaptiveConcurrency:
         self.limit = min(self.limit, ceiling)
 
     def restart(self) -> None:
-        """Begins with one request again: the account was refused or could not be reached."""
+        """Starts with one request again, because the account was refused or could not be reached."""
         self.limit, self._successes = 1, 0
 
     def succeeded(self) -> None:
-        """A request was answered well."""
+        """A request succeeded."""
         self._pauses = 0
         self._successes += 1
         if self._successes >= self.limit:
@@ -44,7 +44,7 @@ class AdaptiveConcurrency:
     def throttled(self, sent_at: float, now: float) -> None:
         """Error 9: halves the limit, once for all requests that were in flight together.
 
-        Where there is nothing left to halve, another program is using the login: the account pauses.
+        At a limit of one, another program must be using the login: the account pauses.
         """
         self.throttled_until = max(self.throttled_until, now + THROTTLE_REST)
         if sent_at < self._lowered_at:

@@ -1,4 +1,4 @@
-"""The figures of polling that the provider does not count. Times are in seconds."""
+"""The figures of polling that are no limits of the provider. Times are in seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from random import Random
 
 NOT_FOUND_RETRY = 3600.0
-"""How long a link rests that the provider does not know, or whose parameters it refuses."""
+"""How long a link rests after the provider did not know it or refused its parameters."""
 
 FIRST_RETRY = 10.0
 """The first step of the backoff after a failure of transport."""
@@ -31,7 +31,7 @@ CATCH_UP_FACTOR = 2.0
 """How many times its usual rate a large account may take instead."""
 
 STORAGE_RETRY = 1.0
-"""How often an account looks whether the storage is back."""
+"""Time between two looks whether the storage works again."""
 
 
 def backoff(failures: int, random: Random) -> float:

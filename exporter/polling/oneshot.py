@@ -1,4 +1,4 @@
-"""Reads a few links once, as a second writer beside a service that may be running."""
+"""Reads a few links once, beside a service that may be running."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from exporter.polling.poller import Fetch
 
 PATIENCE = 75.0
-"""Seconds that a link may have to wait until a request may leave: the provider's minute, and some more."""
+"""The longest wait for a request of a link, in seconds: the provider's minute and some more."""
 
 WORTH_SAYING = 1.0
-"""Seconds of waiting that are said."""
+"""Waits longer than this (seconds) are reported."""
 
 RECHECK = 5.0
-"""Seconds after which a wait for what others have in flight asks again: it may end any moment."""
+"""Seconds after which a wait for requests of others asks again: they may end at any moment."""
 
 UNCOUNTED = "the storage cannot be used, so no request could be counted: nothing is sent"
 NOT_SHARED = (
@@ -54,7 +54,7 @@ class ReadFailure:
 
 
 class NotYet(Exception):  # noqa: N818 - no error: the request may leave later
-    """The request may not leave for ``seconds``; ask again after ``retry_after``, or never (inf)."""
+    """The request may not leave for ``seconds``. Ask again after ``retry_after`` (``inf``: give up)."""
 
     def __init__(self, reason: str, seconds: float, retry_after: float) -> None:
         self.reason = reason
@@ -184,7 +184,7 @@ class OneShot:
         return after
 
     def _not_yet(self, denied: Denied) -> NotYet:
-        """What the ledger's answer means for somebody who waits."""
+        """How long to wait for what the ledger denied. Raises ``StorageError``."""
         if denied.reason is Reason.STORAGE_DOWN:
             raise StorageError(UNCOUNTED)
         if denied.until == inf:

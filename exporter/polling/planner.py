@@ -1,6 +1,6 @@
-"""One account's plan: which link is polled next, and what each answer means for those that follow.
+"""Plans the polls of one account: which link is next, and what an answer means for later polls.
 
-The planner counts nothing that the provider counts: whether a request may leave is the ledger's to decide.
+The planner keeps no limit of the provider: the ledger decides whether a request may leave.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     Known = Callable[[Link], "tuple[Reading, float] | None"]
 
 _LINK_RETRIES = 3
-"""Failures in a row for which a link stays as overdue as it was. What fails for good must not go first."""
+"""Failures in a row after which a link loses its place: one that always fails must not go first."""
 
 _AT_WORK = (State.POLLING, State.THROTTLED)
 _STATES = {
@@ -50,7 +50,7 @@ _STATES = {
     Reason.UNREACHABLE: State.UNREACHABLE,
     Reason.SLOW_DOWN: State.THROTTLED,
 }
-"""What an account is doing while it is denied for a reason; for the others it is polling."""
+"""The state of an account while it is denied for a reason; for other reasons it is ``POLLING``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class Poll:
 class Planner:
     """Plans for one login. Times are monotonic seconds; ``wall_offset`` added makes them wall-clock.
 
-    ``delay`` is drawn once by each process: replicas that are due at the same moment then do not collide.
+    Each process draws ``delay`` once, so that replicas are not due at one moment.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Planner:
         self._weights.balance()
 
     def _drop_links(self, kept: set[Target], now: float) -> None:
-        """Links that leave are forgotten, once they need not rest any more: they may come back."""
+        """Forgets links that left, unless they still have to rest: they may come back."""
         for target in self._schedules.keys() - kept:
             schedule = self._schedules[target]
             schedule.wanted = False
@@ -137,7 +137,7 @@ class Planner:
         stays = schedule.wanted and _pace(before) == _pace(link)
         if stays:
             return None
-        was_due = schedule.due if schedule.wanted else inf  # a link that is due does not lose its turn
+        was_due = schedule.due if schedule.wanted else inf  # a link that is due keeps its place
         schedule.wanted = True
         self._seed(schedule, known(link))
         schedule.interval = self._weights.interval(schedule)
@@ -153,7 +153,7 @@ class Planner:
             self._queue.seed(schedule, known[1])
 
     def _first_due(self, schedule: LinkSchedule, known: tuple[Reading, float] | None, now: float) -> float:
-        """At once, but for a link of which there is a fresh reading."""
+        """Now, unless there is a fresh reading of the link."""
         if known is None or known[1] + schedule.interval <= now:
             return max(now, schedule.rests_until)
         return max(schedule.rests_until, self._regular(schedule, known[1], now))
@@ -162,17 +162,17 @@ class Planner:
         account = self.account
         return Request(account.host, account.login_key, account.secret_key, target, account.timeout)
 
-    # --- what next ----------------------------------------------------------------------------------------
+    # --- the next poll ------------------------------------------------------------------------------------
 
     @property
     def rank(self) -> tuple[int, bool, int]:
-        """Which account of a host goes first: see ``limits.logins.Secret.rank``."""
+        """Orders the accounts of a host; see ``limits.logins.Secret.rank``."""
         return self._recorder.ledger.host(self.account.host).secret(self.request.secret).rank
 
     def next(self, now: float) -> Poll | float:
-        """The poll that may start now, counted already, or the time from which asking again is worth it.
+        """The poll that may start now, already counted, or the time at which to ask again.
 
-        ``inf`` means: once a request in flight has ended, here or at the same host.
+        ``inf`` means: when a request in flight ends, of this account or of another at its host.
         """
         if now < (slot := max(self._next_slot, self.concurrency.paused_until)):
             return max(slot, self._queue.earliest_due())
@@ -203,7 +203,7 @@ class Planner:
         )
 
     def _choose_address(self, schedule: LinkSchedule, now: float) -> int:
-        """The mirror that answered last, then the others; after a while one poll begins with ``base_url``."""
+        """The address that answered last, then the others; now and then one poll begins with ``base_url``."""
         addresses = [self._mirror, *(n for n in range(len(self.account.urls)) if n != self._mirror)]
         if self._mirror and not schedule.tried and now - self._mirror_since > MIRROR_STAY:
             self._mirror_since = now
@@ -219,10 +219,10 @@ class Planner:
         poll.schedule.in_flight = False
         self._in_flight -= 1
 
-    # --- what came of it ----------------------------------------------------------------------------------
+    # --- how a poll ended ---------------------------------------------------------------------------------
 
     def finish(self, poll: Poll, now: float, result: Reading | PollError) -> bool:
-        """A poll of this process ended. Returns whether it settles the link, with no mirror to ask next."""
+        """A poll of this process ended. Returns False if a mirror is to be asked next."""
         self._released(poll)
         schedule, error = poll.schedule, None
         if isinstance(result, Exception):
@@ -278,7 +278,7 @@ class Planner:
             self._back_off(schedule, now)
 
     def _answered(self, poll: Poll, now: float) -> None:
-        """The API spoke; the mirror that did so is kept to for a while."""
+        """The API answered; its address is used for a while."""
         self.answered = True
         if poll.address != self._mirror:
             self._mirror, self._mirror_since = poll.address, now
@@ -325,7 +325,7 @@ class Planner:
         after = max(now, sent_at + interval / 2) + self._wall_offset
         return next_moment(schedule.phase, interval, after) - self._wall_offset + self._delay
 
-    # --- how it stands ------------------------------------------------------------------------------------
+    # --- status -------------------------------------------------------------------------------------------
 
     def state(self, now: float) -> State:
         """What the account is doing."""
@@ -385,5 +385,5 @@ _REFUSALS = frozenset(
 
 
 def _pace(link: Link) -> tuple[LinkKey, float, tuple[float, float] | None]:
-    """What gives a link a new schedule when it changes: who it is, and how often it is read."""
+    """A link whose identity or interval changed gets a new schedule."""
     return link.key, link.refresh_interval, link.bounds

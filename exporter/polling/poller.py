@@ -1,4 +1,4 @@
-"""Polls all accounts: asks the planners what is due, has it recorded, sends it, and passes on the answers."""
+"""Polls all accounts: asks the planners what is due, records it, sends it, and hands on the answers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FAILURES = 100
 LONGEST_WAIT = 5.0
 """The longest time between two looks at an account, in seconds.
 
-What it waits for may never be told: a request of a process that has died, or a machine that was asleep.
+What it waits for may happen silently: another process died, or the machine was asleep.
 """
 
 CLOCK_STEP = 1.0
@@ -49,7 +49,7 @@ REPLICA_DELAY = 2.0
 
 
 class Observer(Protocol):
-    """Who counts requests."""
+    """Counts requests."""
 
     def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
         """One request ended as ``outcome`` after ``seconds``."""
@@ -117,20 +117,20 @@ class Poller:
         known = self._snapshots.get(link)
         if known is None or known.reading is None:
             return None
-        # A reading of which nobody knows how old it is tells of clicks, and is due to be replaced.
+        # A reading of unknown age shows how often a link is clicked, and is due to be replaced.
         age = max(0.0, self._clock.time() - known.read_at) if known.read_at else link.stale_after
         return known.reading, self._clock.monotonic() - age
 
-    # --- how it stands ------------------------------------------------------------------------------------
+    # --- status -------------------------------------------------------------------------------------------
 
     def broken(self) -> str | None:
-        """Why polling has stopped; None while it goes on."""
+        """Why polling has stopped; None while it runs."""
         if self._loop is not None and self._loop.done() and not self._loop.cancelled():
             return f"polling has stopped: {self._loop.exception()!r}"
         return self._broke
 
     def statuses(self) -> list[AccountStatus]:
-        """How each account stands now."""
+        """The status of each account now."""
         now, wall = self._clock.monotonic(), self._clock.time()
         return [planner.status(now, wall) for planner in self._planners.values()]
 
@@ -159,7 +159,7 @@ class Poller:
     # --- what is due --------------------------------------------------------------------------------------
 
     def _wake(self, planner: Planner, at: float) -> None:
-        """Has a planner asked at ``at``, or earlier, if its account is still configured."""
+        """Plans to ask a planner at ``at`` or earlier, if its account is still configured."""
         if self._planners.get(planner.account.login_key) is planner and at < self._wake_at.get(planner, inf):
             self._wake_at[planner] = at
             heappush(self._wakes, (at, next(self._order), planner))
@@ -190,7 +190,7 @@ class Poller:
             pass
 
     def _due(self) -> list[tuple[Planner, Poll]]:
-        """All polls that may start now, counted already."""
+        """All polls that may start now. They are already counted."""
         now = self._clock.monotonic()
         batch: list[tuple[Planner, Poll]] = []
         for planner in sorted(self._awake(now), key=lambda one: one.rank):
@@ -210,7 +210,7 @@ class Poller:
         return awake
 
     async def _record(self, batch: Sequence[tuple[Planner, Poll]]) -> None:
-        """Has the batch recorded; starts it if it may be sent, and puts it back if not."""
+        """Records the batch, then starts it; puts it back if it may not be sent."""
         recorded = await self._recorder.record([poll.sent for _, poll in batch])
         for planner, poll in batch:
             if recorded:
@@ -268,7 +268,7 @@ class Poller:
     def _finish(
         self, planner: Planner, poll: Poll, result: Reading | PollError, elapsed: float, read_at: float
     ) -> tuple[Snapshot, Snapshot] | None:
-        """Tells everybody how a poll ended. Returns the link's snapshots before and after, if any."""
+        """Reports the end of a poll to planner and ledger. Returns the link's snapshots before and after."""
         now = self._clock.monotonic()
         host = self._recorder.ledger.host(poll.sent.request.host)
         changes, order = host.changes, self._order_of(poll.sent.number)
@@ -289,7 +289,7 @@ class Poller:
         return changed
 
     def _dated(self, sent_at: float, elapsed: float) -> float:
-        """When a request was sent, on the wall clock as it is now: it may have been set back meanwhile."""
+        """When a request was sent, on the present wall clock, which may have been set back since."""
         now = self._clock.time()
         return sent_at if sent_at <= now - elapsed + CLOCK_STEP else now - elapsed
 
@@ -300,14 +300,14 @@ class Poller:
         return self._snapshots.apply(link, order, outcome, answer.reading, read_at)
 
     def _order_of(self, number: int) -> int:
-        """Which of two requests was sent first, as all processes agree."""
+        """The place of a request in the order of sending, on which all processes agree."""
         attempt = self._recorder.ledger.attempts.get(number)
         return -1 if attempt is None else attempt.order
 
     # --- what other processes did -------------------------------------------------------------------------
 
     def heard(self, news: Sequence[Dated]) -> None:
-        """Another process sent requests, or got answers; the ledger knows already."""
+        """Another process sent requests or got answers. The ledger has learnt them already."""
         now = self._clock.monotonic()
         for dated in news:
             event = dated.event
@@ -332,7 +332,7 @@ class Poller:
         if changed is not None:
             self._snapshots.put(changed[1])
 
-    # --- what is said -------------------------------------------------------------------------------------
+    # --- logging ------------------------------------------------------------------------------------------
 
     def _log_state(self, planner: Planner, now: float) -> None:
         state = planner.state(now)
@@ -347,7 +347,7 @@ class Poller:
 
 
 def answer_of(sent: Sent, result: Reading | PollError, elapsed: float) -> Answered:
-    """The event that tells how a request ended. See ``Answered``; of figures it has none yet."""
+    """The event for a request's end. ``with_figures`` adds the counter."""
     if not isinstance(result, PollError):
         return Answered(sent.request, sent.number, Outcome.OK, elapsed=elapsed, reading=result)
     said_nothing = not isinstance(result, ApiError) and result.sent
@@ -358,7 +358,7 @@ def answer_of(sent: Sent, result: Reading | PollError, elapsed: float) -> Answer
         outcome=result.outcome,
         abandoned=result.abandoned,
         transport=result.transport,
-        # The front proxy knows nothing of logins.
+        # A front proxy does not check logins.
         unclear=said_nothing and not proxy_spoke,
         retry_after=result.retry_after,
         elapsed=elapsed,
@@ -366,7 +366,7 @@ def answer_of(sent: Sent, result: Reading | PollError, elapsed: float) -> Answer
 
 
 def with_figures(answer: Answered, snapshot: Snapshot) -> Answered:
-    """The answer with the name and the counter under which other processes may show and keep it."""
+    """The answer with the link's name and counter, so that other processes can show and store it."""
     return replace(answer, link=snapshot.key, total=snapshot.total)
 
 

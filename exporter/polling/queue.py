@@ -1,14 +1,14 @@
-"""Which link is polled next where not all that are due can be.
+"""Which link is polled next if not all that are due can be.
 
 Links share an account's requests in proportion to their weights, whatever the account can carry at present
 (stride scheduling). Virtual time advances with each link that is served. A link that was served is placed
 ``1 / weight`` later in virtual time, and the link with the earliest place goes first. So a link of weight 4
-is polled four times while one of weight 1 is polled once. What a link cannot use falls to the others.
+is polled four times while one of weight 1 is polled once. The others get what a link cannot use.
 
-A weight says nothing of how old a reading may become. A link that has waited for ``PATIENCE`` of its
+A weight does not bound the age of a reading. A link that has waited for ``PATIENCE`` of its
 ``stale_after`` goes ahead of its place, the longest overdue first, but only every second time. So even under
 overload one half of the requests follows the clicks, and the other half serves all links equally. A failed
-request makes no reading younger: the link goes on waiting from where it was.
+request makes no reading younger, so the link stays as overdue as it was.
 
 A link without a reading goes first, but not before those that have waited too long.
 """
@@ -31,7 +31,7 @@ PATIENCE = 0.8
 _SLACK = 100
 
 _MOST_JOINING = 100
-"""Schedules that become ready in one call: half a millisecond, and fourteen calls may follow each other."""
+"""Schedules that become ready in one call: half a millisecond, and fourteen calls may come in a row."""
 
 
 class PollQueue:
@@ -66,7 +66,7 @@ class PollQueue:
     def place(self, schedule: LinkSchedule, weight: float, sent_at: float, *, read: bool = True) -> None:
         """Gives a schedule its next place after it was served by a request sent at ``sent_at``.
 
-        If that did not read the link, what is known of it grows older.
+        If that did not read the link (``read`` is false), its reading grows older.
         """
         schedule.place = self._virtual + 1 / weight
         if read or schedule.latest == inf:
@@ -75,7 +75,7 @@ class PollQueue:
             schedule.latest = max(schedule.latest, sent_at)
 
     def seed(self, schedule: LinkSchedule, read_at: float) -> None:
-        """Notes that a schedule never served has a reading, taken at ``read_at``."""
+        """Notes that a schedule that was never served has a reading, taken at ``read_at``."""
         if schedule.latest == inf:
             schedule.place = self._virtual
             schedule.latest = read_at + PATIENCE * schedule.link.stale_after

@@ -1,4 +1,4 @@
-"""How a request gets leave: the ledger decides, the journal records, and only then is it sent."""
+"""How a request gets permission: the ledger decides, the journal records, and only then is it sent."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Recorder:
-    """The ledger of this process, kept in step with a journal that others may write.
+    """Keeps the ledger of this process in step with a journal that others may write.
 
     ``heard`` is called with what others appended, once the ledger knows it. ``restored`` says that what the
     journal knows of links has been read: until then nothing is sent, for counters must not begin anew.
@@ -44,13 +44,13 @@ class Recorder:
             self.assume(history.unknown)
 
     def learn(self, news: Sequence[Dated]) -> None:
-        """Takes what others appended."""
+        """Learns events that others appended."""
         for dated in news:
             self.ledger.learn(dated)
         self._heard(news)
 
     def assume(self, unknown: Unknown) -> None:
-        """Waits, and counts the worst, where it is not known what was sent before."""
+        """Waits and assumes the worst, because it is unknown what was sent before."""
         self.ledger.assume(unknown, self._clock.monotonic())
 
     # --- may it leave? ------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ class Recorder:
     # --- from its record to its end -----------------------------------------------------------------------
 
     def begin(self, request: Request) -> Sent:
-        """Counts a request that is about to be recorded. To be given to ``record``, with others or alone."""
+        """Counts a request at once. Hand the result to ``record``, alone or with others."""
         sent = Sent(request)
         self.ledger.begin(sent, self._clock.monotonic())
         return sent
@@ -80,7 +80,7 @@ class Recorder:
     async def record(self, batch: Sequence[Sent]) -> bool:
         """Records requests that were begun; returns whether they may be sent now, all or none.
 
-        If not, they are taken back: another process appended something, or the record took too long.
+        If not, they do not count: another process was faster, the journal failed, or it took too long.
         """
         asked_at = self._clock.monotonic()
         try:
@@ -98,7 +98,7 @@ class Recorder:
         return True
 
     def _cancel(self, batch: Sequence[Sent]) -> None:
-        """The requests may be on record, and will not be sent."""
+        """Ends requests that may be on record and will not be sent."""
         for sent in batch:
             self.end(Answered(sent.request, sent.number, None))
 

@@ -1,4 +1,4 @@
-"""When a link is due: stable phases, and what is remembered of each link."""
+"""When a link is due: stable phases, and the memory of its latest polls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GOLDEN = 0.6180339887498949
 def phase(index: int, login_key: str) -> float:
     """Where in its interval the link with this index is read, from 0 to 1.
 
-    Each login begins at a place of its own, so that many small accounts do not all ask at once. Multiples of
+    Each login starts at a place of its own, so that many small accounts do not all ask at once. Multiples of
     the golden ratio spread evenly however many there are, and no later link moves an earlier one: phases
     survive reloads, and restarts with the same configuration.
     """
@@ -27,18 +27,18 @@ def phase(index: int, login_key: str) -> float:
 def next_moment(phase: float, interval: float, after: float) -> float:
     """The first moment from ``after`` on that lies at ``phase`` of an ``interval`` (seconds).
 
-    Both lie on the wall clock's axis, so that a restart finds the same moments.
+    Both are wall-clock times, so that a restart finds these moments again.
     """
     start = phase * interval
     return start + interval * ceil((after - start) / interval)
 
 
 class LinkSchedule:
-    """When a link is polled next, and what its latest polls say about that. Times are monotonic seconds.
+    """When a link is polled next, and how its latest polls ended. Times are monotonic seconds.
 
     ``due`` is when it is polled next; it is not polled before ``rests_until``, whatever a reload says.
     ``failures`` count in a row; ``tried`` are the addresses already tried in this poll. ``wanted`` says that
-    the link is in the configuration. ``interval`` is what is planned from its last reading to the next.
+    the link is in the configuration. ``interval`` is the planned time from its last reading to the next.
     ``entry``, ``place`` and ``latest`` belong to the queue: see ``PollQueue``.
     """
 

@@ -1,15 +1,14 @@
 """How much of an account's requests each link is worth.
 
 A click is unseen until the link is read next. A link that is clicked ``r`` times a second and read every
-``T`` seconds has ``r * T / 2`` unseen clicks on average. With a given number of requests, that is least in
-sum when each link is read in proportion to the square root of its rate: four times the clicks, twice the
+``T`` seconds has ``r * T / 2`` unseen clicks on average. With a given number of requests, their sum is least
+when each link is read in proportion to the square root of its rate: four times the clicks, twice the
 requests.
 
-The rate is a moving average of the rises seen over the last ``MEMORY``, beginning with what the first reading
-tells of today and yesterday. So a restart finds it again in the readings kept, with no state of its own, and
-replicas that share readings agree on it. Shares are ratios, so the hour of the day, which is the same for all
-links, cancels out; and an error of a factor of two in a rate costs a few percent only, since roots are taken
-and shares are forgiving near their best. ``python -m tests.bench unequal`` measures it.
+The rate is a moving average of the rises seen over the last ``MEMORY``. It begins with the first reading's
+clicks of today and yesterday. So a restart needs no stored rate, and replicas that share readings agree on
+it. Shares are ratios, so the hour of the day cancels out. An error of a factor of two in a rate costs a few
+percent only, because roots are taken and the optimum is flat. ``python -m tests.bench unequal`` measures it.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ _FIRST_SPAN = 36 * 3600.0
 """What today and yesterday cover: between 24 and 48 hours, the same for all links read at that time."""
 
 _UNSEEN = 0.5 / MEMORY
-"""Clicks a second that a link may have without our having seen one: half a click in ``MEMORY``."""
+"""Clicks a second assumed of a link without any seen: half a click in ``MEMORY``."""
 
 _LEAST_SPAN = 1.0
-"""Readings closer together (seconds) tell nothing of a rate."""
+"""Readings closer together than this (seconds) do not change a rate."""
 
 _STEPS = 2
 """Steps to twice an interval: one that moved with every reading would have no stable phase.
@@ -43,16 +42,16 @@ would make a sixth more or fewer requests than asked for.
 """
 
 _APART = 97
-"""Which of the two a link has follows from this multiple of its phase.
+"""Which of the two a link gets depends on this multiple of its phase.
 
-With the phase itself, the links of one step would all be due in the same part of the interval.
+With the phase itself, all links of one step would be due in one part of the interval.
 """
 
 _ROUNDS = 3
 
 
 class ClickRate:
-    """How often one link is clicked, as far as its readings tell."""
+    """How often one link is clicked, estimated from its readings."""
 
     __slots__ = ("_at", "_last", "_rate")
 
@@ -66,7 +65,7 @@ class ClickRate:
         return None if self._last is None else sqrt(self._rate + _UNSEEN)
 
     def learn(self, reading: Reading, at: float) -> bool:
-        """Takes a reading, sent ``at`` (monotonic seconds). Returns whether it was news."""
+        """Takes a reading, sent ``at`` (monotonic seconds). Returns whether the rate changed."""
         if self._last is None or self._last.id != reading.id:
             self._rate = (reading.today + reading.yesterday) / _FIRST_SPAN
         else:
@@ -100,14 +99,13 @@ class Weights:
             self.balance()
 
     def share(self, schedule: LinkSchedule) -> float:
-        """The link's weight against the average; 1 as long as nothing is known of it."""
+        """The link's weight divided by the average; 1 while nothing is known of it."""
         return 1.0 if self._mean is None else self.weight(schedule) / self._mean
 
     def weight(self, schedule: LinkSchedule) -> float:
         """How much more often than others the queue serves the link.
 
-        The unit stays the same when other links' clicks change. A link of which nothing is known gets the
-        average.
+        It does not depend on the clicks of other links. A link without a reading gets the average.
         """
         return schedule.clicks.weight or self._mean or sqrt(_UNSEEN)
 
