@@ -200,7 +200,7 @@ class Snapshot:
 
     ``read_at`` is the wall-clock time (seconds since the epoch) at which the request behind ``reading`` was
     sent, so the figures are at least as new. ``total`` adds up the rises of the all-time figure and never
-    falls. ``outcome`` is how the latest poll ended, None before the first. ``carried`` says that ``total`` was
+    falls. ``outcome`` is how the latest poll ended, None before the first. ``carried``: ``total`` was
     counted for another target that had the same name.
     """
 

@@ -25,6 +25,7 @@ from exporter.limits.events import binds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from exporter.journal import Journal
     from exporter.limits import Dated, Unknown
 
 

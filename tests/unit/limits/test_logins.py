@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 import pytest
 
@@ -308,7 +309,7 @@ def test_new_logins_do_not_wait_if_the_host_answered_somebody_since_the_unclear_
 
 
 @pytest.mark.parametrize("end", [NO_CONNECTION, NOT_SENT])
-def test_what_cannot_have_reached_the_provider_is_no_failed_login(end: dict[str, object]) -> None:
+def test_what_cannot_have_reached_the_provider_is_no_failed_login(end: dict[str, Any]) -> None:
     driver = Driver()
     driver.poll("a", **end)
     assert driver.failed_logins == 0
@@ -400,7 +401,7 @@ def test_what_was_in_the_air_when_the_block_came_tells_nothing_new() -> None:
 
 
 @pytest.mark.parametrize("end", [TIMEOUT, NO_CONNECTION])
-def test_a_probe_without_an_answer_extends_the_block_by_ten_minutes(end: dict[str, object]) -> None:
+def test_a_probe_without_an_answer_extends_the_block_by_ten_minutes(end: dict[str, Any]) -> None:
     driver = Driver("a")
     driver.poll("a", **BLOCKED)
     driver.now += HALF_HOUR
@@ -501,7 +502,7 @@ def test_a_block_is_kept_and_so_is_the_answer_that_ends_it() -> None:
         ("b", NOT_SENT, False),
     ],
 )
-def test_ends_that_forbid_something_bind(login: str, end: dict[str, object], binds: bool) -> None:
+def test_ends_that_forbid_something_bind(login: str, end: dict[str, Any], binds: bool) -> None:
     driver = Driver("a")
     answer = driver.poll(login, **end)
     assert answer.binds is binds
