@@ -34,7 +34,6 @@ def write_config(folder: Path, url: str, links: int = 1) -> list[tuple[str, str]
     return [("main", number) for number in ids]
 
 
-@pytest.mark.xfail(reason="signals are caught only after the imports")
 def test_hangups_during_the_start_end_nothing(tmp_path: Path) -> None:
     with provider(Settings(links=numbered_links(1))) as (_, url):
         write_config(tmp_path, url)
@@ -46,7 +45,6 @@ def test_hangups_during_the_start_end_nothing(tmp_path: Path) -> None:
                 assert running.stop() == 0
 
 
-@pytest.mark.xfail(reason="signals are caught only after the imports")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_start_that_is_ended_ends_well(tmp_path: Path, number: signal.Signals) -> None:
     codes = []
@@ -60,7 +58,6 @@ def test_a_start_that_is_ended_ends_well(tmp_path: Path, number: signal.Signals)
     assert codes == [0] * len(EARLY)
 
 
-@pytest.mark.xfail(reason="not measured yet: prometheus_client reads the variable", strict=False)
 def test_a_folder_for_metrics_of_several_processes_is_not_used(tmp_path: Path) -> None:
     leftover = tmp_path / "leftover"
     leftover.mkdir()
@@ -74,7 +71,6 @@ def test_a_folder_for_metrics_of_several_processes_is_not_used(tmp_path: Path) -
     assert not list(leftover.iterdir())
 
 
-@pytest.mark.xfail(reason="not measured yet: SQLite writes into the deleted file", strict=False)
 def test_a_data_folder_that_is_deleted_is_noticed(tmp_path: Path) -> None:
     with provider(Settings(links=numbered_links(1))) as (_, url):
         keys = write_config(tmp_path, url)
@@ -86,7 +82,6 @@ def test_a_data_folder_that_is_deleted_is_noticed(tmp_path: Path) -> None:
             assert running.stop() == 0
 
 
-@pytest.mark.xfail(reason="not measured yet: the first round takes a minute", strict=False)
 @pytest.mark.parametrize(("links", "seconds"), [(14, 5), (200, 30)])
 def test_first_figures_come_soon(tmp_path: Path, links: int, seconds: float) -> None:
     """Half as long again is allowed, for a busy machine."""
