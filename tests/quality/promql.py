@@ -250,7 +250,8 @@ def _pairs(left: tuple[Labels, ...], right: tuple[Labels, ...], modifier: Any) -
         if _key(one, modifier) in places
     ]
     lefts, rights = np.array(both, dtype=int).reshape(-1, 2).T
-    return tuple(left[place] for place in lefts), lefts, rights
+    single = modifier is not None and str(modifier.card).endswith("OneToOne")
+    return tuple(_key(left[place], modifier) if single else left[place] for place in lefts), lefts, rights
 
 
 # --- numbers ------------------------------------------------------------------------------------------------
