@@ -176,7 +176,7 @@ def _add_simulator_flags(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="default: %(default)s",
     )
-    parser.add_argument("--links", metavar="N", help="that many numbered links; default: the demo's dozen")
+    parser.add_argument("--links", metavar="N", help="that many numbered links; default: those of the demo")
     parser.add_argument("--latency", default="0", metavar="TIME", help="of each answer: 0.1, 50ms, 0.05-0.2")
     parser.add_argument(
         "--fault",
