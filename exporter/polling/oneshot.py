@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from exporter.config.durations import format_duration
 from exporter.errors import PollError, StorageError
 from exporter.journal import journal_for
-from exporter.limits import Ledger, Reason, Request, Scope
+from exporter.limits import Ledger, Reason, Scope
 from exporter.model import Snapshot
 from exporter.polling.poller import answer_of, with_figures
-from exporter.polling.recorder import Recorder
+from exporter.polling.recorder import Recorder, request_of
 from exporter.provider.client import Client, open_session
 from exporter.snapshots import Snapshots
 
@@ -70,6 +70,7 @@ async def opened(config: Config, links: Sequence[Link], clock: Clock) -> AsyncIt
     """
     journal = journal_for(config.storage_url, clock, guest=True)
     recorder = Recorder(Ledger(), journal, clock, lambda news: None)
+    recorder.ledger.configure(request_of(account) for account in config.accounts)
     async with open_session() as session:
         await recorder.open()
         try:
@@ -82,7 +83,6 @@ async def _reader(
     config: Config, links: Sequence[Link], recorder: Recorder, fetch: Fetch, clock: Clock
 ) -> OneShot:
     accounts = {account.name: account for account in config.accounts}
-    recorder.ledger.configure(_request(account, ("", "")) for account in accounts.values())
     snapshots = Snapshots(lambda snapshot: None)
     stored = await recorder.journal.read([link.key for link in links])
     snapshots.swap(snapshots.build(links, stored))
@@ -92,10 +92,6 @@ async def _reader(
 def shared(config: Config) -> bool:
     """Whether the configured storage knows of other processes' requests."""
     return config.storage_url.get_secret_value() != "memory:"
-
-
-def _request(account: Account, target: tuple[str, str]) -> Request:
-    return Request(account.host, account.login_key, account.secret_key, target, account.timeout)
 
 
 class OneShot:
@@ -152,7 +148,7 @@ class OneShot:
 
     async def _ask_at(self, account: Account, link: Link, url: str) -> Snapshot:
         """One request. Raises ``NotYet``, ``PollError`` or ``StorageError``."""
-        request = _request(account, link.target)
+        request = request_of(account, link.target)
         denied = self._recorder.check(request, self._clock.monotonic())
         if denied is not None:
             raise self._not_yet(denied)

@@ -6,7 +6,7 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING
 
 from exporter.journal import Appended
-from exporter.limits import MAX_IN_FLIGHT, SEND_BY, Answered, Denied, Reason, Scope, Sent
+from exporter.limits import MAX_IN_FLIGHT, SEND_BY, Answered, Denied, Reason, Request, Scope, Sent
 from exporter.polling.constants import STORAGE_RETRY
 
 if TYPE_CHECKING:
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
     from exporter.clock import Clock
     from exporter.journal import Journal
-    from exporter.limits import Dated, Ledger, Request, Unknown
+    from exporter.limits import Dated, Ledger, Unknown
+    from exporter.model import Account, Target
+
+
+def request_of(account: Account, target: Target = ("", "")) -> Request:
+    """A request under the account's login, as the provider counts it."""
+    return Request(account.host, account.login_key, account.secret_key, target, account.timeout)
 
 
 class Recorder:
@@ -34,7 +40,10 @@ class Recorder:
         self.restored = True
 
     async def open(self) -> None:
-        """Opens the journal and learns its history. Raises ``StorageError``."""
+        """Opens the journal and learns its history. Raises ``StorageError``.
+
+        The ledger must know by then which logins are configured: refusals of others hold nobody back.
+        """
         history = await self.journal.open(self)
         self.restored = self.journal.up
         for dated in history.events:

@@ -7,8 +7,11 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
 from pydantic import SecretStr
 
+from exporter.clock import SystemClock
 from exporter.config import Config
 from exporter.errors import Outcome, PollError, StorageError, ThrottledError, UnreachableError, api_error
 from exporter.limits import MAX_IN_FLIGHT, RATE_LIMIT, Answered, Ledger, Request, Sent, Unknown
@@ -22,6 +25,7 @@ from tests.virtual import VirtualClock, run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from exporter.model import Account, Link, Reading
     from tests.shared_log import LogJournal
@@ -279,6 +283,32 @@ def test_nothing_is_sent_that_could_not_be_recorded() -> None:
 @pytest.mark.parametrize(("url", "expected"), [("memory:", False), ("sqlite:x.db", True)])
 def test_only_memory_is_not_shared(url: str, expected: bool) -> None:
     assert shared(Config((), SecretStr(url), ())) is expected
+
+
+def test_a_refused_login_holds_back_a_reader_that_is_opened_later(tmp_path: Path) -> None:
+    """The provider is asked once, however often the command is started."""
+    asked = []
+
+    async def refuse(request: web.BaseRequest) -> web.Response:
+        asked.append(request.path)
+        return web.json_response({"error": "authorise error", "error_code": 2})
+
+    async def main() -> list[Snapshot | ReadFailure]:
+        async with RawTestServer(refuse) as server:
+            account = make_account(links=(LINK,), base_url=str(server.make_url("")).rstrip("/"))
+            config = Config((account,), SecretStr(f"sqlite:{tmp_path}/x.db"), ())
+            answers = []
+            for _ in range(2):
+                async with opened(config, [LINK], SystemClock()) as reader:
+                    answers.append(await reader.read(LINK, lambda text: None))
+            return answers
+
+    refused, held_back = asyncio.run(main())
+    assert isinstance(refused, ReadFailure)
+    assert refused.reason == "error 2: authorise error"
+    assert isinstance(held_back, ReadFailure)
+    assert held_back.reason.startswith("the provider refuses the login: try again in ")
+    assert len(asked) == 1
 
 
 def test_a_reader_that_is_opened_goes_on_from_what_is_stored() -> None:
