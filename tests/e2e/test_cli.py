@@ -112,8 +112,8 @@ def test_another_storage_takes_effect_at_the_next_start(tmp_path: Path, simulato
         running.expect(LISTENING)
         path.write_text(config(simulator, "first").replace("memory:", "sqlite:x.db"))
         running.send(signal.SIGHUP)
-        running.expect("storage_unchanged")
         running.expect("event=reloaded")
+        running.expect("storage_unchanged")
         assert running.stop() == 0
     with exporter(ANY_PORT, cwd=tmp_path) as running:
         running.expect(LISTENING)
@@ -403,12 +403,12 @@ def test_wrong_usage_of_the_real_command(name: str, tmp_path: Path) -> None:
 
 
 BAD = [
-    ("config/bad/duplicate-keys.yaml", "config/bad/duplicate-keys.txt"),
-    ("config/bad/not-utf-8.yaml", "config/bad/not-utf-8.txt"),
-    ("config/bad/alias-bomb.yaml", "config/bad/alias-bomb.txt"),
-    ("config/bad_links/csv-ragged-rows.csv", "config/bad_links/csv-ragged-rows.csv.txt"),
-    ("config/bad_links/json-two-values.json", "config/bad_links/json-two-values.json.txt"),
-    ("config/bad_links/yaml-unknown-keys.yaml", "config/bad_links/yaml-unknown-keys.yaml.txt"),
+    ("unit/config/bad/duplicate-keys.yaml", "unit/config/bad/duplicate-keys.txt"),
+    ("unit/config/bad/not-utf-8.yaml", "unit/config/bad/not-utf-8.txt"),
+    ("unit/config/bad/alias-bomb.yaml", "unit/config/bad/alias-bomb.txt"),
+    ("unit/config/bad_links/csv-ragged-rows.csv", "unit/config/bad_links/csv-ragged-rows.csv.txt"),
+    ("unit/config/bad_links/json-two-values.json", "unit/config/bad_links/json-two-values.json.txt"),
+    ("unit/config/bad_links/yaml-unknown-keys.yaml", "unit/config/bad_links/yaml-unknown-keys.yaml.txt"),
 ]
 """A few of the files that are bad, and what is said of them; the others are tried without a process each."""
 

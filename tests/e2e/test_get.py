@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from exporter.polling.oneshot import UNCOUNTED
 from exporter.simulator import Settings, numbered_links
 from tests import needs
 from tests.processes import PATIENCE, exporter, free_port, get, post, until
@@ -191,7 +192,7 @@ def test_a_mirror_is_asked_where_the_first_address_cannot_be_had(
     write_config(tmp_path, nowhere, storage="memory:", fallback_urls=[url])
     done = run("get", "link-100001", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith('warning: storage "memory:" is shared with nobody: what a running service')
+    assert done.stderr.startswith('warning: storage "memory:" is not shared: requests of a running service')
     assert done.stderr.endswith("link link-100001: Connection refused\n")
     assert audit(simulator)["requests"] == 1
 
@@ -238,10 +239,11 @@ def test_a_wrong_password_costs_one_login_and_holds_everybody_back(
     again = run("get", "link-100002", cwd=tmp_path)
     assert again.returncode == 1
     assert re.fullmatch(
-        r"link link-100002: account main is unauthorized, for (30m|29m\d+s) more\n", again.stderr
+        r"link link-100002: the provider refuses the login: try again in (30m|29m\d+s)\n", again.stderr
     )
     with exporter(ANY_PORT, cwd=tmp_path) as running:
-        running.expect("account=main state=unauthorized")
+        address = running.expect(LISTENING)[1]
+        assert 'smsc_account_state{account="main",state="unauthorized"} 1.0' in get(f"{address}/metrics")[1]
         assert running.stop() == 0
     assert audit(simulator)["worst_failed_logins"] == audit(simulator)["requests"] == 1
 
@@ -257,7 +259,7 @@ def test_a_pause_that_the_service_met_holds_back_get(tmp_path: Path, simulated: 
         running.expect("account=main state=blocked")
         done = until(lambda: _refused(tmp_path), "the pause on file")
         assert re.fullmatch(
-            r"link link-100001: account main is blocked, for (30m|29m\d+s) more\n", done.stderr
+            r"link link-100001: the provider blocks our address: try again in (30m|29m\d+s)\n", done.stderr
         )
         assert running.stop() == 0
     assert audit(simulator)["requests"] == 1
@@ -265,7 +267,7 @@ def test_a_pause_that_the_service_met_holds_back_get(tmp_path: Path, simulated: 
 
 def _refused(folder: Path) -> subprocess.CompletedProcess[str] | None:
     done = run("get", "link-100001", cwd=folder)
-    return done if "is blocked" in done.stderr else None
+    return done if "blocks our address" in done.stderr else None
 
 
 def test_a_service_learns_of_the_pause_that_get_met(tmp_path: Path, simulated: tuple[Provider, str]) -> None:
@@ -323,14 +325,14 @@ def test_get_in_a_loop_beside_a_service_at_full_rate_breaks_no_limit(tmp_path: P
 # --- storages that are no good ----------------------------------------------------------------------------
 
 
-def test_a_damaged_file_is_left_where_it_is(tmp_path: Path, simulated: tuple[Provider, str]) -> None:
+def test_a_file_that_is_not_ours_is_left_where_it_is(tmp_path: Path, simulated: tuple[Provider, str]) -> None:
     simulator, url = simulated
     write_config(tmp_path, url)
     (tmp_path / "exporter.db").write_bytes(b"damage" * 1000)
     done = run("get", "link-100001", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.endswith(
-        "exporter.db is damaged (file is not a database): start the exporter, which sets it aside\n"
+        "exporter.db is not smsc-exporter's database: name another path in storage.url\n"
     )
     assert (tmp_path / "exporter.db").read_bytes() == b"damage" * 1000
     assert audit(simulator)["requests"] == 0
@@ -354,7 +356,7 @@ def test_without_redis_nothing_is_asked(tmp_path: Path, simulated: tuple[Provide
     write_config(tmp_path, url, storage=f"redis://:hunter2@127.0.0.1:{free_port()}")
     done = run("get", "link-100001", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.endswith("cannot be had, so that no request could be counted: none is sent\n")
+    assert done.stderr.endswith(f"smsc-exporter: {UNCOUNTED}\n")
     assert nothing_is_told(done, "hunter2")
     assert audit(simulator)["requests"] == 0
 
@@ -364,9 +366,13 @@ def test_with_redis_it_is_one_of_those_who_share(tmp_path: Path, simulated: tupl
     simulator, url = simulated
     with redis_server(tmp_path) as server:
         write_config(tmp_path, url, storage=server.url.get_secret_value())
-        asking = exporter("get", "link-100001", cwd=tmp_path)
-        with asking as running:
-            running.expect("link link-100001: waiting 5 s: failed logins, or requests that nobody knows of")
-            running.stop(signal.SIGINT)
-            assert "interrupted" in running.output
-    assert audit(simulator)["requests"] == 0
+        new = run("get", "link-100001", cwd=tmp_path)
+        server.look.flushall()
+        server.age()
+        done = run("get", "link-100001", cwd=tmp_path)
+    assert new.returncode == 1
+    assert re.fullmatch(
+        r"link link-100001: it is not known what was sent before: try again in 3m\d*s?\n", new.stderr
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert audit(simulator)["requests"] == 1

@@ -115,7 +115,7 @@ def test_every_fault_of_a_reload_is_answered_and_logged_and_the_old_configuratio
     assert "Traceback" not in running.output
 
 
-def test_reloads_and_hangups_at_once_run_one_after_the_other(
+def test_reloads_and_hangups_at_once_all_succeed_and_are_few(
     tmp_path: Path, provided: tuple[Provider, str]
 ) -> None:
     write_config(tmp_path, provided[1])
@@ -125,10 +125,9 @@ def test_reloads_and_hangups_at_once_run_one_after_the_other(
             answers = [threads.submit(post, f"{url}/-/reload") for _ in range(16)]
             running.send(signal.SIGHUP)
             assert {answer.result() for answer in answers} == {(200, "reloaded\n")}
-        for _ in range(17):
-            running.expect("event=reloaded")
         assert get(f"{url}/-/healthy")[0] == 200
         assert running.stop() == 0
+    assert 1 <= running.output.count("event=reloaded") <= 17
 
 
 def test_a_new_secret_lets_a_refused_account_go_on_but_not_past_the_failed_logins(

@@ -224,7 +224,11 @@ def test_a_wrong_password_over_ten_restarts_costs_four_logins_at_most(tmp_path: 
         write_config(tmp_path, url, server.url.get_secret_value(), password="wrong")
         for life in range(10):
             with exporter("--web.listen-address=127.0.0.1:0", cwd=tmp_path) as running:
-                running.expect("state=unauthorized")
+                address = running.expect(LISTENING)[1]
+                until(
+                    lambda: 'state="unauthorized"} 1.0' in get(f"{address}/metrics")[1],  # noqa: B023
+                    "a refused login",
+                )
                 running.stop([signal.SIGKILL, signal.SIGTERM][life % 2])
         audit: dict[str, Any] = dict(simulated.audit())
     assert 1 <= audit["worst_failed_logins"] <= 4
