@@ -478,6 +478,7 @@ def test_nothing_is_told_to_redis(tmp_path: Path) -> None:
         echoing() as server,
         redis_server(tmp_path / "redis", "--requirepass", STORAGE.text) as redis,
     ):
+        redis.age()
         plan = Plan(tmp_path, server.port)
         plan.write(plan.place("url", redis_url(redis.port), "env"))
         with exporter(*FLAGS, cwd=tmp_path, env=plan.env) as running:
