@@ -8,8 +8,8 @@ import structlog
 
 from exporter.journal.journal import History
 from exporter.journal.redis_script import TRANSIT, age_by_server, event_of, recorded_age, without_reading
-from exporter.limits import SEND_BY, Answered, Dated, Unknown
-from exporter.limits.constants import ABANDONED_TTL, FAILED_LOGIN_WINDOW, RATE_WINDOW, VERIFIED_TTL
+from exporter.limits import Answered, Dated, Unknown
+from exporter.limits.constants import FAILED_LOGIN_WINDOW, VERIFIED_TTL, longest_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ log = structlog.stdlib.get_logger(__name__)
 LONGEST_TIMEOUT = 60.0
 """Seconds that a request of another process may wait for its answer."""
 
-UNSURE = SEND_BY + LONGEST_TIMEOUT + ABANDONED_TTL + RATE_WINDOW
+UNSURE = longest_count(LONGEST_TIMEOUT)
 """Seconds for which a request that Redis forgot may still count."""
 
 FORGOTTEN_LOGINS = 3

@@ -20,14 +20,13 @@ from exporter.journal import sqlite_schema as schema
 from exporter.journal.journal import Appended, History, StoredReading
 from exporter.journal.sqlite_mark import UNREADABLE, Lock, Mark
 from exporter.limits.constants import (
-    ABANDONED_TTL,
     FAILED_LOGIN_LIMIT,
     FAILED_LOGIN_WINDOW,
     LONGEST_PAUSE,
     REMEMBERED,
     REMEMBERED_SHORTLY,
-    SEND_BY,
     VERIFIED_TTL,
+    longest_count,
 )
 from exporter.limits.events import Answered, Dated, Sent, Unknown, binds, decode, encode, lasting
 from exporter.model import Reading
@@ -48,8 +47,8 @@ BUSY = 5.0
 TIDY = 60.0
 """Seconds between two clean-ups."""
 
-SHORTEST_UNKNOWN, DEFAULT_TIMEOUT = 120.0, 60.0
-"""The least time to wait where something may be missing, and the longest timeout if none is on record."""
+DEFAULT_TIMEOUT = 60.0
+"""The longest timeout to assume if none is on record, in seconds."""
 
 _FAILED_LOGINS = frozenset({Outcome.UNAUTHORIZED, Outcome.BLOCKED})
 
@@ -217,8 +216,8 @@ class EventFile:
         if reason and not self._opened:
             now = self._clock.monotonic()
             timeouts = [noted.event.request.timeout for noted in self._known.values()]
-            seconds = SEND_BY + max(timeouts, default=DEFAULT_TIMEOUT) + ABANDONED_TTL
-            self._unknown_until = max(self._unknown_until, now + max(SHORTEST_UNKNOWN, seconds))
+            timeout = max(timeouts, default=DEFAULT_TIMEOUT)
+            self._unknown_until = max(self._unknown_until, now + longest_count(timeout))
             if mark.grave:
                 self._grave_until = now + FAILED_LOGIN_WINDOW
             seconds = self._unknown_until - now

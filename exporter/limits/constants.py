@@ -70,6 +70,14 @@ REMEMBERED_SHORTLY = 300.0
 """How long a journal keeps everything else: an attempt counts for at most some three minutes."""
 
 
+def longest_count(timeout: float) -> float:
+    """How long a request may still count that was recorded just now and is never heard of again (seconds).
+
+    It leaves late, times out after ``timeout``, is worked on, and the minute counts it to its end.
+    """
+    return SEND_BY + timeout + ABANDONED_TTL + RATE_WINDOW
+
+
 def doubled(first: float, times: int, longest: float) -> float:
     """``first`` doubled ``times`` times, at most ``longest``."""
     return float(min(longest, first * 2 ** min(times, 32)))

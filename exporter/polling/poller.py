@@ -105,7 +105,7 @@ class Poller:
             self._wake(planner, now)
         self._recorder.ledger.configure(planner.request for planner in self._planners.values())
         planned = set(self._planners.values())
-        self._states = {one: self._states.get(one, one.state(now)) for one in planned}
+        self._states = {one: self._states.get(one, State.POLLING) for one in planned}
         self._wake_at = {one: at for one, at in self._wake_at.items() if one in planned}
 
     def start(self) -> None:
