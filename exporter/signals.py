@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable
     from types import FrameType
 
@@ -36,6 +36,8 @@ class Signals:
     """The signals as events. To be made inside the event loop; a SIGHUP that came early is one reload."""
 
     def __init__(self) -> None:
+        import asyncio  # only now: it takes a tenth of a second, in which a signal must not end us
+
         self._caught: asyncio.Queue[signal.Signals] = asyncio.Queue()
         for number in _SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, self._caught.put_nowait, number)
@@ -49,6 +51,8 @@ class Signals:
 
     async def until_stopped(self, reload: Callable[[], Awaitable[object]]) -> None:
         """Returns on SIGTERM or SIGINT, or after ``stop``; each SIGHUP calls ``reload``."""
+        import asyncio
+
         reloads: set[asyncio.Future[object]] = set()
         while await self._caught.get() is signal.SIGHUP:
             reloads.add(asyncio.ensure_future(reload()))
