@@ -10,11 +10,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-SOAK = "polling/test_soak.py"
+EXPOSITION = "exposition/test_exposition.py"
 ATTEMPTS, LOGINS = "limits/test_attempts.py", "limits/test_logins.py"
 POLLER, SNAPSHOTS = "polling/test_poller.py", "test_snapshot_order.py"
 
@@ -37,9 +38,6 @@ RULES = {
         ATTEMPTS, CONSTANTS, "ABANDONED_TTL = 60.0\n", "ABANDONED_TTL = 0.0\n"
     ),
     "four failed logins": Broken(LOGINS, CONSTANTS, "FAILED_LOGIN_LIMIT = 4\n", "FAILED_LOGIN_LIMIT = 5\n"),
-    "the same, in virtual time": Broken(
-        SOAK, CONSTANTS, "FAILED_LOGIN_LIMIT = 4\n", "FAILED_LOGIN_LIMIT = 5\n"
-    ),
     "a refusal binds": Broken(
         LOGINS, "limits/ledger.py", "frozenset({Outcome.UNAUTHORIZED, Outcome.BLOCKED,", "frozenset({"
     ),
@@ -61,19 +59,49 @@ RULES = {
     "outcomes are ordered by their sending": Broken(
         SNAPSHOTS, "snapshots.py", "if order > polled:", "if True:"
     ),
+    "what waits for the file is decided again after news": Broken(
+        "journal/test_contract.py",
+        "journal/sqlite.py",
+        "if any(binds(dated.event) for dated in news):",
+        "if False:",
+    ),
+    "what waits for Redis is decided again after news": Broken(
+        "journal/test_redis.py",
+        "journal/redis.py",
+        "if any(binds(one.event) for one in news):",
+        "if False:",
+    ),
     "figures of a day end with it": Broken(
-        SOAK, "exposition/slot.py", "if now < known.day_ends:", "if True:"
+        EXPOSITION, "exposition/slot.py", "if now < known.day_ends:", "if True:"
     ),
     "figures of a month end with it": Broken(
-        SOAK, "exposition/slot.py", "if now < known.month_ends:", "if True:"
+        EXPOSITION, "exposition/slot.py", "if now < known.month_ends:", "if True:"
     ),
-    "figures grow stale": Broken(SOAK, "exposition/slot.py", "or now >= known.stale_at:", "or False:"),
-    "another link's answer is none": Broken(SOAK, "provider/parsing.py", "link.id != reading.id:", "False:"),
+    "figures grow stale": Broken(EXPOSITION, "exposition/slot.py", "or now >= known.stale_at:", "or False:"),
+    "another link's answer is none": Broken(
+        "provider/test_parsing.py", "provider/parsing.py", "link.id != reading.id:", "False:"
+    ),
 }
 
 
+def failed_tests(folder: Path, test: str) -> list[str]:
+    """The names of the tests that fail in that folder."""
+    options = ["-q", "-n0", "--no-cov", "-p", "no:cacheprovider", "--timeout=0"]
+    command = [sys.executable, "-m", "pytest", *options, f"tests/unit/{test}"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+    return [line.split("::")[1].split(" - ")[0] for line in lines]
+
+
+@cache
+def failing_anyway(test: str) -> frozenset[str]:
+    """The tests that fail with all rules in place: they show nothing."""
+    return frozenset(failed_tests(ROOT, test))
+
+
 def noticed(broken: Broken) -> str:
-    """How the test ends without that rule: its first failed assertion, or nothing if it passes."""
+    """The first test that fails because of the rule; empty if there is none."""
     with tempfile.TemporaryDirectory(prefix="smsc-exporter-broken-") as folder:
         for name in ("exporter", "tests", "pyproject.toml"):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -82,26 +110,12 @@ def noticed(broken: Broken) -> str:
         text = path.read_text()
         assert text.count(broken.rule) == 1, f"{broken.rule!r} is not where it was"
         path.write_text(text.replace(broken.rule, broken.replacement))
-        test = f"tests/unit/{broken.test}"
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-x",
-            "-n0",
-            "--no-cov",
-            "-p",
-            "no:cacheprovider",
-            test,
-        ]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    found = [line.removeprefix("E").strip() for line in done.stdout.splitlines() if line.startswith("E ")]
-    return found[0] if found and done.returncode == 1 else ""
+        failed = failed_tests(Path(folder), broken.test)
+    return next((name for name in failed if name not in failing_anyway(broken.test)), "")
 
 
 def main() -> None:
-    print("| without the rule | the test | says |\n|---|---|---|")
+    print("| without the rule | in | this test fails |\n|---|---|---|")
     missed = 0
     for rule, broken in RULES.items():
         if sys.argv[1:] and not any(word in rule for word in sys.argv[1:]):

@@ -74,6 +74,26 @@ async def test_the_sent_of_another_is_learnt_before_anything_is_granted(place: P
 
 
 @scenario
+async def test_what_was_decided_on_before_news_came_is_never_granted(place: Place) -> None:
+    """Requests are asked for one after the other while the first is on its way; the later ones wait."""
+    only(place, shared=True)
+    one, two = await place.writer(), await place.another()
+    await one.sent()
+
+    async def ask(link: int) -> tuple[bool, Appended]:
+        knew = bool(two.news)
+        return knew, await two.send(sent(link))
+
+    asking = []
+    for link in range(2, 40):
+        asking.append(asyncio.ensure_future(ask(link)))
+        await asyncio.sleep(0)
+    answers = await asyncio.gather(*asking)
+    assert {answer for knew, answer in answers if not knew} == {Appended.BEHIND}
+    assert await two.send(sent(40)) is Appended.YES
+
+
+@scenario
 async def test_news_was_recorded_between_two_looks(place: Place) -> None:
     only(place, shared=True)
     one, two = await place.writer(), await place.another()

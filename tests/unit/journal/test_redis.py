@@ -59,6 +59,26 @@ async def test_who_has_not_learnt_of_a_request_is_behind(redis_place: RedisPlace
     assert first.listener.numbers == [two.number]
 
 
+@scenario
+async def test_what_was_decided_on_before_news_came_is_never_granted(redis_place: RedisPlace) -> None:
+    """Requests are asked for one after the other while the first is on its way; the later ones wait."""
+    first = await redis_place.open(guest=True)
+    second = await redis_place.open(guest=True)
+    assert await first.append(sent(1)) is Appended.YES
+
+    async def ask(link: int) -> tuple[bool, Appended]:
+        knew = bool(second.listener.news)
+        return knew, await second.append(sent(link))
+
+    asking = []
+    for link in range(2, 40):
+        asking.append(asyncio.ensure_future(ask(link)))
+        await asyncio.sleep(0)
+    answers = await asyncio.gather(*asking)
+    assert {answer for knew, answer in answers if not knew} == {Appended.BEHIND}
+    assert await second.append(sent(40)) is Appended.YES
+
+
 @pytest.mark.parametrize("binds", [False, True])
 @scenario
 async def test_only_an_end_that_binds_puts_others_behind(redis_place: RedisPlace, binds: bool) -> None:
