@@ -39,7 +39,10 @@ RULES = {
     ),
     "four failed logins": Broken(LOGINS, CONSTANTS, "FAILED_LOGIN_LIMIT = 4\n", "FAILED_LOGIN_LIMIT = 5\n"),
     "a refusal binds": Broken(
-        LOGINS, "limits/ledger.py", "frozenset({Outcome.UNAUTHORIZED, Outcome.BLOCKED,", "frozenset({"
+        LOGINS,
+        "limits/ledger.py",
+        "frozenset({Outcome.UNAUTHORIZED, Outcome.BLOCKED,",
+        "frozenset({Outcome.BLOCKED,",
     ),
     "suspects are judged by their state when the answer comes": Broken(
         LOGINS,
