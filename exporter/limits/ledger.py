@@ -21,6 +21,7 @@ from exporter.limits.constants import (
     PROBE_INTERVAL,
     RATE_WINDOW,
     REMEMBERED,
+    REMEMBERED_SHORTLY,
     THROTTLE_REST,
     VERIFIED_TTL,
     doubled,
@@ -159,6 +160,8 @@ class Ledger:
         if accepted and lifted:
             secret.recorded_at = at
         lasting = binds or (accepted and lifted)
+        if lasting:
+            self._answered[answer.number] = at + REMEMBERED
         return replace(answer, binds=binds, lasting=lasting)
 
     def learn(self, dated: Dated) -> None:
@@ -188,7 +191,7 @@ class Ledger:
     def _apply(self, answer: Answered, at: float) -> None:
         if answer.number in self._answered:
             return
-        self._answered[answer.number] = at
+        self._answered[answer.number] = at + (REMEMBERED if answer.lasting else REMEMBERED_SHORTLY)
         attempt = self.attempts.get(answer.number)
         if attempt is None:  # its beginning is not known here
             attempt = self.attempts.add_recorded(answer.request, answer.number, at, orphan=False)
@@ -241,7 +244,7 @@ class Ledger:
             self.host(attempt.request.host).lose(attempt)
         if now >= self._next_tidy:
             self._next_tidy = now + RATE_WINDOW
-            self._answered = {number: at for number, at in self._answered.items() if at + REMEMBERED > now}
+            self._answered = {number: until for number, until in self._answered.items() if until > now}
             self._rests = {
                 link: rest for link, rest in self._rests.items() if rest[0] + LONGEST_THROTTLE_REST > now
             }

@@ -60,9 +60,10 @@ OUTCOMES = {
 STATES = {
     "0": ("polling", "green"),
     "1": ("throttled", "orange"),
-    "2": ("unreachable", "purple"),
-    "3": ("unauthorized", "red"),
-    "4": ("blocked", "dark-red"),
+    "2": ("waiting", "blue"),
+    "3": ("unreachable", "purple"),
+    "4": ("unauthorized", "red"),
+    "5": ("blocked", "dark-red"),
 }
 """States of an account, the worse the higher: of several exporters the worst shows."""
 

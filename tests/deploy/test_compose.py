@@ -121,7 +121,7 @@ def test_promtool_accepts_what_prometheus_will_see(tmp_path: Path) -> None:
             (tmp_path / Path(mount["target"]).name).symlink_to(mount["source"])
     done = run("promtool", "check", "config", "prometheus.yml", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 rule files found" in done.stdout
+    assert "3 rule files found" in done.stdout
 
 
 def test_the_exporter_listens_where_its_health_is_asked() -> None:

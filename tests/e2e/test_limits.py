@@ -23,7 +23,7 @@ WINDOW_AND_MORE = 70.0
 def test_no_limit_breaks_over_more_than_a_minute_of_faults_and_reloads(tmp_path: Path) -> None:
     """Impatient links, all the concurrency there is, every tenth request going wrong, and a reload."""
     links = numbered_links(300)
-    faults = "http_502:0.02,reset:0.02,empty:0.02,truncated:0.02,error_17:0.01,http_503:0.0005"
+    faults = "http_502:0.02,reset:0.003,empty:0.02,truncated:0.02,error_17:0.01,http_503:0.0005"
     with provider(Settings(links=links, latency="0.02-0.4", faults=faults)) as (simulated, url):
         account = {
             "name": "main",
@@ -33,7 +33,7 @@ def test_no_limit_breaks_over_more_than_a_minute_of_faults_and_reloads(tmp_path:
             "max_concurrent_requests": 14,
             "links": [{"id": link.id} for link in links],
         }
-        document = {"refresh_interval": "21s", "storage": {"url": "memory:"}, "accounts": [account]}
+        document = {"refresh_interval": "21s", "accounts": [account]}
         path = tmp_path / "config.yaml"
         path.write_text(json.dumps(document))
         with exporter("--web.listen-address=127.0.0.1:0", cwd=tmp_path) as running:

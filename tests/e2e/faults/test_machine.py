@@ -59,7 +59,7 @@ def write_config(
     both = {"login": "demo", "password": "demo"}
     accounts = [{"name": "main", **both, "base_url": url, "links": [{"id": link.id} for link in LINKS]}]
     if crowd:
-        links = [{"id": str(number), "name": f"{number:01500}"} for number in range(crowd)]
+        links = [{"id": str(number), "name": f"{number:01000}"} for number in range(crowd)]
         nowhere = f"http://127.0.0.1:{free_port()}"
         accounts.append({"name": "crowd", **both, "base_url": nowhere, "links": links})
     document = {"refresh_interval": refresh, "stale_after": stale_after, "accounts": accounts}
