@@ -34,6 +34,8 @@ class Exposition:
         self._slots: list[Slot] = []
         self._places: dict[LinkKey, int] = {}
         self._lines: list[list[bytes]] = [[] for _ in FAMILIES]
+        # Joined lines are kept until one changes, so that slow readers of one page share its memory.
+        self._joined: list[bytes | None] = [None] * len(FAMILIES)
         self._ends: list[tuple[float, int]] = []
 
     def build(self, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> Exposition:
@@ -48,7 +50,7 @@ class Exposition:
         """Shows from now on what ``build`` made."""
         self._zones, self._offset = built._zones, max(self._offset, built._offset)
         self._slots, self._places = built._slots, built._places
-        self._lines, self._ends = built._lines, built._ends
+        self._lines, self._joined, self._ends = built._lines, built._joined, built._ends
 
     def update(self, snapshot: Snapshot) -> None:
         """Renders one link's lines; a new link is added after the others."""
@@ -81,13 +83,24 @@ class Exposition:
         """
         self._expire()
         parts: list[bytes] = []
-        for family, lines in zip(FAMILIES, self._lines, strict=True):
+        for index, family in enumerate(FAMILIES):
             if names is not None and family.name not in names:
                 continue
-            joined = b"".join(lines)
+            joined = self._join(index)
             if names is None or joined:
                 parts += [family.header(openmetrics=openmetrics), joined]
         return parts
+
+    def _join(self, family: int) -> bytes:
+        joined = self._joined[family]
+        if joined is None:
+            joined = self._joined[family] = b"".join(self._lines[family])
+        return joined
+
+    def _set(self, family: int, place: int, line: bytes) -> None:
+        if self._lines[family][place] != line:
+            self._lines[family][place] = line
+            self._joined[family] = None
 
     def views(self) -> list[View]:
         """Every link as it is now, in order. Another thread may read them."""
@@ -141,10 +154,10 @@ class Exposition:
         shown = {family for family, _ in trusted(self._slots[place], now)}
         for family in range(len(FIGURES)):
             if family not in shown:
-                self._lines[family][place] = b""
+                self._set(family, place, b"")
         self._queue(place, now)
 
     def _render_slot(self, place: int, now: float) -> None:
-        for lines, line in zip(self._lines, lines_of(self._slots[place], now), strict=True):
-            lines[place] = line
+        for family, line in enumerate(lines_of(self._slots[place], now)):
+            self._set(family, place, line)
         self._queue(place, now)

@@ -108,7 +108,9 @@ class Attempts:
 
     def in_flight(self, login: str, now: float) -> int:
         """How many requests of the login wait for an answer, in whichever process."""
-        return sum(one.open and one.live_until > now for one in self._places(login, now))
+        # Another process may have died: beyond a few seconds only the fourteen count its requests.
+        places = self._places(login, now)
+        return sum(one.open and one.live_until - one.request.timeout > now for one in places)
 
     def _places(self, login: str, now: float) -> tuple[Attempt, ...]:
         """The login's attempts that hold a place; drops the others."""

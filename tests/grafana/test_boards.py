@@ -72,7 +72,7 @@ def test_every_series_of_the_exporter_is_on_a_board() -> None:
     left_out |= {
         "smsc_exporter_http_requests",
         "smsc_exporter_http_requests_total",
-    }  # for alerts on failed logins
+    }  # for alerts
     left_out |= {f"smsc_api_request_duration_seconds_{suffix}" for suffix in ("count", "sum", "created")}
     assert ours - shown <= left_out
 
