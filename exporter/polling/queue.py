@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from itertools import count
-from math import inf
+from math import inf, log2
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ PATIENCE = 0.8
 """The part of a link's ``stale_after`` after which it goes ahead of its place."""
 
 _SLACK = 100
+
+_STEPS_PER_OCTAVE = 8
 
 _MOST_JOINING = 100
 """Schedules that become ready in one call: half a millisecond, and fourteen calls may come in a row."""
@@ -68,7 +70,7 @@ class PollQueue:
 
         If that did not read the link (``read`` is false), its reading grows older.
         """
-        schedule.place = self._virtual + 1 / weight
+        schedule.place = self._virtual + 1 / _rounded(weight)
         if read or schedule.latest == inf:
             schedule.latest = sent_at + PATIENCE * schedule.link.stale_after
         else:
@@ -142,6 +144,11 @@ class PollQueue:
         """Forgets the entries that schedules left behind."""
         for heap in (self._waiting, self._by_place, self._by_age, self._by_due):
             _compact(heap)
+
+
+def _rounded(weight: float) -> float:
+    """The weight in steps of a ninth, so that links of about the same weight keep their order."""
+    return float(2 ** (round(_STEPS_PER_OCTAVE * log2(weight)) / _STEPS_PER_OCTAVE))
 
 
 def _compact(heap: Heap) -> None:

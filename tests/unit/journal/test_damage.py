@@ -90,7 +90,7 @@ async def test_a_wait_ends(disk: SqlitePlace) -> None:
     await disk.crash(await lived(disk, grave=True))
     file_gone(disk)
     await disk.crash(await disk.writer())
-    disk.clock.advance(SHORT + 10)
+    disk.clock.advance(186.0 + 10)
     unknown = (await disk.writer()).history.unknown
     assert unknown is not None
     assert (unknown.seconds, unknown.failed_logins) == (0.0, 4)

@@ -211,7 +211,7 @@ def test_each_link_is_read_once_an_interval_and_evenly() -> None:
     audit = world.run(until=660)
     seconds = [sum(second <= at < second + 1 for at in audit.arrived_at) for second in range(60, 660)]
     assert max(seconds) <= 4
-    assert all(10 <= polls <= 11 for polls in audit.polls.values())
+    assert all(11 <= polls <= 12 for polls in audit.polls.values())
     assert audit.worst_gap < 91  # the first readings come at once, the others at regular moments
 
 
