@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
     from exporter.model import Account, LinkKey, Snapshot
 
+PIECE = 250
+"""Lines that are joined at once: fewer to join when one changes, fewer pieces to hand to a connection."""
+
 STEP = 1.0
 """Seconds the wall clock may drift back against the monotonic one before it counts as set back."""
 
@@ -34,8 +37,8 @@ class Exposition:
         self._slots: list[Slot] = []
         self._places: dict[LinkKey, int] = {}
         self._lines: list[list[bytes]] = [[] for _ in FAMILIES]
-        # Joined lines are kept until one changes, so that slow readers of one page share its memory.
-        self._joined: list[bytes | None] = [None] * len(FAMILIES)
+        # Lines joined in pieces are kept until one changes, so that slow readers of a page share its memory.
+        self._pieces: list[list[bytes | None]] = [[] for _ in FAMILIES]
         self._ends: list[tuple[float, int]] = []
 
     def build(self, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> Exposition:
@@ -50,7 +53,7 @@ class Exposition:
         """Shows from now on what ``build`` made."""
         self._zones, self._offset = built._zones, max(self._offset, built._offset)
         self._slots, self._places = built._slots, built._places
-        self._lines, self._joined, self._ends = built._lines, built._joined, built._ends
+        self._lines, self._pieces, self._ends = built._lines, built._pieces, built._ends
 
     def update(self, snapshot: Snapshot) -> None:
         """Renders one link's lines; a new link is added after the others."""
@@ -72,8 +75,10 @@ class Exposition:
             slot.inherit(former)
         place = self._places[snapshot.key] = len(self._slots)
         self._slots.append(slot)
-        for lines in self._lines:
+        for lines, pieces in zip(self._lines, self._pieces, strict=True):
             lines.append(b"")
+            if place % PIECE == 0:
+                pieces.append(None)
         self._render_slot(place, now)
 
     def render(self, *, openmetrics: bool, names: Collection[str] | None = None) -> list[bytes]:
@@ -87,20 +92,23 @@ class Exposition:
             if names is not None and family.name not in names:
                 continue
             joined = self._join(index)
-            if names is None or joined:
-                parts += [family.header(openmetrics=openmetrics), joined]
+            if names is None or any(joined):
+                parts += [family.header(openmetrics=openmetrics), *joined]
         return parts
 
-    def _join(self, family: int) -> bytes:
-        joined = self._joined[family]
-        if joined is None:
-            joined = self._joined[family] = b"".join(self._lines[family])
+    def _join(self, family: int) -> list[bytes]:
+        lines, pieces = self._lines[family], self._pieces[family]
+        joined = []
+        for index, piece in enumerate(pieces):
+            if piece is None:
+                piece = pieces[index] = b"".join(lines[index * PIECE : (index + 1) * PIECE])
+            joined.append(piece)
         return joined
 
     def _set(self, family: int, place: int, line: bytes) -> None:
         if self._lines[family][place] != line:
             self._lines[family][place] = line
-            self._joined[family] = None
+            self._pieces[family][place // PIECE] = None
 
     def views(self) -> list[View]:
         """Every link as it is now, in order. Another thread may read them."""

@@ -144,9 +144,9 @@ def test_twenty_kills_within_a_minute(tmp_path: Path) -> None:
             assert [each.stop() for each in replicas] == [0, 0, 0]
         assert_no_breach(simulated)
     assert untouched > 10
-    assert 0.7 < polls / intervals < 1.3
-    # Whoever was killed, somebody else asked within an interval, or a little later on a busy machine.
-    assert oldest < 3 * INTERVAL
+    # What a killed exporter had in flight holds its place among the fourteen for over a minute.
+    assert 0.2 < polls / intervals < 1.3
+    assert oldest < 6 * INTERVAL
 
 
 def state_of(replica: Replica) -> str:
