@@ -70,6 +70,7 @@ class LogJournal:
         self._kept: list[Event] = []
         self._noted: list[Answered] = []
         self._reader: Reader | None = None
+        self._dead = False
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, reader: Reader) -> History:
@@ -105,6 +106,8 @@ class LogJournal:
         await asyncio.sleep(self._log.random.uniform(*self._log.latency))
 
     def note(self, answer: Answered) -> None:
+        if self._dead:
+            return
         self._noted.append(answer)
         if answer.binds and not self._log.down:
             self._write_noted()
@@ -163,11 +166,12 @@ class LogJournal:
         return [self._log.readings[link][1] for link in links if link in self._log.readings]
 
     async def close(self) -> None:
-        self.kill()
         if not self._log.down:
             self._write_noted()
+        self.kill()
 
     def kill(self) -> None:
         """Ends without writing anything."""
+        self._dead = True
         if self._task is not None:
             self._task.cancel()

@@ -66,7 +66,7 @@ RAISE = "UPDATE readings SET total = max(total, ?) WHERE (account, name, kind, v
 
 _FIGURES = COLUMNS.partition("name, ")[2]
 
-FIND = f"SELECT {_FIGURES}, total, read_at, at FROM readings WHERE (account, name) = (?, ?)"  # noqa: S608
+FIND = f"SELECT {_FIGURES}, total, read_at, at FROM readings WHERE (account, name) = (?, ?)"  # noqa: S608 - our own names
 """The reading of one link."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from exporter.limits.constants import ABANDONED_TTL, MAX_IN_FLIGHT, RATE_LIMIT, RATE_WINDOW, SEND_BY
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from exporter.limits.events import Request
     from exporter.model import Target
+
+
+Key = TypeVar("Key")
 
 
 class Attempt:
@@ -131,7 +134,7 @@ class Attempts:
         return lost
 
 
-def _discard(index: dict, key: object, attempt: Attempt) -> None:  # type: ignore[type-arg]
+def _discard(index: dict[Key, tuple[Attempt, ...]], key: Key, attempt: Attempt) -> None:
     """Removes the attempt from one index, and a key without attempts, so that memory stays bounded."""
     rest = tuple(one for one in index.get(key, ()) if one is not attempt)
     if rest:

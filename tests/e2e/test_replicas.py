@@ -167,7 +167,7 @@ def test_redis_is_killed_and_comes_back_empty(tmp_path: Path) -> None:
             server.kill()
             for each in replicas:
                 until(lambda: each.storage(0), "a lost storage")  # noqa: B023 - called at once
-                until(lambda: state_of(each) == "waiting", "an account that waits")  # noqa: B023
+                until(lambda: state_of(each) == "waiting", "an account that waits")  # noqa: B023 - called at once
             sent = requests(simulated)
             time.sleep(INTERVAL)
             assert requests(simulated) == sent, "requests that nobody recorded"
@@ -226,7 +226,7 @@ def test_a_wrong_password_over_ten_restarts_costs_four_logins_at_most(tmp_path: 
             with exporter("--web.listen-address=127.0.0.1:0", cwd=tmp_path) as running:
                 address = running.expect(LISTENING)[1]
                 until(
-                    lambda: 'state="unauthorized"} 1.0' in get(f"{address}/metrics")[1],  # noqa: B023
+                    lambda: 'state="unauthorized"} 1.0' in get(f"{address}/metrics")[1],  # noqa: B023 - called at once
                     "a refused login",
                 )
                 running.stop([signal.SIGKILL, signal.SIGTERM][life % 2])

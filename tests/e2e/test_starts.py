@@ -29,7 +29,8 @@ def caught_early(running: Program) -> bool:
 
     def catches() -> bool:
         status = (proc / "status").read_text()
-        return bool(int(re.search(r"^SigCgt:\s+(\w+)$", status, re.MULTILINE)[1], 16) & mask)  # type: ignore[index]
+        (caught,) = re.findall(r"^SigCgt:\s+(\w+)$", status, re.MULTILINE)
+        return bool(int(caught, 16) & mask)
 
     until(catches, "a process that catches signals", pause=0.0)
     return "aiohttp" not in (proc / "maps").read_text()

@@ -52,7 +52,7 @@ def test_without_a_thread_for_gzip_scrapes_are_plain_and_the_log_says_so_once(tm
             assert status == 200
             assert text.startswith("# HELP")
         resource.prlimit(pid, resource.RLIMIT_AS, limits)
-        request = urllib.request.Request(f"{url}/metrics", headers={"Accept-Encoding": "gzip"})  # noqa: S310
+        request = urllib.request.Request(f"{url}/metrics", headers={"Accept-Encoding": "gzip"})  # noqa: S310 - the test's own server
         with urllib.request.urlopen(request) as response:  # noqa: S310 - local
             assert gzip.decompress(response.read()).startswith(b"# HELP")
         assert running.stop() == 0

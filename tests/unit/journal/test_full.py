@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from exporter.journal import Appended
 from exporter.journal.sqlite import SqliteJournal
 from exporter.limits.constants import REMEMBERED, REMEMBERED_SHORTLY
-from exporter.limits.events import encode
+from exporter.limits.events import binds, encode
 from tests.unit.journal.places import SOON, SqlitePlace, Writer, answered, read, refused, scenario, sent
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ async def test_what_counts_no_longer_is_forgotten_meanwhile(disk: SqlitePlace) -
     await works_again(writer)
     await disk.close(writer)
     (lasting,) = (await disk.writer()).history.events
-    assert lasting.event.binds  # type: ignore[union-attr]
+    assert binds(lasting.event)
 
 
 @scenario

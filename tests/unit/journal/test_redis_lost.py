@@ -481,7 +481,7 @@ async def test_an_error_of_the_reader_does_not_end_the_work(redis_place: RedisPl
             raise bugs.pop()
         learn(news)
 
-    second.listener.learn = raise_once  # type: ignore[method-assign]
+    second.listener.learn = raise_once  # type: ignore[method-assign] # the test's own listener
     with capture_logs() as events:
         await first.append(sent(1))
         assert await second.append(sent(2)) is Appended.NO
@@ -504,7 +504,7 @@ async def test_an_error_of_the_reader_as_redis_comes_back_does_not_end_the_work(
             raise bugs.pop()
         assume(unknown)
 
-    replica.listener.assume = raise_once  # type: ignore[method-assign]
+    replica.listener.assume = raise_once  # type: ignore[method-assign] # the test's own listener
     with capture_logs() as events:
         own_place.server.freeze()
         await until(lambda: not replica.journal.up)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -283,7 +284,7 @@ def test_what_another_process_met_holds_here_too() -> None:
     ):
         desk = Desk(account)
         answer = _answered(sent, account.links[0], outcome=outcome)
-        desk.run(5, lambda desk=desk, answer=answer: _tell(desk, sent, answer), 6)  # type: ignore[misc]
+        desk.run(5, partial(_tell, desk, sent, answer), 6)
         assert desk.poller.statuses()[0].state is state
 
 
