@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 from exporter.errors import StorageError
 from exporter.journal.sqlite_mark import owned
+from exporter.storage_url import APPLICATION_ID
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-APPLICATION = 0x534D5343
-"""What marks a database as ours ("SMSC")."""
 
 VERSION = 3
 """The schema's version, as ``user_version`` in the file. Versions 1 and 2 kept no events."""
@@ -43,7 +41,7 @@ _TABLES = f"""
         only INTEGER PRIMARY KEY CHECK (only = 1), boot TEXT NOT NULL, unknown_until REAL NOT NULL,
         grave_until REAL NOT NULL
     ) STRICT;
-    PRAGMA application_id = {APPLICATION};
+    PRAGMA application_id = {APPLICATION_ID};
     PRAGMA user_version = {VERSION};
 """
 
@@ -84,7 +82,7 @@ def judge(path: Path, *, ours: bool) -> bool:
     application = int.from_bytes(head[68:72], "big")
     if not head:
         return False
-    if not head.startswith(b"SQLite format 3\0") or application != APPLICATION:
+    if not head.startswith(b"SQLite format 3\0") or application != APPLICATION_ID:
         if ours:
             raise DamagedError("file is not a database of smsc-exporter")
         raise StorageError(f"{path} is not smsc-exporter's database: name another path in storage.url")

@@ -9,8 +9,10 @@ from exporter.limits.constants import FAILED_LOGIN_LIMIT, MAX_IN_FLIGHT, RATE_LI
 from exporter.limits.denied import Denied, Reason, Scope
 from exporter.limits.events import Answered, Dated, Event, Request, Sent, Unknown
 from exporter.limits.ledger import Ledger
+from exporter.limits.logins import API_OUTCOMES
 
 __all__ = [
+    "API_OUTCOMES",
     "FAILED_LOGIN_LIMIT",
     "MAX_IN_FLIGHT",
     "RATE_LIMIT",

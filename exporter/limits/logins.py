@@ -33,18 +33,19 @@ if TYPE_CHECKING:
 ACCEPTED = frozenset({Outcome.OK, Outcome.NOT_FOUND})
 """Outcomes for which the provider must have accepted the login."""
 
-_API_OUTCOMES = ACCEPTED | {
+API_OUTCOMES = ACCEPTED | {
     Outcome.PARAMETERS,
     Outcome.UNAUTHORIZED,
     Outcome.BLOCKED,
     Outcome.THROTTLED,
     Outcome.UNKNOWN_ERROR,
 }
+"""Outcomes with which the API itself answers."""
 
 
 def spoke(answer: Answered) -> bool:
     """Whether the API itself answered. An unclear end is no answer, even if its outcome looks like one."""
-    return answer.outcome in _API_OUTCOMES and not answer.unclear
+    return answer.outcome in API_OUTCOMES and not answer.unclear
 
 
 class Trust(IntEnum):

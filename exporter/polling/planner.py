@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from exporter.errors import ApiError, Outcome
-from exporter.limits import Reason, Request, Scope
+from exporter.limits import API_OUTCOMES, Reason, Request, Scope
 from exporter.model import AccountStatus, State
 from exporter.polling.concurrency import AdaptiveConcurrency
 from exporter.polling.constants import (
@@ -312,7 +312,7 @@ class Planner:
             self._weights.learn(schedule, reading, sent_at)
             self.on_read(schedule, sent_at, now)
             self._queue.place(schedule, self._weights.weight(schedule), sent_at)
-        elif outcome in _REFUSALS:
+        elif outcome in API_OUTCOMES:
             self.on_refused(schedule, outcome, sent_at, now)
         else:
             self._back_off(schedule, now)
@@ -370,18 +370,6 @@ class Planner:
         """The configured link that the provider is asked for by ``target``."""
         schedule = self._schedules.get(target)
         return schedule.link if schedule is not None and schedule.wanted else None
-
-
-_REFUSALS = frozenset(
-    {
-        Outcome.PARAMETERS,
-        Outcome.UNAUTHORIZED,
-        Outcome.NOT_FOUND,
-        Outcome.BLOCKED,
-        Outcome.THROTTLED,
-        Outcome.UNKNOWN_ERROR,
-    }
-)
 
 
 def _pace(link: Link) -> tuple[LinkKey, float, tuple[float, float] | None]:
