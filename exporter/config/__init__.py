@@ -1,12 +1,17 @@
 """The configuration: ``config.yaml`` and its link files to frozen models, or every fault of them at once.
 
-The file passes through these, each a module here: ``syntax`` (bytes to YAML nodes), ``document`` (nodes to
-plain data that remembers its places), ``schema`` (what may stand where, with ``values`` for single values and
-``wording`` for its complaints), ``secrets``, ``checks`` and ``intervals`` (what must agree), ``doubts``
-(what is probably not meant), ``build`` (the models). A link file passes through ``formats`` (with ``table``
-for CSV) and then the same; ``linkfile`` is one of them, ``group`` all of an account. ``patterns`` finds them,
-``files`` reads them. ``config`` puts everything together; ``sources`` says which files it was made from, and
-``watching`` follows them.
+The file passes through these modules in turn:
+
+- ``files`` reads it, ``syntax`` turns bytes into YAML nodes;
+- ``document`` turns nodes into plain data that remembers its places;
+- ``schema`` says what may be where, with ``values`` for single values and ``wording`` for its messages;
+- ``secrets`` finds secrets, ``checks`` and ``intervals`` compare values with each other;
+- ``doubts`` warns of what is probably not meant;
+- ``build`` makes the models.
+
+A link file passes through ``formats`` (with ``table`` for CSV), and then through the same modules. ``linkfile``
+is one file, ``group`` all files of an account, ``patterns`` finds them. ``config`` puts everything together.
+``sources`` says which files it was made from, and ``watching`` follows them.
 """
 
 from __future__ import annotations
