@@ -107,9 +107,9 @@ class StorageError(ExporterError):
 class PollError(ExporterError):
     """A poll brought no reading.
 
-    ``outcome`` names the kind. ``transport`` says that the API itself did not speak, so the failure is the
-    way's rather than the link's: such failures are tried on a mirror, back off with jitter, and several in a
-    row mean that the account is unreachable. ``sent`` is false when the request cannot have reached the
+    ``outcome`` names the kind. ``transport`` says that the API itself did not answer, so the cause is the
+    network rather than the link. A mirror is tried then, and several such failures in a row mean that the
+    account is unreachable. ``sent`` is false when the request cannot have reached the
     provider. ``retry_after`` is the delay the server asked for, in seconds.
 
     ``abandoned`` is true when nobody knows whether the provider has finished with the request: it was sent,

@@ -237,8 +237,8 @@ class Snapshot:
     def _rise(self, reading: Reading) -> int:
         """Clicks to add for ``reading``: the first figure seen, then every rise; a fall adds nothing.
 
-        Nothing is known to have risen where the count is another link's: the name was given to another
-        target, or a full link got a new short link, and with it another id.
+        Where the count is another link's, nothing is known to have risen. Either the name was given to
+        another target, or a full link got a new short link with another id.
         """
         if self.reading is None:
             return 0 if self.carried else reading.all_time

@@ -9,9 +9,10 @@ The file passes through these modules in turn:
 - ``doubts`` warns of what is probably not meant;
 - ``build`` makes the models.
 
-A link file passes through ``formats`` (with ``table`` for CSV), and then through the same modules. ``linkfile``
-is one file, ``group`` all files of an account, ``patterns`` finds them. ``config`` puts everything together.
-``sources`` says which files it was made from, and ``watching`` follows them.
+A link file passes through ``formats`` (with ``table`` for CSV), then through those modules. ``linkfile`` is
+one file, ``group`` all files of an account, ``patterns`` finds them.
+
+``config`` puts everything together. ``sources`` says which files it was made from; ``watching`` follows them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Follows the files of the configuration: a change is a reload.
 
-It looks every few seconds rather than being told by the system, which knows nothing of changes on a network
-disk and little of what is behind symbolic links, where Kubernetes keeps ConfigMaps and Secrets.
+It looks every few seconds. The system's own notices do not cover network disks, nor what is behind symbolic
+links, where Kubernetes keeps ConfigMaps and Secrets.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 The provider's FAQ: five failed logins in 30 minutes block the address, so all logins of a host share four.
 A login that was accepted is *verified* and ignores that budget. If one of those is refused, the cause may be
-our address rather than its password: the host's other verified logins become *suspect* and are tried again
-one at a time. docs/internals/ledger.md lists the rules.
+our address rather than its password. The host's other verified logins become *suspect* then, and are tried
+again one at a time. docs/internals/ledger.md lists the rules.
 """
 
 from __future__ import annotations

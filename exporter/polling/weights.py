@@ -2,7 +2,7 @@
 
 A click is unseen until the link is read next. A link that is clicked ``r`` times a second and read every
 ``T`` seconds has ``r * T / 2`` unseen clicks on average. With a given number of requests, their sum is least
-when each link is read in proportion to the square root of its rate: four times the clicks, twice the
+when each link is read in proportion to the square root of its rate. Four times the clicks get twice the
 requests.
 
 The rate is a moving average of the rises seen over the last ``MEMORY``. It begins with the first reading's

@@ -1,8 +1,8 @@
 """A bound on what a server may send for one request, whatever it sends.
 
-Aiohttp bounds each header and leaves the body to us. It reads interim answers, chunk extensions and empty
-lines without end, and without showing them to anybody: a server that sends nothing else keeps a core busy for
-as long as the request may take. So the bytes are counted where they come in.
+Aiohttp bounds each header and leaves the body to us. But it reads interim answers, chunk extensions and empty
+lines without end, and shows them to nobody. A server that sends nothing else would keep a core busy until the
+timeout. So the bytes are counted where they come in.
 """
 
 from __future__ import annotations

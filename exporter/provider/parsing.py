@@ -63,12 +63,11 @@ class _BadAnswerError(Exception):
 def parse(body: bytes, charset: str | None, link: Link, scrub: Callable[[str], str] = str) -> Reading:
     """The reading that ``body`` holds for ``link``.
 
-    ``charset`` is the one from the Content-Type header, if any. ``scrub`` takes secrets out of a text: all
-    that a message quotes of the body passes through it before it is cut, since half a secret would no longer
-    be recognised as one.
+    ``charset`` is the one from the Content-Type header, if any. ``scrub`` takes secrets out of a text.
+    What a message quotes of the body passes through it before it is cut: half a secret is not recognised.
 
-    Raises an ApiError when the provider answered with an error number, NoAnswerError when the body is empty
-    or a web page, and MalformedError when it is anything else than a whole answer for this link.
+    Raises an ApiError for an error number of the provider, and NoAnswerError for an empty body or a web page.
+    Anything else that is not a whole answer for this link is a MalformedError.
     """
     error: PollError
     try:
