@@ -114,6 +114,7 @@ class Exporter:
         self.telemetry.link_files(
             LoadedFile(file.account, file.name, not file.faults) for file in config.link_files
         )
+        await asyncio.sleep(0)  # with 10,000 links each half takes tens of milliseconds
         self.poller.configure(config.accounts)
         self.telemetry.reloaded(self._clock.time())
 

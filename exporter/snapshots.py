@@ -70,7 +70,7 @@ class Snapshots:
         late = []
         for key, snapshot in built.items():
             known = before.get(key)
-            if known is not None and known.target == snapshot.target and not _same(known, snapshot):
+            if known is not None and not _same(known, snapshot) and known.target == snapshot.target:
                 built[key] = known.under(snapshot.link)
                 late.append(built[key])
         return late
@@ -97,8 +97,6 @@ class Snapshots:
             after, read = replace(after.succeeded(reading, read_at), outcome=before.outcome), order
         if order > polled:
             after, polled = after.ended(outcome), order
-        else:
-            after = replace(after, outcome=before.outcome)
         self._orders[link.key] = polled, read
         return before, after
 
@@ -109,5 +107,5 @@ class Snapshots:
 
 
 def _same(one: Snapshot, other: Snapshot) -> bool:
-    figures = one.reading is other.reading or one.reading == other.reading
-    return figures and (one.read_at, one.total, one.outcome) == (other.read_at, other.total, other.outcome)
+    """Whether both tell the same; only a snapshot that changed has another reading or another outcome."""
+    return one.reading is other.reading and one.outcome is other.outcome

@@ -31,7 +31,7 @@ from exporter.config.linkfile import LinkFile
 from exporter.config.schema import SCHEMA
 from exporter.config.secrets import Finder
 from exporter.config.signature import Signature, signature
-from exporter.config.sources import Sources
+from exporter.config.sources import Seen, Sources
 from exporter.config.wording import validate
 from exporter.errors import ConfigError
 
@@ -55,7 +55,19 @@ def load(path: str | Path, environ: Mapping[str, str], last_good: Config | None 
     """
     seen = {str(path): signature(Path(path))}
     document = read(Path(path))
-    folder = Path(path).parent
+    try:
+        return _loaded(document, Path(path).parent, environ, seen, last_good)
+    finally:
+        document.release()
+
+
+def _loaded(
+    document: Document,
+    folder: Path,
+    environ: Mapping[str, str],
+    seen: Seen,
+    last_good: Config | None,
+) -> Config:
     report = Report(document)
     file = validate(document.data, SCHEMA, report)
     finder = Finder(folder, environ, report)

@@ -106,23 +106,26 @@ class Planner:
         self.concurrency.set_ceiling(account.max_concurrent_requests)
         self._mirror = 0
         self.request = self._request_for(("", ""))
-        self._drop_links({link.target for link in account.links}, now)
+        left = self._drop_links({link.target for link in account.links}, now)
         moved = [entry for link in account.links if (entry := self._take_link(link, now, known)) is not None]
         for _, due, schedule in sorted(moved, key=lambda entry: entry[0]):
             self._queue.put(schedule, due)
         usual = sum(1 / link.refresh_interval for link in account.links)
         self._spacing = 1 / max(CATCH_UP_RATE, CATCH_UP_FACTOR * usual)
-        self._queue.compact()
-        self._weights.balance()
+        if moved or left:
+            self._queue.compact()
+            self._weights.balance()
 
-    def _drop_links(self, kept: set[Target], now: float) -> None:
-        """Forgets links that left, unless they still have to rest: they may come back."""
-        for target in self._schedules.keys() - kept:
+    def _drop_links(self, kept: set[Target], now: float) -> set[Target]:
+        """Forgets links that left, unless they still have to rest: they may come back. Returns which left."""
+        left = self._schedules.keys() - kept
+        for target in left:
             schedule = self._schedules[target]
             schedule.wanted = False
             self._queue.drop(schedule)
             if schedule.rests_until <= now:
                 del self._schedules[target]
+        return left
 
     def _take_link(self, link: Link, now: float, known: Known) -> tuple[float, float, LinkSchedule] | None:
         """Gives a link that is new or changed its schedule: its regular moment, and when it is due."""
@@ -139,11 +142,11 @@ class Planner:
             return None
         was_due = schedule.due if schedule.wanted else inf  # a link that is due keeps its place
         schedule.wanted = True
-        self._seed(schedule, known(link))
+        self._seed(schedule, reading := known(link))
         schedule.interval = self._weights.interval(schedule)
         if schedule.in_flight:
             return None
-        due = min(was_due, self._first_due(schedule, known(link), now))
+        due = min(was_due, self._first_due(schedule, reading, now))
         # Links that are due together go in the order of their regular moments, which later rounds keep.
         return self._regular(schedule, -inf, now), due, schedule
 
