@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from exporter.errors import PollError
     from exporter.limits import Denied, Sent
-    from exporter.model import Account, Link, LinkKey, Reading, Target
+    from exporter.model import Account, Link, Reading, Target
     from exporter.polling.recorder import Recorder
 
     Known = Callable[[Link], "tuple[Reading, float] | None"]
@@ -106,8 +106,13 @@ class Planner:
         self.concurrency.set_ceiling(account.max_concurrent_requests)
         self._mirror = 0
         self.request = self._request_for(("", ""))
-        left = self._drop_links({link.target for link in account.links}, now)
-        moved = [entry for link in account.links if (entry := self._take_link(link, now, known)) is not None]
+        targets = [link.target for link in account.links]
+        left = self._drop_links(set(targets), now)
+        moved = [
+            entry
+            for target, link in zip(targets, account.links, strict=True)
+            if (entry := self._take_link(target, link, now, known)) is not None
+        ]
         for _, due, schedule in sorted(moved, key=lambda entry: entry[0]):
             self._queue.put(schedule, due)
         usual = sum(1 / link.refresh_interval for link in account.links)
@@ -127,18 +132,20 @@ class Planner:
                 del self._schedules[target]
         return left
 
-    def _take_link(self, link: Link, now: float, known: Known) -> tuple[float, float, LinkSchedule] | None:
+    def _take_link(
+        self, target: Target, link: Link, now: float, known: Known
+    ) -> tuple[float, float, LinkSchedule] | None:
         """Gives a link that is new or changed its schedule: its regular moment, and when it is due."""
-        schedule = self._schedules.get(link.target)
+        schedule = self._schedules.get(target)
         if schedule is None:
-            schedule = self._schedules[link.target] = LinkSchedule(
+            schedule = self._schedules[target] = LinkSchedule(
                 link, phase(self._added, self.account.login_key)
             )
             self._added += 1
         before, schedule.link = schedule.link, link
-        self._queue.stale_after_changed(schedule, link.stale_after - before.stale_after)
-        stays = schedule.wanted and _pace(before) == _pace(link)
-        if stays:
+        if link.stale_after != before.stale_after:
+            self._queue.stale_after_changed(schedule, link.stale_after - before.stale_after)
+        if schedule.wanted and _keeps_pace(before, link):
             return None
         was_due = schedule.due if schedule.wanted else inf  # a link that is due keeps its place
         schedule.wanted = True
@@ -375,6 +382,7 @@ class Planner:
         return schedule.link if schedule is not None and schedule.wanted else None
 
 
-def _pace(link: Link) -> tuple[LinkKey, float, tuple[float, float] | None]:
-    """A link whose identity or interval changed gets a new schedule."""
-    return link.key, link.refresh_interval, link.bounds
+def _keeps_pace(before: Link, link: Link) -> bool:
+    """Whether a link keeps its schedule: it is the same series, and read as often as before."""
+    same_series = before.name == link.name and before.account == link.account
+    return same_series and before.refresh_interval == link.refresh_interval and before.bounds == link.bounds

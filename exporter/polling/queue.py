@@ -85,9 +85,8 @@ class PollQueue:
 
     def stale_after_changed(self, schedule: LinkSchedule, more: float) -> None:
         """The link's ``stale_after`` grew by ``more`` seconds, or shrank."""
-        if more:
-            schedule.latest += PATIENCE * more
-            self._reenter(schedule)
+        schedule.latest += PATIENCE * more
+        self._reenter(schedule)
 
     def _reenter(self, schedule: LinkSchedule) -> None:
         if schedule in self._ready:
