@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
     from exporter.model import Account, LinkKey, Snapshot
 
-PIECE = 250
+PIECE = 32
 """Lines that are joined at once: fewer to join when one changes, fewer pieces to hand to a connection."""
 
 STEP = 1.0
