@@ -74,7 +74,13 @@ class Exporter:
         self.exposition = Exposition(clock)
         self.snapshots = Snapshots(self.exposition.update)
         self.telemetry = Telemetry(lambda: self.poller.statuses(), lambda: journal.up)
-        self.recorder = Recorder(Ledger(), journal, clock, lambda news: self.poller.heard(news))
+        self.recorder = Recorder(
+            Ledger(),
+            journal,
+            clock,
+            lambda news: self.poller.heard(news),
+            lambda: self.snapshots.all().values(),
+        )
         fetch = Client(session).fetch
         self.poller = Poller(self.recorder, self.snapshots, fetch, self.telemetry, clock)
         self._scrape = web.Scrape(self.exposition, self.telemetry.registry, clock)

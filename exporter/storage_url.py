@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x534D5343
 """What marks a SQLite file as ours: "SMSC" (SQLite's file format, section 1.3, offset 68)."""
 
+MARK = "smsc-exporter"
+"""The first word of the mark in the ``.lock`` file beside a database of ours."""
+
 FORM = "write redis://[user:password@]host[:6379][/0], or rediss:// for TLS"
 ESCAPES = "in a user name or a password, write / ? # @ : and % as %2F %3F %23 %40 %3A and %25"
 STORAGES = 'sqlite:data/exporter.db, redis://host:6379/0, rediss://host:6379/0 or "memory:" (with the quotes)'
@@ -211,6 +214,6 @@ def _is_ours(header: bytes) -> bool:
 
 
 def _has_mark(path: str | os.PathLike[str]) -> bool:
-    """Whether the ``.lock`` file beside ``path`` holds the mark of a journal, such as ``12 light open``."""
+    """Whether the ``.lock`` file beside ``path`` holds the mark of a journal."""
     lock = f"{os.fspath(path)}.lock"
-    return os.path.isfile(lock) and bool(re.fullmatch(rb"[0-9]+( [a-z]+)+\s*", _beginning(lock, 64)))
+    return os.path.isfile(lock) and _beginning(lock, 64).startswith(f"{MARK} ".encode())

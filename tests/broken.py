@@ -62,15 +62,9 @@ RULES = {
     "outcomes are ordered by their sending": Broken(
         SNAPSHOTS, "snapshots.py", "if order > polled:", "if True:"
     ),
-    "what waits for the file is decided again after news": Broken(
+    "what waits is decided again after news": Broken(
         "journal/test_contract.py",
-        "journal/sqlite.py",
-        "if any(binds(dated.event) for dated in news):",
-        "if False:",
-    ),
-    "what waits for Redis is decided again after news": Broken(
-        "journal/test_redis.py",
-        "journal/redis.py",
+        "journal/shared.py",
         "if any(binds(one.event) for one in news):",
         "if False:",
     ),

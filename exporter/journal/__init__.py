@@ -7,7 +7,7 @@ defines what each of them offers.
 from exporter.journal.choose import journal_for
 from exporter.journal.journal import Appended, History, Journal, Reader, StoredReading
 from exporter.journal.memory import MemoryJournal
-from exporter.journal.sqlite import SqliteJournal
+from exporter.journal.shared import SharedJournal
 
 __all__ = [
     "Appended",
@@ -15,7 +15,7 @@ __all__ = [
     "Journal",
     "MemoryJournal",
     "Reader",
-    "SqliteJournal",
+    "SharedJournal",
     "StoredReading",
     "journal_for",
 ]

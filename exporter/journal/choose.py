@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from exporter import storage_url
 from exporter.errors import StorageError
 from exporter.journal.memory import MemoryJournal
-from exporter.journal.sqlite import SqliteJournal
+from exporter.journal.shared import SharedJournal
+from exporter.journal.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -26,11 +27,11 @@ def journal_for(url: SecretStr, clock: Clock, *, guest: bool = False) -> Journal
     if isinstance(storage, storage_url.Memory):
         return MemoryJournal(clock)
     if isinstance(storage, storage_url.Sqlite):
-        return SqliteJournal(storage.path, clock, guest=guest)
+        return SharedJournal(SqliteStore(storage.path, clock, guest=guest), clock)
     try:
-        from exporter.journal.redis import RedisJournal
+        from exporter.journal.redis import RedisStore
     except ImportError:
         raise StorageError(
             "storage.url: Redis needs another package: pip install 'smsc-exporter[redis]'"
         ) from None
-    return RedisJournal(storage, clock, guest=guest)
+    return SharedJournal(RedisStore(storage, clock, guest=guest), clock)

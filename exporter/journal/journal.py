@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
-from exporter.model import Snapshot
+from exporter.model import Reading, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from exporter.limits import Answered, Dated, Sent, Unknown
-    from exporter.model import Link, LinkKey, Reading, Target
+    from exporter.model import Link, LinkKey, Target
+
+
+def compact(value: object) -> str:
+    """One line of JSON, in ASCII: it holds what UTF-8 cannot, such as half of a character."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 class Appended(Enum):
@@ -37,6 +43,20 @@ class StoredReading:
     read_at: float
     total: int
 
+    @classmethod
+    def parse(cls, link: LinkKey, target: str, figures: str, read_at: float, total: int) -> Self:
+        """The reading that was stored as ``texts``. Raises ``ValueError`` if no exporter wrote this."""
+        try:
+            kind, value = json.loads(target)
+            return cls(link, (kind, value), Reading(*json.loads(figures)), read_at, total)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """Target and figures, each as a line of JSON."""
+        return compact(self.target), compact([getattr(self.reading, name) for name in Reading.__slots__])
+
     def under(self, link: Link) -> Snapshot:
         """The snapshot at a start. It does not say how the latest poll ended, for that is not stored."""
         return Snapshot(link, self.reading.of(link), self.read_at, self.total)
@@ -56,7 +76,7 @@ class History:
 
 
 class Reader(Protocol):
-    """Whoever decides by the journal's events. Both methods are called on the event loop."""
+    """Whoever decides by the journal's events. All methods are called on the event loop."""
 
     def learn(self, news: Sequence[Dated]) -> None:
         """Another process appended these events, in this order."""
@@ -64,6 +84,10 @@ class Reader(Protocol):
 
     def assume(self, unknown: Unknown) -> None:
         """The journal forgot requests that others may have sent."""
+        ...
+
+    def readings(self) -> Iterable[StoredReading]:
+        """The latest readings of the configured links, for a journal that forgot them."""
         ...
 
 

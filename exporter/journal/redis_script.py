@@ -12,16 +12,14 @@ another layout do not meet. No key expires: a server that evicts keys with an ex
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from exporter.journal.journal import StoredReading
+from exporter.journal.journal import StoredReading, compact
 from exporter.limits.constants import REMEMBERED
-from exporter.limits.events import Answered, binds, decode, encode, lasting
-from exporter.model import Reading
+from exporter.limits.events import binds, decode, encode, lasting
 
 if TYPE_CHECKING:
+    from exporter.journal.outbox import Entry
     from exporter.limits import Event
     from exporter.model import LinkKey
 
@@ -32,9 +30,6 @@ EVENTS, LASTING, READINGS, EPOCH = KEYS = tuple(
 
 PERMISSIONS = f"~{PREFIX}* +@read +@write +@scripting +@connection +info +time"
 """What the user may do, in the words of Redis' access control list."""
-
-TRANSIT = 1.0
-"""Seconds that a call may take. A reading counts as older by this, so that its age is never too small."""
 
 SLACK = 60.0
 """Seconds by which the server's clock may be changed without harm to the dates it gives."""
@@ -106,46 +101,17 @@ Stored: TypeAlias = tuple[str, dict[str, str]]
 """An entry of a stream: its id and its fields."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What is appended without a condition: an event, a link's latest reading, or both.
-
-    ``at`` is when it became known, in monotonic seconds.
-    """
-
-    at: float
-    event: Event | None = None
-    reading: Answered | None = None
-
-    def arguments(self, now: float) -> list[object]:
-        """The entry as ``APPEND`` takes it."""
-        age = max(0.0, now - self.at)
-        link = self.reading is not None and _link(self.reading, age)
-        if self.event is None:
-            return ["", "0", False, "0", link]
-        flags = "1" if binds(self.event) else "0", lasting(self.event)
-        return [encode(self.event), *flags, str(round(age * 1000)), link]
+def arguments(entry: Entry, now: float, transit: float) -> list[object]:
+    """The entry as ``APPEND`` takes it. Its reading may be older by ``transit`` when it gets there."""
+    link = entry.reading is not None and _link(entry.reading, now - entry.sent_at + transit)
+    if entry.event is None:
+        return ["", "0", False, "0", link]
+    flags = "1" if binds(entry.event) else "0", lasting(entry.event)
+    return [encode(entry.event), *flags, str(round(max(0.0, now - entry.at) * 1000)), link]
 
 
-def noted(answer: Answered, at: float) -> Entry:
-    """The end of a request of this process."""
-    return Entry(at, answer, answer if answer.reading is not None else None)
-
-
-def without_reading(event: Event) -> Event:
-    """The event as the limits need it: its figures are kept elsewhere, or are old."""
-    return replace(event, reading=None) if isinstance(event, Answered) else event
-
-
-def _link(answer: Answered, age: float) -> list[object]:
-    figures = [getattr(answer.reading, name) for name in Reading.__slots__]
-    ms = round((age + answer.elapsed + TRANSIT) * 1000)
-    return [field(answer.link), ms, str(answer.total), _json(answer.request.target), _json(figures)]
-
-
-def field(link: LinkKey) -> str:
-    """The link's name in the hash of readings."""
-    return _json(link)
+def _link(reading: StoredReading, age: float) -> list[object]:
+    return [compact(reading.link), round(age * 1000), str(reading.total), *reading.texts]
 
 
 def stored_reading(link: LinkKey, value: str, server: float, wall: float) -> StoredReading:
@@ -153,15 +119,11 @@ def stored_reading(link: LinkKey, value: str, server: float, wall: float) -> Sto
 
     Raises ``ValueError`` if no exporter wrote this.
     """
-    try:
-        at, total, target, figures = value.split("\n")
-        age = server - int(at) / 1000
-        kind, which = json.loads(target)
-        # A reading from the server's future: its clock was set back by an unknown time.
-        read_at = wall - age if age >= 0 else 0.0
-        return StoredReading(link, (kind, which), Reading(*json.loads(figures)), read_at, int(total))
-    except TypeError as error:
-        raise ValueError(str(error)) from None
+    at, total, target, figures = value.split("\n")
+    age = server - int(at) / 1000
+    # A reading from the server's future: its clock was set back by an unknown time.
+    read_at = wall - age if age >= 0 else 0.0
+    return StoredReading.parse(link, target, figures, read_at, int(total))
 
 
 def age_by_server(stored: Stored, server: float) -> float:
@@ -172,16 +134,10 @@ def age_by_server(stored: Stored, server: float) -> float:
 
 def recorded_age(stored: Stored) -> float:
     """How many seconds old the event was when it was appended. Raises ``ValueError`` as ``event_of``."""
-    age = stored[1].get("a", "")
-    return int(age) / 1000
+    return int(stored[1].get("a", "")) / 1000
 
 
 def event_of(stored: Stored) -> Event | None:
     """The event; None for an entry without one. Raises ``ValueError`` if no exporter wrote this."""
     text = stored[1].get("e", "none")
     return decode(text) if text else None
-
-
-def _json(value: object) -> str:
-    """One line of JSON."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -18,6 +18,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptErr
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from exporter.journal.redis_script import APPEND, EVENTS, HELLO, KEYS, LASTING, PERMISSIONS, READINGS
+from exporter.journal.shared import LostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,21 +46,8 @@ _OLDEST = (6, 2)
 """The first version with ``MINID`` and exclusive ranges."""
 
 
-class LostError(Exception):
-    """A command failed. ``refused``: it will always fail with this configuration."""
-
-    def __init__(self, reason: str, *, refused: bool = False) -> None:
-        self.refused = refused
-        super().__init__(reason)
-
-    @classmethod
-    def of(cls, error: Exception) -> Self:
-        """The error of the package in words for a log."""
-        said = " ".join(str(error).split())
-        refused = isinstance(error, (AuthenticationError, NoPermissionError))
-        reason = _IN_SCRIPT.sub("", said) or type(error).__name__
-        reason = reason.replace("The user executing the script can't", "the user has no permission to")
-        return cls(reason, refused=refused or any(words in said for words in _FORBIDDEN))
+class RefusedError(LostError):
+    """Redis will always refuse us with this configuration."""
 
     @property
     def hint(self) -> str:
@@ -67,12 +55,23 @@ class LostError(Exception):
         return f"; the user needs {PERMISSIONS}" if "permission" in str(self) else ""
 
 
+def _named(error: Exception) -> LostError:
+    """The error of the package in words for a log."""
+    said = " ".join(str(error).split())
+    reason = _IN_SCRIPT.sub("", said) or type(error).__name__
+    reason = reason.replace("The user executing the script can't", "the user has no permission to")
+    refused = isinstance(error, (AuthenticationError, NoPermissionError))
+    if refused or any(words in said for words in _FORBIDDEN):
+        return RefusedError(reason)
+    return LostError(reason)
+
+
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        raise LostError.of(error) from None
+        raise _named(error) from None
 
 
 class Wire:
@@ -87,7 +86,6 @@ class Wire:
             retry=Retry(NoBackoff(), 0),
             protocol=2,
             decode_responses=True,
-            encoding_errors="replace",
             redis_connect_func=self._connected,
         )
 
@@ -163,7 +161,7 @@ def inspect(info: dict[str, Any]) -> None:
     """Raises ``LostError`` for a server that cannot be trusted with a journal."""
     version = str(info["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
-        raise LostError(f"Redis {version} is too old: 6.2 or newer is needed", refused=True)
+        raise RefusedError(f"Redis {version} is too old: 6.2 or newer is needed")
     if info["role"] != "master":
         raise LostError("the server is a replica: name the master")
     policy = str(info["maxmemory_policy"])

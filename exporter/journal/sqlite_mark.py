@@ -1,6 +1,6 @@
 """``<database>.lock`` beside the file: who uses the database, and what its last event is.
 
-``serve`` locks it for as long as it runs. It holds a mark of 32 bytes, which is overwritten in place. That
+``serve`` locks it for as long as it runs. It holds a mark of 128 bytes, which is overwritten in place. That
 needs no room on the disk, so the mark stays true while the database cannot be written.
 """
 
@@ -10,50 +10,69 @@ import fcntl
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
+from math import inf
 from pathlib import Path
 
-_SIZE = 32
+from exporter.storage_url import MARK
+
+_SIZE = 128
 _NONE = -1
+
+
+class State(StrEnum):
+    """Whether the database is in use, was closed in order, or lacks what was sent last."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a database should know: events up to the id ``last``, or more than it does if it is ``lost``.
+    """What a database should know: events up to the id ``last``, or more if it is ``LOST``.
 
-    ``grave``: a failed login or a block counts. ``closed``: the file was closed in order.
+    ``boot`` names the machine's boot to whose clock the times belong (seconds). A failed login or a block on
+    record counts until ``failures_until``. After something went missing, nothing may leave until
+    ``unknown_until``, and failed logins are assumed until ``assumed_until``.
     """
 
-    last: int
-    grave: bool
-    lost: bool = False
-    closed: bool = False
+    last: int = 0
+    state: State = State.OPEN
+    boot: str = "-"
+    failures_until: float = -inf
+    unknown_until: float = -inf
+    assumed_until: float = -inf
 
     def missing(self, last: int, *, rebooted: bool) -> str:
         """Why a database whose latest event is ``last`` may lack something; empty if it cannot."""
-        if self.lost:
+        if self.state is State.LOST:
             return "it lacks what was sent last"
         if last < self.last:
             return "it knows less than was last written to it"
-        if rebooted and not self.closed:
+        if rebooted and self.state is not State.CLOSED:
             return "the machine stopped before the file was closed"
+        if rebooted and max(self.unknown_until, self.assumed_until) > 0:
+            return "the wait before the machine was restarted had not ended"
         return ""
 
     def __str__(self) -> str:
-        state = "lost" if self.lost else "closed" if self.closed else "open"
-        return f"{self.last} {'grave' if self.grave else 'light'} {state}"
+        times = self.failures_until, self.unknown_until, self.assumed_until
+        return " ".join([MARK, str(self.last), self.state, self.boot, *(f"{time:.1f}" for time in times)])
 
 
-UNREADABLE = Mark(0, grave=True, lost=True)
+UNREADABLE = Mark(state=State.LOST, failures_until=inf)
 """What is assumed of a mark that cannot be read."""
 
 
-def _parsed(text: bytes) -> Mark:
+def parsed(text: bytes) -> Mark:
+    """The mark that is written as ``text``."""
     try:
-        last, weight, state = text.decode("ascii").split()
-        mark = Mark(int(last), weight == "grave", state == "lost", state == "closed")
+        name, last, state, boot, failures, unknown, assumed = text.decode("ascii").split()
+        mark = Mark(int(last), State(state), boot, float(failures), float(unknown), float(assumed))
     except ValueError:
         return UNREADABLE
-    return mark if str(mark).encode() == text.rstrip() else UNREADABLE
+    return mark if name == MARK else UNREADABLE
 
 
 class Lock:
@@ -87,7 +106,7 @@ class Lock:
             raise
         self._file, self._made = file, made
         new = not text and (made or not os.path.lexists(self._database))
-        self.found = None if new else _parsed(text)
+        self.found = None if new else parsed(text)
         return True
 
     def in_place(self) -> bool:
@@ -100,16 +119,22 @@ class Lock:
         """The mark of whoever holds the lock. Raises ``OSError``."""
         file = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            return _parsed(os.pread(file, _SIZE, 0))
+            return parsed(os.pread(file, _SIZE, 0))
         finally:
             os.close(file)
 
-    def write(self, mark: Mark) -> None:
-        """Writes the mark if we hold the lock. If that fails, an empty file counts as unreadable."""
+    def write(self, mark: Mark, *, durable: bool = False) -> None:
+        """Writes the mark if we hold the lock. If that fails, an empty file counts as unreadable.
+
+        A ``durable`` mark outlives the loss of power as well.
+        """
         if not self.held:
             return
+        self.found = mark
         try:
             os.pwrite(self._file, f"{mark!s:<{_SIZE - 1}}\n".encode(), 0)
+            if durable:
+                os.fsync(self._file)
         except OSError:
             with suppress(OSError):
                 os.ftruncate(self._file, 0)

@@ -14,16 +14,11 @@ from exporter.storage_url import APPLICATION_ID
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 3
-"""The schema's version, as ``user_version`` in the file. Versions 1 and 2 kept no events."""
+VERSION = 4
+"""The schema's version, as ``user_version`` in the file."""
 
 FORGET_READINGS = 30 * 86_400.0
 """Seconds after which the reading of a link that is no longer polled is deleted."""
-
-COLUMNS = "account, name, kind, value, id, all_time, month, today, yesterday, previous_month, short_link"
-"""The columns of ``readings`` that name a link and hold its figures."""
-
-_COUNTS = ("all_time", "month", "today", "yesterday", "previous_month", "total")
 
 _TABLES = f"""
     CREATE TABLE events (
@@ -32,39 +27,31 @@ _TABLES = f"""
         text TEXT NOT NULL, UNIQUE (number, kind)
     ) STRICT;
     CREATE TABLE readings (
-        account TEXT NOT NULL, name TEXT NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL, id TEXT NOT NULL,
-        {" ".join(f"{name} INTEGER NOT NULL CHECK ({name} >= 0)," for name in _COUNTS)}
-        short_link TEXT NOT NULL, read_at REAL NOT NULL, at REAL, sent INTEGER NOT NULL,
-        PRIMARY KEY (account, name)
+        link TEXT PRIMARY KEY, target TEXT NOT NULL CHECK (json_valid(target)),
+        figures TEXT NOT NULL CHECK (json_valid(figures)), total INTEGER NOT NULL CHECK (total >= 0),
+        read_at REAL NOT NULL, at REAL
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE clock (
-        only INTEGER PRIMARY KEY CHECK (only = 1), boot TEXT NOT NULL, unknown_until REAL NOT NULL,
-        grave_until REAL NOT NULL
-    ) STRICT;
     PRAGMA application_id = {APPLICATION_ID};
     PRAGMA user_version = {VERSION};
 """
 
-SAVE = f"""
-    INSERT INTO readings ({COLUMNS}, total, read_at, at, sent)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,
-            coalesce((SELECT id FROM events WHERE number = ? AND kind = 0), 0))
-    ON CONFLICT DO UPDATE SET
-        total = CASE WHEN (kind, value) = (excluded.kind, excluded.value) THEN max(total, excluded.total)
-                ELSE excluded.total END,
-        {", ".join(f"{name} = excluded.{name}" for name in COLUMNS.split(", ")[2:])},
-        read_at = excluded.read_at, at = excluded.at, sent = excluded.sent
-    WHERE excluded.sent >= sent
-"""  # noqa: S608 - our own names
+APPEND = """
+    INSERT INTO events (number, kind, at, lasting, text) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (number, kind) DO NOTHING
+"""
+
+SAVE = """
+    INSERT INTO readings VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET
+        total = iif(target = excluded.target, max(total, excluded.total),
+                    iif(coalesce(excluded.at >= at, TRUE), excluded.total, total)),
+        target = iif(coalesce(excluded.at >= at, TRUE), excluded.target, target),
+        figures = iif(coalesce(excluded.at >= at, TRUE), excluded.figures, figures),
+        read_at = iif(coalesce(excluded.at >= at, TRUE), excluded.read_at, read_at),
+        at = max(excluded.at, coalesce(at, excluded.at))
+"""
 """Saves a reading, unless there is one of a request that was sent later. The counter never falls."""
 
-
-RAISE = "UPDATE readings SET total = max(total, ?) WHERE (account, name, kind, value) = (?, ?, ?, ?)"
-"""Raises the counter of a reading that ``SAVE`` left as it was."""
-
-_FIGURES = COLUMNS.partition("name, ")[2]
-
-FIND = f"SELECT {_FIGURES}, total, read_at, at FROM readings WHERE (account, name) = (?, ?)"  # noqa: S608 - our own names
+FIND = "SELECT target, figures, total, read_at, at FROM readings WHERE link = ?"
 """The reading of one link."""
 
 
@@ -110,11 +97,6 @@ def _head(path: Path) -> bytes:
         os.close(file)
 
 
-def make_folder(path: Path) -> None:
-    """Makes the folder of the file, for us alone. Raises ``OSError``."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
 def make(path: Path) -> None:
     """Makes the file if it is not there, for us alone. Raises ``OSError``, also if it is a symbolic link."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -125,12 +107,10 @@ def make(path: Path) -> None:
 
 
 def tidy(db: sqlite3.Connection, now: float, shortly: float, lasting: float) -> None:
-    """Drops events from before ``shortly``, lasting ones from before ``lasting``, and old readings."""
-    db.execute("DELETE FROM events WHERE at < ? AND NOT lasting", (shortly,))
-    db.execute("DELETE FROM events WHERE at < ?", (lasting,))
+    """Drops events older than ``shortly`` seconds, lasting ones older than ``lasting``, and old readings."""
+    db.execute("DELETE FROM events WHERE at < ? AND NOT lasting", (now - shortly,))
+    db.execute("DELETE FROM events WHERE at < ?", (now - lasting,))
     db.execute("DELETE FROM readings WHERE at < ?", (now - FORGET_READINGS,))
-    db.execute("UPDATE clock SET unknown_until = 0 WHERE unknown_until < ?", (now,))
-    db.execute("UPDATE clock SET grave_until = 0 WHERE grave_until < ?", (now,))
 
 
 def create(db: sqlite3.Connection) -> None:

@@ -117,7 +117,7 @@ def encode(event: Event) -> str:
     request = event.request
     head = [event.number, request.host, request.login, request.secret, *request.target, request.timeout]
     if isinstance(event, Sent):
-        return json.dumps(head, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(head, separators=(",", ":"))
     flags = [event.abandoned, event.transport, event.unclear, event.binds, event.lasting]
     figures = None if event.reading is None else [getattr(event.reading, name) for name in Reading.__slots__]
     tail = [
@@ -129,7 +129,7 @@ def encode(event: Event) -> str:
         event.total,
         figures,
     ]
-    return json.dumps(head + tail, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(head + tail, separators=(",", ":"))
 
 
 def decode(text: str) -> Event:

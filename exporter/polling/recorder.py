@@ -5,17 +5,17 @@ from __future__ import annotations
 from asyncio import CancelledError
 from typing import TYPE_CHECKING
 
-from exporter.journal import Appended
+from exporter.journal import Appended, StoredReading
 from exporter.limits import MAX_IN_FLIGHT, SEND_BY, Answered, Denied, Reason, Request, Scope, Sent
 from exporter.polling.constants import STORAGE_RETRY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from exporter.clock import Clock
     from exporter.journal import Journal
     from exporter.limits import Dated, Ledger, Unknown
-    from exporter.model import Account, Target
+    from exporter.model import Account, Snapshot, Target
 
 
 def request_of(account: Account, target: Target = ("", "")) -> Request:
@@ -26,17 +26,24 @@ def request_of(account: Account, target: Target = ("", "")) -> Request:
 class Recorder:
     """Keeps the ledger of this process in step with a journal that others may write.
 
-    ``heard`` is called with what others appended, once the ledger knows it. ``restored`` says that what the
-    journal knows of links has been read: until then nothing is sent, for counters must not begin anew.
+    ``heard`` is called with what others appended, once the ledger knows it. ``known`` gives the latest
+    snapshots. ``restored`` says that the journal's readings have been read: nothing is sent before, for
+    counters must go on from there.
     """
 
     def __init__(
-        self, ledger: Ledger, journal: Journal, clock: Clock, heard: Callable[[Sequence[Dated]], None]
+        self,
+        ledger: Ledger,
+        journal: Journal,
+        clock: Clock,
+        heard: Callable[[Sequence[Dated]], None],
+        known: Callable[[], Iterable[Snapshot]] = tuple,
     ) -> None:
         self.ledger = ledger
         self.journal = journal
         self._clock = clock
         self._heard = heard
+        self._known = known
         self.restored = True
 
     async def open(self) -> None:
@@ -61,6 +68,12 @@ class Recorder:
     def assume(self, unknown: Unknown) -> None:
         """Waits and assumes the worst, because it is unknown what was sent before."""
         self.ledger.assume(unknown, self._clock.monotonic())
+
+    def readings(self) -> Iterable[StoredReading]:
+        """The latest readings of the configured links."""
+        for one in self._known():
+            if one.reading is not None:
+                yield StoredReading(one.key, one.target, one.reading, one.read_at, one.total)
 
     # --- may it leave? ------------------------------------------------------------------------------------
 

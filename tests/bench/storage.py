@@ -17,9 +17,11 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from exporter.clock import SystemClock
 from exporter.exposition import Exposition
-from exporter.journal.sqlite import SqliteJournal
+from exporter.journal import journal_for
 from exporter.limits import Ledger
 from exporter.polling.recorder import Recorder
 from exporter.snapshots import Snapshots
@@ -63,8 +65,10 @@ def measure(asked: Asked) -> Iterator[Row]:
             wait, cpu = asyncio.run(_poll(path, size))
             megabytes = sum(part.stat().st_size for part in Path(folder).glob("exporter.db*")) / 1e6
             clock = SystemClock()
-            restored = min(asyncio.run(restore(SqliteJournal(path, clock), clock, size)) for _ in range(3))
-            yield Row(size, wait, cpu, megabytes, restored, start(Path(folder), f"sqlite:{path}", size))
+            url = f"sqlite:{path}"
+            journals = [journal_for(SecretStr(url), clock) for _ in range(3)]
+            restored = min(asyncio.run(restore(journal, clock, size)) for journal in journals)
+            yield Row(size, wait, cpu, megabytes, restored, start(Path(folder), url, size))
 
 
 async def _poll(path: Path, size: int) -> tuple[float, float]:
@@ -72,7 +76,7 @@ async def _poll(path: Path, size: int) -> tuple[float, float]:
     links = make_links(size)
     await prefill(path, links)
     clock = SystemClock()
-    recorder = Recorder(Ledger(), SqliteJournal(path, clock), clock, lambda news: None)
+    recorder = Recorder(Ledger(), journal_for(SecretStr(f"sqlite:{path}"), clock), clock, lambda news: None)
     await recorder.open()
     waits = []
     cpu = process_time()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from exporter.clock import SystemClock
 from exporter.errors import Outcome
-from exporter.journal.sqlite import SqliteJournal
+from exporter.journal import journal_for
 from exporter.limits import Answered, Ledger, Request, Sent
 from exporter.polling.recorder import Recorder
 from tests.factories import make_reading
@@ -34,7 +36,7 @@ def answer_to(sent: Sent, link: Link) -> Answered:
 async def prefill(path: Path, links: Iterable[Link]) -> None:
     """Makes a state file with a reading of every link."""
     clock = SystemClock()
-    journal = SqliteJournal(path, clock)
+    journal = journal_for(SecretStr(f"sqlite:{path}"), clock)
     await Recorder(Ledger(), journal, clock, lambda news: None).open()
     for link in links:
         journal.note(answer_to(Sent(request_for(link)), link))

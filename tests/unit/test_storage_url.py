@@ -160,7 +160,7 @@ def test_damaged_file_is_ours_by_the_mark_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "ours.db"
     path.write_bytes(b"\0" * 4096)
     assert foreign_file(path) == NOT_OURS
-    (tmp_path / "ours.db.lock").write_text("12 light open\n")
+    (tmp_path / "ours.db.lock").write_text("smsc-exporter 12 open - -inf -inf -inf\n")
     assert foreign_file(path) is None
     (tmp_path / "ours.db.lock").write_text("# a lock file of another program\n")
     assert foreign_file(path) == NOT_OURS

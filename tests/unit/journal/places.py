@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import functools
 import shutil
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import Outcome
-from exporter.journal import Appended, History, Journal, MemoryJournal
-from exporter.journal.sqlite import SqliteJournal
+from exporter.journal import Appended, History, Journal, MemoryJournal, SharedJournal, StoredReading
+from exporter.journal.sqlite import SqliteStore
+from exporter.journal.sqlite_mark import parsed
 from exporter.limits import Answered, Dated, Request, Sent, Unknown
 from tests.factories import make_reading
 from tests.virtual import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
     from pathlib import Path
+
+    from exporter.clock import Clock
+    from exporter.model import LinkKey
 
 HOST = "smscentre.com"
 
@@ -27,11 +32,24 @@ SOON = 0.1
 class Writer:
     """One process: a journal, and what it heard. ``history`` is what it found at its start."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, clock: Clock) -> None:
         self.journal = journal
+        self.clock = clock
         self.history = History()
         self.news: list[Dated] = []
         self.unknown: list[Unknown] = []
+        self.noted: dict[LinkKey, StoredReading] = {}
+
+    def readings(self) -> Iterable[StoredReading]:
+        return self.noted.values()
+
+    def note(self, answer: Answered) -> None:
+        """Notes an end, and remembers its reading as the exporter does."""
+        self.journal.note(answer)
+        if answer.reading is not None:
+            read_at = self.clock.time() - answer.elapsed
+            target, total = answer.request.target, answer.total
+            self.noted[answer.link] = StoredReading(answer.link, target, answer.reading, read_at, total)
 
     def learn(self, news: Sequence[Dated]) -> None:
         self.news.extend(news)
@@ -86,7 +104,7 @@ class Place:
 
     async def writer(self) -> Writer:
         """A process that has opened the journal."""
-        writer = await Writer(self.make()).open()
+        writer = await Writer(self.make(), self.clock).open()
         self.opened.append(writer)
         return writer
 
@@ -112,11 +130,13 @@ class SqlitePlace(Place):
         self.boot = "this boot"
         self.file = folder / "0" / "exporter.db"
 
-    def make(self) -> SqliteJournal:
-        return SqliteJournal(self.file, self.clock, boot=self.boot, retry=SOON)
+    def make(self, *, guest: bool = False) -> SharedJournal:
+        store = SqliteStore(self.file, self.clock, guest=guest, boot=self.boot, retry=SOON)
+        store.look = inf  # what is appended is found by the test's own calls alone
+        return SharedJournal(store, self.clock)
 
     async def another(self) -> Writer:
-        guest = await Writer(SqliteJournal(self.file, self.clock, guest=True, boot=self.boot)).open()
+        guest = await Writer(self.make(guest=True), self.clock).open()
         self.opened.append(guest)
         return guest
 
@@ -130,7 +150,9 @@ class SqlitePlace(Place):
 
     @property
     def mark(self) -> list[str]:
-        return self.beside(".lock").read_text().split()
+        """Its last event, whether a failed login or a block counts, and its state."""
+        mark = parsed(self.beside(".lock").read_bytes())
+        return [str(mark.last), "grave" if mark.failures_until > 0 else "light", str(mark.state)]
 
     @property
     def aside(self) -> list[str]:

@@ -7,19 +7,21 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from exporter.errors import Outcome
-from exporter.journal import journal_for
-from exporter.limits import Answered, Request, Sent
+from exporter.journal import StoredReading, journal_for
+from exporter.limits import Answered, Ledger, Request, Sent
+from exporter.polling.recorder import Recorder
 from tests.factories import make_reading
 from tests.processes import PATIENCE
 from tests.virtual import VirtualClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from pydantic import SecretStr
 
     from exporter.journal import Appended, History
     from exporter.limits import Dated, Event, Unknown
+    from exporter.model import LinkKey
     from tests.redis_servers import Server
 
 HOST = "smscentre.com"
@@ -32,12 +34,16 @@ class Listener:
     def __init__(self) -> None:
         self.news: list[Dated] = []
         self.unknown: list[Unknown] = []
+        self.known: dict[LinkKey, StoredReading] = {}
 
     def learn(self, news: Sequence[Dated]) -> None:
         self.news += news
 
     def assume(self, unknown: Unknown) -> None:
         self.unknown.append(unknown)
+
+    def readings(self) -> Iterable[StoredReading]:
+        return self.known.values()
 
     @property
     def numbers(self) -> list[int]:
@@ -53,8 +59,21 @@ class Replica:
         self.listener = Listener()
         self.history: History
 
+    def recorder(self) -> Recorder:
+        """What asks the journal in the exporter."""
+        return Recorder(Ledger(), self.journal, self.clock, self.listener.learn)
+
     async def append(self, *requests: Sent) -> Appended:
         return await self.journal.append(requests)
+
+    def note(self, answer: Answered) -> None:
+        """Notes an end, and remembers its reading as the exporter does."""
+        self.journal.note(answer)
+        if answer.reading is not None:
+            read_at = self.clock.time() - answer.elapsed
+            target, total = answer.request.target, answer.total
+            stored = StoredReading(answer.link, target, answer.reading, read_at, total)
+            self.listener.known[answer.link] = stored
 
     async def settled(self) -> None:
         """All that was noted before is written, and all news learnt."""

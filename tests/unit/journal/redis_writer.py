@@ -25,7 +25,7 @@ from exporter.limits.events import binds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from exporter.journal import Journal
+    from exporter.journal import Journal, StoredReading
     from exporter.limits import Dated, Unknown
 
 
@@ -43,6 +43,9 @@ class Writer:
 
     def assume(self, unknown: Unknown) -> None:
         raise AssertionError(unknown)
+
+    def readings(self) -> Sequence[StoredReading]:
+        return ()
 
     async def record(self, journal: Journal, width: int) -> None:
         """Records requests, asking again until they are on record, and then their ends."""

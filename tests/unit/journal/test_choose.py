@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from exporter.errors import StorageError
-from exporter.journal import MemoryJournal, SqliteJournal, journal_for
+from exporter.journal import MemoryJournal, SharedJournal, journal_for
 from tests import needs
 from tests.virtual import VirtualClock
 
@@ -37,16 +37,14 @@ def test_memory_and_files() -> None:
 @pytest.mark.parametrize("guest", [False, True])
 def test_a_guest_of_a_file_sends_nothing_that_is_not_on_record(guest: bool, tmp_path: Path) -> None:
     journal = journal_for(SecretStr(f"sqlite:{tmp_path}/x.db"), VirtualClock(), guest=guest)
-    assert isinstance(journal, SqliteJournal)
+    assert isinstance(journal, SharedJournal)
     assert journal.fail_closed is guest
 
 
 @needs.redis
 def test_redis() -> None:
-    from exporter.journal.redis import RedisJournal
-
     journal = journal_for(SecretStr("rediss://:hunter2@127.0.0.1:6380/3"), VirtualClock())
-    assert isinstance(journal, RedisJournal)
+    assert isinstance(journal, SharedJournal)
     assert journal.fail_closed
     assert "hunter2" not in repr(journal)
 

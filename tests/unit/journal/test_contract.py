@@ -29,7 +29,7 @@ async def test_what_is_appended_alone_is_granted(place: Place) -> None:
     writer = await place.writer()
     for link in range(3):
         request = await writer.sent(link)
-        writer.journal.note(answered(request))
+        writer.note(answered(request))
     assert await writer.send(*map(sent, range(14))) is Appended.YES
     assert writer.journal.up
     assert writer.news == []
@@ -55,7 +55,7 @@ async def test_who_gives_up_waiting_does_no_harm(place: Place) -> None:
 async def test_a_reading_is_given_back(place: Place) -> None:
     writer = await place.writer()
     request = await writer.sent()
-    writer.journal.note(read(request, 7, total=9, elapsed=2.0))
+    writer.note(read(request, 7, total=9, elapsed=2.0))
     (stored,) = await writer.journal.read([LINK, ("main", "another")])
     assert (stored.link, stored.target, stored.reading.all_time, stored.total) == (LINK, ("id", "1"), 7, 9)
     assert stored.read_at == pytest.approx(place.clock.time() - 2.0)
@@ -115,7 +115,7 @@ async def test_an_end_that_does_not_bind_holds_nobody_up(place: Place) -> None:
     one, two = await place.writer(), await place.another()
     request = await one.sent()
     await two.sent(2)
-    one.journal.note(read(request))
+    one.note(read(request))
     await one.settled()
     assert await two.send(sent(3)) is Appended.YES
     assert two.numbers == [request.number, request.number]
@@ -128,7 +128,7 @@ async def test_a_refusal_binds_at_once(place: Place) -> None:
     one, two = await place.writer(), await place.another()
     request = await one.sent()
     await two.sent(2)
-    one.journal.note(refused(request))
+    one.note(refused(request))
     await one.settled()
     assert await two.send(sent(3)) is Appended.BEHIND
     assert two.news[-1].event == refused(request)
@@ -140,7 +140,7 @@ async def test_what_ended_is_written_though_the_requests_must_wait(place: Place)
     one, two = await place.writer(), await place.another()
     request = await one.sent()
     theirs = await two.sent(2)
-    one.journal.note(answered(request))
+    one.note(answered(request))
     assert await one.send(sent(3)) is Appended.BEHIND
     await two.settled()
     assert one.numbers == [theirs.number]
@@ -152,7 +152,7 @@ async def test_the_next_start_knows_what_happened(place: Place) -> None:
     only(place, lasting=True)
     writer = await place.writer()
     request = await writer.sent()
-    writer.journal.note(refused(request, Outcome.BLOCKED))
+    writer.note(refused(request, Outcome.BLOCKED))
     await writer.settled()
     other = await writer.sent(2)
     await place.crash(writer)
@@ -171,10 +171,11 @@ async def test_of_two_readings_the_one_sent_later_stays(place: Place) -> None:
     only(place, shared=True)
     one, two = await place.writer(), await place.another()
     early = await one.sent()
+    place.clock.advance(1.0)
     late = await two.sent()
-    two.journal.note(read(late, 9, total=9))
+    two.note(read(late, 9, total=9))
     await two.settled()
-    one.journal.note(read(early, 8, total=11))
+    one.note(read(early, 8, total=11, elapsed=1.0))
     (stored,) = await one.journal.read([LINK])
     assert (stored.reading.all_time, stored.total) == (9, 11)
 
@@ -182,8 +183,8 @@ async def test_of_two_readings_the_one_sent_later_stays(place: Place) -> None:
 @scenario
 async def test_a_name_that_means_another_link_starts_from_its_own_total(place: Place) -> None:
     writer = await place.writer()
-    writer.journal.note(read(await writer.sent(1), 100, total=100))
-    writer.journal.note(read(await writer.sent(2), 5, total=5))
+    writer.note(read(await writer.sent(1), 100, total=100))
+    writer.note(read(await writer.sent(2), 5, total=5))
     (stored,) = await writer.journal.read([LINK])
     assert (stored.target, stored.total) == (("id", "2"), 5)
 

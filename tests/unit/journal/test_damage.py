@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from exporter.errors import StorageError
 from exporter.journal import Appended
-from exporter.journal.sqlite_mark import Lock, Mark
+from exporter.journal.sqlite_mark import Lock, Mark, State
 from exporter.limits.constants import FAILED_LOGIN_WINDOW
 from tests.unit.journal.places import SqlitePlace, Writer, read, refused, scenario, sent
 
@@ -34,7 +34,7 @@ async def lived(disk: SqlitePlace, *, grave: bool = False) -> Writer:
     writer = await disk.writer()
     for link in range(20):
         request = await writer.sent(link)
-        writer.journal.note(refused(request) if grave else read(request, name=f"link-{link}"))
+        writer.note(refused(request) if grave else read(request, name=f"link-{link}"))
     await writer.settled()
     return writer
 
@@ -141,7 +141,7 @@ async def test_an_older_copy_of_the_file_is_waited_out(disk: SqlitePlace) -> Non
     assert unknown.reason == "it knows less than was last written to it"
 
 
-@pytest.mark.parametrize("mark", ["", "not a mark", "1 light closed and more", "x light closed"])
+@pytest.mark.parametrize("mark", ["", "not a mark", "smsc-exporter 1 closed", "smsc-exporter x open - 0 0 0"])
 def test_a_mark_that_cannot_be_read_may_hide_anything(disk: SqlitePlace, mark: str) -> None:
     @scenario
     async def run(disk: SqlitePlace) -> None:
@@ -177,12 +177,12 @@ async def test_a_clock_that_went_back_in_one_boot_is_distrusted(disk: SqlitePlac
 def test_a_mark_that_cannot_be_written_over_is_taken_away(tmp_path: Path) -> None:
     """Some file systems need room for that, too; an empty mark means the longest wait."""
     (tmp_path / "exporter.db").write_text("")
-    (tmp_path / "exporter.db.lock").write_text("1 light open")
+    (tmp_path / "exporter.db.lock").write_text(str(Mark(1)))
     lock = Lock(tmp_path / "exporter.db")
     assert lock.take()
     with open("/dev/full", "wb") as nowhere:
         os.dup2(nowhere.fileno(), lock._file)
-    lock.write(Mark(2, grave=False))
+    lock.write(Mark(2))
     lock.release()
     lock.release()
 
@@ -198,8 +198,8 @@ def test_a_mark_that_cannot_be_written_over_is_taken_away(tmp_path: Path) -> Non
         "UPDATE events SET text = 'no event'",
         "UPDATE events SET text = '[1]'",
         "UPDATE readings SET total = -1",
-        "UPDATE readings SET today = -1",
-        "DROP TABLE clock",
+        "UPDATE readings SET figures = 'no figures'",
+        "DROP TABLE readings",
         "ALTER TABLE readings ADD COLUMN clicks INTEGER",
     ],
 )
@@ -267,7 +267,7 @@ def test_a_file_of_an_earlier_version_is_set_aside(disk: SqlitePlace, marked: bo
                 "PRAGMA application_id = 0x534D5343; PRAGMA user_version = 2; CREATE TABLE pauses (x)"
             )
         if marked:
-            disk.beside(".lock").write_text(f"{'7 light closed':<63}\n")
+            disk.beside(".lock").write_text(f"{Mark(7, State.CLOSED)}\n")
         with capture_logs() as logs:
             writer = await disk.writer()
         assert [entry["event"] for entry in logs] == ["storage_damaged", "storage_unsure"]
@@ -328,8 +328,8 @@ def test_a_file_of_another_program_is_left_alone(disk: SqlitePlace, make: Any, m
 async def test_a_newer_schema_is_refused_by_name(disk: SqlitePlace) -> None:
     await disk.close(await lived(disk))
     with closing(sqlite3.connect(disk.file)) as db:
-        db.execute("PRAGMA user_version = 4")
-    with pytest.raises(StorageError, match=r"exporter\.db was written by a newer smsc-exporter \(schema 4, "):
+        db.execute("PRAGMA user_version = 5")
+    with pytest.raises(StorageError, match=r"exporter\.db was written by a newer smsc-exporter \(schema 5, "):
         await disk.writer()
     assert disk.aside == []
 

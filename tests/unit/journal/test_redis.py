@@ -10,15 +10,14 @@ from structlog.testing import capture_logs
 
 from exporter.errors import Outcome
 from exporter.journal import Appended
-from exporter.journal.redis import TRIM_AFTER
-from exporter.journal.redis_outbox import LOOK
+from exporter.journal.redis import LOOK, TRIM_AFTER
 from exporter.journal.redis_script import EVENTS, KEYS, LASTING, PREFIX, READINGS
 from exporter.journal.redis_wire import CHUNK
 from exporter.limits import SEND_BY
 from exporter.limits.constants import VERIFIED_TTL
 from tests import needs
 from tests.unit.journal.proxy import Proxy
-from tests.unit.journal.redis_places import answered, refused, scenario, sent, until, with_reading
+from tests.unit.journal.redis_places import answered, refused, request, scenario, sent, until, with_reading
 from tests.virtual import VirtualClock
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ async def test_only_an_end_that_binds_puts_others_behind(redis_place: RedisPlace
     await first.append(one)
     await second.settled()
     end = refused(one) if binds else answered(one)
-    first.journal.note(end)
+    first.note(end)
     await first.settled()
     assert await second.append(sent(2)) is (Appended.BEHIND if binds else Appended.YES)
     assert [dated.event for dated in second.listener.news] == [one, end]
@@ -102,7 +101,7 @@ async def test_an_end_is_written_even_where_requests_are_refused(redis_place: Re
     await first.append(one)
     await second.settled()
     await second.append(two)
-    first.journal.note(refused(one))
+    first.note(refused(one))
     assert await first.append(sent(3)) is Appended.BEHIND
     await second.settled()
     assert [dated.event for dated in second.listener.news] == [one, refused(one)]
@@ -140,7 +139,7 @@ async def test_an_end_that_waited_to_be_written_is_dated_back(own_place: RedisPl
     await learner.settled()
     looked = second.monotonic()
     own_place.server.look.execute_command("ACL", "SETUSER", "default", "-xadd")
-    writer.journal.note(answered(one))
+    writer.note(answered(one))
     await until(lambda: not writer.journal.up)
     first.advance(30)
     second.advance(40)
@@ -179,7 +178,7 @@ async def test_a_poll_costs_two_round_trips(redis_place: RedisPlace) -> None:
     one = sent()
     await replica.append(one)
     assert trips(redis_place.server) - before == 1 + 1
-    replica.journal.note(with_reading(one, 3))
+    replica.note(with_reading(one, 3))
     await until(lambda: redis_place.server.look.hlen(READINGS))
     before = trips(redis_place.server)
     await replica.append(sent(2))
@@ -192,7 +191,7 @@ async def test_what_is_due_in_one_moment_goes_in_one_round_trip(redis_place: Red
     one = sent(1)
     await replica.append(one)
     before = trips(redis_place.server)
-    replica.journal.note(answered(one))
+    replica.note(answered(one))
     verdicts = await asyncio.gather(*(replica.append(sent(n)) for n in range(2, 12)))
     assert set(verdicts) == {Appended.YES}
     assert trips(redis_place.server) - before == 1 + 1
@@ -202,7 +201,7 @@ async def test_what_is_due_in_one_moment_goes_in_one_round_trip(redis_place: Red
 async def test_many_ends_go_out_before_the_request_that_came_after_them(redis_place: RedisPlace) -> None:
     replica = await redis_place.open(guest=True)
     for number in range(CHUNK + 10):
-        replica.journal.note(answered(sent(number)))
+        replica.note(answered(sent(number)))
     last = sent()
     assert await replica.append(last) is Appended.YES
     texts = [fields[b"e"].decode() for _, fields in redis_place.server.look.xrange(EVENTS)]
@@ -217,11 +216,11 @@ async def test_a_plain_end_waits_for_others_a_little_and_one_that_binds_does_not
     replica = await redis_place.open(guest=True)
     look, one, two = redis_place.server.look, sent(1), sent(2)
     before = look.xlen(EVENTS)
-    replica.journal.note(answered(one))
+    replica.note(answered(one))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert look.xlen(EVENTS) == before
-    replica.journal.note(refused(two))
+    replica.note(refused(two))
     await until(lambda: look.xlen(EVENTS) == before + 2)
 
 
@@ -230,8 +229,8 @@ async def test_every_key_stands_under_the_prefix_and_none_expires(redis_place: R
     replica = await redis_place.open()
     one = sent()
     await replica.append(one)
-    replica.journal.note(refused(one))
-    replica.journal.note(with_reading(sent(), 1))
+    replica.note(refused(one))
+    replica.note(with_reading(sent(), 1))
     await replica.settled()
     found = {key.decode(): redis_place.server.look.ttl(key) for key in redis_place.server.look.scan_iter()}
     assert found == dict.fromkeys(KEYS, -1)
@@ -258,7 +257,7 @@ async def test_a_request_whose_reply_was_lost_is_granted(redis_place: RedisPlace
         one, two = sent(1), sent(2)
         await replica.append(one)
         proxy.lost = 1
-        replica.journal.note(answered(one))
+        replica.note(answered(one))
         assert await replica.append(two) is Appended.YES
         assert proxy.lost == 0
         assert replica.listener.news == []
@@ -295,8 +294,9 @@ async def test_a_request_that_was_granted_too_late_is_not_sent(redis_place: Redi
             return super().monotonic() + self.asked * SEND_BY
 
     replica = await redis_place.open(guest=True, clock=Slow())
-    one = sent()
-    assert await replica.append(one) is Appended.NO
+    recorder = replica.recorder()
+    one = recorder.begin(request())
+    assert not await recorder.record([one])
     await replica.settled()
     other = await redis_place.open()
     assert answered(one, None) in other.found
@@ -305,32 +305,33 @@ async def test_a_request_that_was_granted_too_late_is_not_sent(redis_place: Redi
 @scenario
 async def test_a_request_that_is_given_up_is_not_recorded_or_taken_back(redis_place: RedisPlace) -> None:
     replica = await redis_place.open(guest=True)
-    before, during, after = (sent(n) for n in range(3))
-    tasks = [asyncio.create_task(replica.append(one)) for one in (before, during)]
+    recorder = replica.recorder()
+    before, during, after = (recorder.begin(request(n)) for n in range(3))
+    tasks = [asyncio.create_task(recorder.record([one])) for one in (before, during)]
     await asyncio.sleep(0)
     tasks[0].cancel()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     tasks[1].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert await replica.append(after) is Appended.YES
+    assert await recorder.record([after])
     other = await redis_place.open()
-    numbers = [event.number for event in other.found]
-    assert before.number not in numbers
+    assert before not in other.found
     assert answered(during, None) in other.found
 
 
 @scenario
 async def test_a_request_given_up_just_when_it_is_granted_is_taken_back(redis_place: RedisPlace) -> None:
     replica = await redis_place.open(guest=True)
-    one, two = sent(1), sent(2)
+    recorder = replica.recorder()
+    one, two = recorder.begin(request(1)), recorder.begin(request(2))
 
     async def cancel_the_other() -> None:
-        await replica.append(one)
+        await recorder.record([one])
         other.cancel()
 
     first = asyncio.create_task(cancel_the_other())
-    other = asyncio.create_task(replica.append(two))
+    other = asyncio.create_task(recorder.record([two]))
     await asyncio.gather(first, other, return_exceptions=True)
     assert other.cancelled()
     await replica.settled()
@@ -345,7 +346,7 @@ async def test_a_start_reads_what_was_sent(redis_place: RedisPlace) -> None:
     first = await redis_place.open()
     one, two = sent(1), sent(2)
     await first.append(one, two)
-    first.journal.note(refused(one))
+    first.note(refused(one))
     await first.settled()
     second = await redis_place.open()
     assert second.found == [one, two, refused(one)]
@@ -362,8 +363,8 @@ async def test_what_counts_for_hours_outlives_the_stream_of_minutes(redis_place:
     clock = VirtualClock()
     first = await redis_place.open(guest=True, clock=clock)
     one, two = sent(1), sent(2)
-    first.journal.note(refused(one))
-    first.journal.note(answered(two))
+    first.note(refused(one))
+    first.note(answered(two))
     await first.settled()
     await first.append(sent(3))
     clock.advance(TRIM_AFTER)
@@ -382,6 +383,6 @@ async def test_whoever_looks_in_the_background_learns_without_asking(redis_place
     await second.append(one)
     await until(lambda: first.listener.numbers == [one.number])
     assert asyncio.get_running_loop().time() - before < 20 * LOOK
-    first.journal.note(answered(one, Outcome.TIMEOUT))
+    first.note(answered(one, Outcome.TIMEOUT))
     await first.settled()
     assert second.listener.news == []  # a guest asks only with its own requests

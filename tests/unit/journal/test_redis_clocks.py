@@ -108,7 +108,7 @@ async def test_what_counts_for_hours_is_dated_too_late_rather_than_too_early(
     stepped_place: SteppedPlace, step: float, ago: float
 ) -> None:
     first = await stepped_place.open(guest=True)
-    first.journal.note(refused(sent()))
+    first.note(refused(sent()))
     await first.settled()
     stepped_place.server.look.delete(EVENTS)  # as if minutes had passed
     stepped_place.step(int(step))
@@ -121,10 +121,10 @@ async def test_what_counts_for_hours_is_dated_too_late_rather_than_too_early(
 @scenario
 async def test_what_no_longer_counts_is_dropped_from_the_stream_of_hours(stepped_place: SteppedPlace) -> None:
     replica = await stepped_place.open(guest=True)
-    replica.journal.note(refused(sent(1)))
+    replica.note(refused(sent(1)))
     await replica.settled()
     stepped_place.step(int(REMEMBERED) + 120)
-    replica.journal.note(refused(two := sent(2)))
+    replica.note(refused(two := sent(2)))
     await replica.settled()
     texts = [fields[b"e"].decode() for _, fields in stepped_place.server.look.xrange(LASTING)]
     assert len(texts) == 1
@@ -135,12 +135,12 @@ async def test_what_no_longer_counts_is_dropped_from_the_stream_of_hours(stepped
 async def test_a_reading_from_the_future_has_no_known_age_and_gives_way(stepped_place: SteppedPlace) -> None:
     replica = await stepped_place.open(guest=True)
     stepped_place.step(HOUR)
-    replica.journal.note(with_reading(sent(), 1))
+    replica.note(with_reading(sent(), 1))
     await replica.settled()
     stepped_place.step(0)
     (stored,) = await replica.journal.read([LINK])
     assert (stored.reading.all_time, stored.read_at) == (1, 0)
-    replica.journal.note(with_reading(sent(), 2))
+    replica.note(with_reading(sent(), 2))
     await replica.settled()
     (stored,) = await replica.journal.read([LINK])
     assert stored.reading.all_time == 2
@@ -157,7 +157,7 @@ async def test_our_own_wall_clock_tells_nothing_but_when_a_reading_was_taken(
     await replica.append(one := sent())
     clock.step(step)
     reading = make_reading(3, id="1")
-    replica.journal.note(answered(one, link=LINK, reading=reading, total=3))
+    replica.note(answered(one, link=LINK, reading=reading, total=3))
     await replica.settled()
     (stored,) = await replica.journal.read([LINK])
     assert stored.read_at == pytest.approx(clock.time(), abs=5)

@@ -15,7 +15,8 @@ import pytest
 
 from exporter.errors import Outcome, StorageError
 from exporter.journal import Appended
-from exporter.journal.sqlite import FLUSH, SqliteJournal, present_boot
+from exporter.journal.outbox import PACE
+from exporter.journal.sqlite import present_boot
 from exporter.limits.constants import REMEMBERED, REMEMBERED_SHORTLY, VERIFIED_TTL
 from tests.unit.journal.places import SqlitePlace, Writer, answered, read, refused, scenario, sent
 
@@ -41,7 +42,7 @@ async def stored_at(disk: SqlitePlace) -> float:
 
 async def read_once(disk: SqlitePlace) -> None:
     writer = await disk.writer()
-    writer.journal.note(read(await writer.sent()))
+    writer.note(read(await writer.sent()))
     await disk.close(writer)
 
 
@@ -60,9 +61,9 @@ async def test_what_was_granted_outlives_a_kill(disk: SqlitePlace) -> None:
 async def test_a_plain_end_is_written_soon(disk: SqlitePlace) -> None:
     writer = await disk.writer()
     request = await writer.sent()
-    writer.journal.note(answered(request))
-    writer.journal.note(read(request))  # the second waits with the first
-    await asyncio.sleep(FLUSH * 4)
+    writer.note(answered(request))
+    writer.note(read(request))  # the second waits with the first
+    await asyncio.sleep(PACE * 10)
     await disk.crash(writer)
     assert (await disk.writer()).known == [request.number] * 2
 
@@ -71,7 +72,7 @@ async def test_a_plain_end_is_written_soon(disk: SqlitePlace) -> None:
 async def test_what_was_noted_is_written_at_the_end(disk: SqlitePlace) -> None:
     writer = await disk.writer()
     request = await writer.sent()
-    writer.journal.note(answered(request))
+    writer.note(answered(request))
     await disk.close(writer)
     assert disk.mark == ["2", "light", "closed"]
     assert (await disk.writer()).known == [request.number] * 2
@@ -95,14 +96,14 @@ async def test_who_asks_at_the_end_is_refused(disk: SqlitePlace) -> None:
     await disk.close(writer)
     assert (await first, await second) == (Appended.YES, Appended.NO)
     assert await writer.send(sent(3)) is Appended.NO
-    writer.journal.note(answered(sent()))  # too late, and harmless
+    writer.note(answered(sent()))  # too late, and harmless
 
 
 @scenario
 async def test_what_counts_no_longer_is_dropped_and_what_counts_for_hours_stays(disk: SqlitePlace) -> None:
     writer = await disk.writer()
     request = await writer.sent()
-    writer.journal.note(refused(request))
+    writer.note(refused(request))
     await writer.settled()
     disk.clock.advance(REMEMBERED_SHORTLY + 1)
     await writer.settled()
@@ -130,7 +131,7 @@ async def test_text_that_utf_8_cannot_hold_stops_nothing(disk: SqlitePlace) -> N
     """The provider's JSON may hold half a character."""
     writer = await disk.writer()
     request = await writer.sent()
-    writer.journal.note(read(request, name="half \ud800"))
+    writer.note(read(request, name="half \ud800"))
     assert await writer.send(sent(2)) is Appended.YES
     assert writer.journal.up
 
@@ -298,7 +299,7 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path) -> None:
             unprivileged(),
             pytest.raises(StorageError, match=r"exporter.db cannot be used: Permission denied"),
         ):
-            await Writer(SqliteJournal(place.file, place.clock)).open()
+            await Writer(place.make(), place.clock).open()
 
     asyncio.run(run())
     tmp_path.chmod(0o755)
@@ -338,7 +339,7 @@ def test_the_mark_says_whether_a_failed_login_counts(
     async def run(disk: SqlitePlace) -> None:
         writer = await disk.writer()
         end = answered(await writer.sent(), outcome=outcome, unclear=unclear, binds=True, lasting=True)
-        writer.journal.note(end)
+        writer.note(end)
         await writer.settled()
         assert disk.mark == ["2", weight, "open"]
         disk.clock.advance(REMEMBERED)

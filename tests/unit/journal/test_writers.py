@@ -10,10 +10,10 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 
 from exporter.clock import SystemClock
-from exporter.journal import Appended
-from exporter.journal.sqlite import SqliteJournal
+from exporter.journal import Appended, Journal, journal_for
 from exporter.limits import Sent
 from exporter.limits.events import binds, decode
 from tests.unit.journal.places import Writer, read, refused, sent
@@ -30,20 +30,24 @@ Report = tuple[list[tuple[int, bool]], list[tuple[list[int], int]]]
 """What a writer learnt, in its order; and each batch it was granted, with how much it had learnt by then."""
 
 
+def _journal(path: Path, *, guest: bool = False) -> Journal:
+    return journal_for(SecretStr(f"sqlite:{path}"), SystemClock(), guest=guest)
+
+
 def _key(event: Event) -> tuple[int, bool]:
     return event.number, isinstance(event, Sent)
 
 
 async def _write(path: Path, seed: int, guest: bool) -> Report:
     random = Random(seed)
-    writer = await Writer(SqliteJournal(path, SystemClock(), guest=guest)).open()
+    writer = await Writer(_journal(path, guest=guest), SystemClock()).open()
     granted: list[tuple[list[int], int]] = []
     known = [_key(dated.event) for dated in writer.history.events]
     while len(granted) < CLAIMS:
         batch = [sent(random.randrange(100)) for _ in range(random.randint(1, 3))]
         if await writer.send(*batch) is Appended.YES:
             granted.append(([one.number for one in batch], len(known) + len(writer.news)))
-            writer.journal.note(read(batch[0]) if random.random() < 0.5 else refused(batch[0]))
+            writer.note(read(batch[0]) if random.random() < 0.5 else refused(batch[0]))
         await asyncio.sleep(random.choice([0.0, 0.0, 0.003]))
     await writer.journal.close()
     return known + [_key(dated.event) for dated in writer.news], granted
@@ -78,7 +82,7 @@ def test_no_claim_is_granted_past_an_event_that_binds(tmp_path: Path, seed: int)
     ]
     for process in processes:
         process.start()
-    keeper = Writer(SqliteJournal(path, SystemClock()))
+    keeper = Writer(_journal(path), SystemClock())
 
     async def run() -> list[Report]:
         await keeper.open()

@@ -1,31 +1,27 @@
-"""What one process knows of the journal in Redis, to put it back after Redis forgot it."""
+"""What one process knows of a shared journal, to put it back after the storage forgot it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exporter.journal.redis_script import Entry, without_reading
+from exporter.journal.outbox import Entry
 from exporter.limits import Answered, Sent
 from exporter.limits.constants import REMEMBERED, REMEMBERED_SHORTLY
 from exporter.limits.events import decode, encode, lasting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from exporter.limits import Event
-    from exporter.model import LinkKey
-
-MOST_READINGS = 20_000
-"""Links whose latest reading is kept."""
+    from exporter.limits import Dated, Event
 
 
-class Memory:
-    """Events that may still count, by their request's number, and the latest readings of configured links."""
+class Kept:
+    """Events that may still count, by their request's number."""
 
     def __init__(self) -> None:
         self._shortly: dict[int, tuple[float, str, bool]] = {}
         self._lasting: dict[int, tuple[float, str, bool]] = {}
-        self._readings: dict[LinkKey, Entry | None] = {}
 
     def knows(self, event: Event) -> bool:
         """Whether the event was added before. A known end makes its beginning known too."""
@@ -35,7 +31,9 @@ class Memory:
         return ended is not None and (ended or isinstance(event, Sent))
 
     def add(self, event: Event, at: float) -> None:
-        """Takes an event that became known at ``at``, in monotonic seconds."""
+        """Takes an event that became known at ``at``, in monotonic seconds. Twice does no harm."""
+        if self.knows(event):
+            return
         self._shortly.pop(event.number, None)
         kept = self._lasting if lasting(event) else self._shortly
         # As text, it takes a third of the memory.
@@ -43,20 +41,13 @@ class Memory:
         _drop(self._shortly, at - REMEMBERED_SHORTLY)
         _drop(self._lasting, at - REMEMBERED)
 
-    def ask_for(self, links: Iterable[LinkKey]) -> None:
-        """Keeps the readings of these links from now on."""
-        for link in links:
-            self._readings.setdefault(link, None)
-        while len(self._readings) > MOST_READINGS:
-            del self._readings[next(iter(self._readings))]
-
-    def add_reading(self, event: Event | None, at: float) -> None:
-        """Keeps the event's reading, if it has one, as its link's latest; it became known at ``at``."""
-        if isinstance(event, Answered) and event.reading is not None and event.link in self._readings:
-            self._readings[event.link] = Entry(at, reading=event)
-
-    def missing(self, now: float, present: Mapping[int, bool]) -> list[Entry]:
-        """What to put back into a journal that knows the requests ``present``, and whether they ended."""
+    def missing(self, now: float, found: Iterable[Dated]) -> list[Entry]:
+        """What to put back into a storage in which these events were found, the oldest first."""
+        present: dict[int, bool] = {}
+        for one in found:
+            present[one.event.number] = present.get(one.event.number, False) or isinstance(
+                one.event, Answered
+            )
         known = (self._lasting, REMEMBERED), (self._shortly, REMEMBERED_SHORTLY)
         entries = [
             Entry(at, decode(text))
@@ -64,8 +55,7 @@ class Memory:
             for number, (at, text, ended) in events.items()
             if at + ttl > now and present.get(number) not in (True, ended)
         ]
-        readings = [entry for entry in self._readings.values() if entry is not None]
-        return sorted(entries, key=lambda entry: entry.at) + readings
+        return sorted(entries, key=lambda entry: entry.at)
 
 
 def _drop(events: dict[int, tuple[float, str, bool]], before: float) -> None:
@@ -75,3 +65,8 @@ def _drop(events: dict[int, tuple[float, str, bool]], before: float) -> None:
         if at >= before:
             return
         del events[number]
+
+
+def without_reading(event: Event) -> Event:
+    """The event as the limits need it: its figures are kept elsewhere, or are old."""
+    return replace(event, reading=None) if isinstance(event, Answered) else event
