@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
     from exporter.config import Config
     from exporter.journal import Journal, StoredReading
+    from exporter.polling.poller import Plans
     from exporter.snapshots import Known
     from exporter.webconfig import Live
 
@@ -69,6 +70,7 @@ class Exporter:
     def __init__(self, session: aiohttp.ClientSession, journal: Journal, clock: Clock) -> None:
         self._clock = clock
         self._config: Config
+        self._applying = asyncio.Lock()
         self._restoring: asyncio.Task[None] | None = None
         self._stopping = False
         self.exposition = Exposition(clock)
@@ -100,7 +102,8 @@ class Exporter:
         """Reads what the journal knows of the links once it can be reached; until then nothing is sent."""
         while not self.recorder.journal.up:  # noqa: ASYNC110 - a look four times a second costs nothing
             await asyncio.sleep(RESTORE_PERIOD)
-        await self.apply(self._config)
+        async with self._applying:
+            await self._apply(self._config)
         self.recorder.restored = True
 
     async def apply(self, config: Config) -> None:
@@ -108,10 +111,14 @@ class Exporter:
 
         What is shown changes in one step. Scrapes and polls go on while it is built.
         """
-        self._config = config
+        async with self._applying:
+            self._config = config
+            await self._apply(config)
+
+    async def _apply(self, config: Config) -> None:
         links = [link for account in config.accounts for link in account.links]
         stored = await self.recorder.journal.read(self.snapshots.missing(links))
-        known, exposition = await asyncio.to_thread(self._build, config, tuple(stored))
+        known, exposition, plans = await asyncio.to_thread(self._build, config, tuple(stored))
         late = self.snapshots.swap(known)
         self.exposition.swap(exposition)
         for snapshot in late:
@@ -121,14 +128,15 @@ class Exporter:
             LoadedFile(file.account, file.name, not file.faults) for file in config.link_files
         )
         await asyncio.sleep(0)  # with 10,000 links each half takes tens of milliseconds
-        self.poller.configure(config.accounts)
+        self.poller.swap(plans)
         self.telemetry.reloaded(self._clock.time())
 
-    def _build(self, config: Config, stored: tuple[StoredReading, ...]) -> tuple[Known, Exposition]:
-        """What will be known and shown. Runs on a thread, and changes nothing."""
+    def _build(self, config: Config, stored: tuple[StoredReading, ...]) -> tuple[Known, Exposition, Plans]:
+        """What will be known, shown and polled. Runs on a thread, and changes nothing."""
         links = (link for account in config.accounts for link in account.links)
         known = self.snapshots.build(links, stored)
-        return known, self.exposition.build(config.accounts, known.values())
+        exposition = self.exposition.build(config.accounts, known.values())
+        return known, exposition, self.poller.build(config.accounts)
 
     def web_app(self, options: Options, lifecycle: web.Lifecycle) -> aiohttp_web.Application:
         """The application that answers over HTTP."""

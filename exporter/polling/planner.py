@@ -5,7 +5,7 @@ The planner keeps no limit of the provider: the ledger decides whether a request
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from exporter.polling.schedule import LinkSchedule, next_moment, phase
 from exporter.polling.weights import Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from random import Random
 
     from exporter.errors import PollError
@@ -66,6 +66,20 @@ class Poll:
     sent_at: float
 
 
+@dataclass(slots=True)
+class Changes:
+    """What a configuration changes: links that keep their schedules, links to plan, and targets that leave.
+
+    ``rate`` is how many requests a second the links ask for in all.
+    """
+
+    account: Account
+    stay: list[tuple[LinkSchedule, Link]] = field(default_factory=list)
+    move: list[Link] = field(default_factory=list)
+    leave: set[Target] = field(default_factory=set)
+    rate: float = 0.0
+
+
 class Planner:
     """Plans for one login. Times are monotonic seconds; ``wall_offset`` added makes them wall-clock.
 
@@ -95,58 +109,71 @@ class Planner:
 
     # --- configuration ------------------------------------------------------------------------------------
 
-    def configure(self, account: Account, now: float, known: Known) -> None:
+    def build(self, account: Account) -> Changes:
+        """Finds what a new configuration changes. Changes nothing itself, so that a thread may call it."""
+        changes = Changes(account)
+        for link in account.links:
+            schedule = self._schedules.get(link.target)
+            if schedule is not None and schedule.wanted and _keeps_pace(schedule.link, link):
+                changes.stay.append((schedule, link))
+            else:
+                changes.move.append(link)
+        changes.leave = self._schedules.keys() - {link.target for link in account.links}
+        changes.rate = sum(1 / link.refresh_interval for link in account.links)
+        return changes
+
+    def swap(self, changes: Changes, now: float, known: Known) -> None:
         """Takes a new configuration; links that stay keep their schedules.
 
         ``known`` gives the reading that is known of a link, with the time of its request.
         """
+        account = changes.account
         if account.credentials != self.account.credentials:
             self.concurrency.restart()
         self.account = account
         self.concurrency.set_ceiling(account.max_concurrent_requests)
         self._mirror = 0
         self.request = self._request_for(("", ""))
-        targets = [link.target for link in account.links]
-        left = self._drop_links(set(targets), now)
-        moved = [
-            entry
-            for target, link in zip(targets, account.links, strict=True)
-            if (entry := self._take_link(target, link, now, known)) is not None
-        ]
-        for _, due, schedule in sorted(moved, key=lambda entry: entry[0]):
-            self._queue.put(schedule, due)
-        usual = sum(1 / link.refresh_interval for link in account.links)
-        self._spacing = 1 / max(CATCH_UP_RATE, CATCH_UP_FACTOR * usual)
-        if moved or left:
+        self._spacing = 1 / max(CATCH_UP_RATE, CATCH_UP_FACTOR * changes.rate)
+        for target in changes.leave:
+            self._drop_link(target, now)
+        for schedule, link in changes.stay:
+            self._replace_link(schedule, link)
+        self._take_links(changes.move, now, known)
+        if changes.move or changes.leave:
             self._queue.compact()
             self._weights.balance()
 
-    def _drop_links(self, kept: set[Target], now: float) -> set[Target]:
-        """Forgets links that left, unless they still have to rest: they may come back. Returns which left."""
-        left = self._schedules.keys() - kept
-        for target in left:
-            schedule = self._schedules[target]
-            schedule.wanted = False
-            self._queue.drop(schedule)
-            if schedule.rests_until <= now:
-                del self._schedules[target]
-        return left
+    def _drop_link(self, target: Target, now: float) -> None:
+        """Forgets a link that left, unless it still has to rest: it may come back."""
+        schedule = self._schedules[target]
+        schedule.wanted = False
+        self._queue.drop(schedule)
+        if schedule.rests_until <= now:
+            del self._schedules[target]
 
-    def _take_link(
-        self, target: Target, link: Link, now: float, known: Known
-    ) -> tuple[float, float, LinkSchedule] | None:
-        """Gives a link that is new or changed its schedule: its regular moment, and when it is due."""
-        schedule = self._schedules.get(target)
-        if schedule is None:
-            schedule = self._schedules[target] = LinkSchedule(
-                link, phase(self._added, self.account.login_key)
-            )
-            self._added += 1
+    def _replace_link(self, schedule: LinkSchedule, link: Link) -> None:
         before, schedule.link = schedule.link, link
         if link.stale_after != before.stale_after:
             self._queue.stale_after_changed(schedule, link.stale_after - before.stale_after)
-        if schedule.wanted and _keeps_pace(before, link):
-            return None
+
+    def _take_links(self, links: Iterable[Link], now: float, known: Known) -> None:
+        """Plans links that are new or changed.
+
+        Links that are due together go in the order of their regular moments, which later rounds keep.
+        """
+        planned = [planned for link in links if (planned := self._take_link(link, now, known)) is not None]
+        for _, due, schedule in sorted(planned, key=lambda each: each[0]):
+            self._queue.put(schedule, due)
+
+    def _take_link(self, link: Link, now: float, known: Known) -> tuple[float, float, LinkSchedule] | None:
+        """A link's regular moment, when it is due, and its schedule; None while it is being polled."""
+        schedule = self._schedules.get(link.target)
+        if schedule is None:
+            schedule = LinkSchedule(link, phase(self._added, self.account.login_key))
+            self._schedules[link.target] = schedule
+            self._added += 1
+        self._replace_link(schedule, link)
         was_due = schedule.due if schedule.wanted else inf  # a link that is due keeps its place
         schedule.wanted = True
         self._seed(schedule, reading := known(link))
@@ -154,7 +181,6 @@ class Planner:
         if schedule.in_flight:
             return None
         due = min(was_due, self._first_due(schedule, reading, now))
-        # Links that are due together go in the order of their regular moments, which later rounds keep.
         return self._regular(schedule, -inf, now), due, schedule
 
     def _seed(self, schedule: LinkSchedule, known: tuple[Reading, float] | None) -> None:

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
     from exporter.limits import Dated
     from exporter.model import Account, AccountStatus, Link, Reading, Snapshot
+    from exporter.polling.planner import Changes
     from exporter.polling.recorder import Recorder
     from exporter.snapshots import Snapshots
 
     Fetch = Callable[[Account, Link, str], Awaitable[Reading]]
+    Plans = list[tuple[Planner, Changes]]
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -92,16 +94,22 @@ class Poller:
 
     # --- configuration ------------------------------------------------------------------------------------
 
-    def configure(self, accounts: Iterable[Account]) -> None:
-        """Takes accounts to poll, at the start and at each reload. Requests in flight are left to end."""
-        now, before = self._clock.monotonic(), self._planners
-        self._planners = {}
+    def build(self, accounts: Iterable[Account]) -> Plans:
+        """Finds what a configuration changes, for ``swap``. Changes nothing, so that a thread may call it."""
+        plans = []
         for account in accounts:
-            planner = before.get(account.login_key) or Planner(
+            planner = self._planners.get(account.login_key) or Planner(
                 account, self._recorder, self._random, self._wall_offset, self._delay
             )
-            self._planners[account.login_key] = planner
-            planner.configure(account, now, self._known)
+            plans.append((planner, planner.build(account)))
+        return plans
+
+    def swap(self, plans: Plans) -> None:
+        """Polls these accounts from now on. Requests in flight are left to end."""
+        now = self._clock.monotonic()
+        self._planners = {changes.account.login_key: planner for planner, changes in plans}
+        for planner, changes in plans:
+            planner.swap(changes, now, self._known)
             self._wake(planner, now)
         self._recorder.ledger.configure(planner.request for planner in self._planners.values())
         planned = set(self._planners.values())

@@ -56,7 +56,7 @@ class Player:
         self.planners = []
         for account in accounts:
             planner = self.by_login.get(account.login_key) or Planner(account, self.recorder, Random(1), 0.0)
-            planner.configure(account, now, lambda link: None)
+            planner.swap(planner.build(account), now, lambda link: None)
             self.by_login[account.login_key] = planner
             self.planners.append(planner)
         self.recorder.ledger.configure(planner.request for planner in self.planners)

@@ -65,7 +65,7 @@ class Desk:
 
     def configure(self, *accounts: Account) -> None:
         self.store.swap(self.store.build([link for account in accounts for link in account.links], ()))
-        self.poller.configure(accounts)
+        self.poller.swap(self.poller.build(accounts))
         if not self.started:
             self.started = True
             self.poller.start()
@@ -352,7 +352,7 @@ def test_stored_readings_tell_of_clicks(read_at: float) -> None:
             clicks = 36_000 if link.id == "0" else 0
             known[link.key] = Snapshot(link, make_reading(id=link.id, today=clicks, yesterday=0), read_at)
         desk.store.swap(known)
-        desk.poller.configure(desk.accounts)
+        desk.poller.swap(desk.poller.build(desk.accounts))
         desk.poller.start()
         await asyncio.sleep(600)
         await desk.poller.close()
@@ -374,7 +374,7 @@ def test_a_fresh_stored_reading_is_not_read_again_in_the_first_round() -> None:
 
     async def main() -> None:
         desk.store.swap(known)
-        desk.poller.configure(desk.accounts)
+        desk.poller.swap(desk.poller.build(desk.accounts))
         desk.poller.start()
         await asyncio.sleep(20)
         await desk.poller.close()

@@ -157,7 +157,7 @@ class Day:
         known = self.snapshots.build(self.links.values(), ())
         self.snapshots.swap(known)
         show(self.exposition, self.accounts, known.values())
-        self.poller.configure(self.accounts)
+        self.poller.swap(self.poller.build(self.accounts))
         self.poller.start()
         weather = self._weather()
         for minute in range(24 * 60):

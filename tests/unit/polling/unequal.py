@@ -112,7 +112,7 @@ class Desk:
         return self._wall + self.now
 
     def configure(self, account: Account, known: Known = _nothing_known) -> None:
-        self.planner.configure(account, self.now, known)
+        self.planner.swap(self.planner.build(account), self.now, known)
         self.recorder.ledger.configure([self.planner.request])
 
     def finish(self, poll: Poll, result: Reading | PollError) -> None:

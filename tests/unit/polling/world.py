@@ -120,7 +120,7 @@ class Site:
         links = [link for account in accounts for link in account.links]
         stored = await self.journal.read(self.snapshots.missing(links))
         self.snapshots.swap(self.snapshots.build(links, stored))
-        self.poller.configure(accounts)
+        self.poller.swap(self.poller.build(accounts))
 
     async def kill(self) -> None:
         """Ends at once, and tells nobody: what was sent is worked on."""

@@ -94,7 +94,7 @@ class Desk:
     def run(self, talk: Callable[[TestClient[Any, Any]], Awaitable[None]], path: str = "/metrics") -> None:
         async def main() -> None:
             if self.begin_polling is not None:
-                self.poller.configure([self.account])
+                self.poller.swap(self.poller.build([self.account]))
                 self.begin_polling(self.recorder.ledger, request_of(self.account))
             health = Health(alive=lambda: self.not_alive, ready=lambda: self.not_ready)
             lifecycle = Lifecycle(self.reload, lambda: self.asked.append("quit"), enabled=self.lifecycle)
