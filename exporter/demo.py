@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LOGIN = _PASSWORD = "demo"  # noqa: S105 - the simulator's own, known to everybody
 
 _MISSPELT = {"id": "145124", "name": "misspelt-id"}
-"""145142 with two digits exchanged: the provider knows no such link, which is what an alert is for."""
+"""A deliberately wrong id, so that one link fails and an alert fires."""
 
 
 @asynccontextmanager

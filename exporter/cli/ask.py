@@ -38,8 +38,9 @@ def get(options: argparse.Namespace) -> int:
     try:
         asyncio.run(_read(loaded, links, answers.append))
     finally:
+        failed = _print_failures(answers)
         show([answer for answer in answers if isinstance(answer, Snapshot)])
-    return _tell_failures(answers)
+    return int(failed)
 
 
 def online(loaded: Config) -> int:
@@ -47,7 +48,7 @@ def online(loaded: Config) -> int:
     links = [account.links[0] for account in loaded.accounts if account.links]
     for account in loaded.accounts:
         if not account.links:
-            _warn(f"account {account.name}: not asked, for it has no links")
+            _warn(f"account {account.name}: not asked, because it has no links")
     answers: list[Answer] = []
     try:
         asyncio.run(_read(loaded, links, answers.append))
@@ -122,11 +123,12 @@ def _url(link: Link) -> str | None:
 # --- what is printed --------------------------------------------------------------------------------------
 
 
-def _tell_failures(answers: Sequence[Answer]) -> int:
+def _print_failures(answers: Sequence[Answer]) -> bool:
+    """Prints them before the figures, where they are seen. Returns whether there are any."""
     failures = [answer for answer in answers if not isinstance(answer, Snapshot)]
     for failure in failures:
         _warn(f"link {failure.link.name}: {failure.reason}")
-    return int(bool(failures))
+    return bool(failures)
 
 
 def _print_verdict(answer: Answer) -> None:

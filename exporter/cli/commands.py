@@ -60,19 +60,13 @@ async def _run_demo(options: app.Options, web_config: Live | None) -> None:
 
 
 def _greet(route_prefix: str, telemetry_path: str, simulator_url: str, urls: list[str]) -> None:
-    lines = [
-        f"  {url}{route_prefix}{telemetry_path}  the metrics (first figures within seconds)\n"
-        f"  {url}{route_prefix}/  the status page"
-        for url in urls
-    ]
-    print(
-        "Open",
-        *lines,
-        f"  {simulator_url}/audit  what the simulated provider saw",
-        "Stop with Ctrl-C.",
-        sep="\n",
-        flush=True,
-    )
+    for url in urls:
+        print(f"\nStatus page:  {url}{route_prefix}/")
+        print(f"Metrics:      {url}{route_prefix}{telemetry_path}")
+    print(f"Audit:        {simulator_url}/audit")
+    print("\nThe audit shows what the exporter asked the simulated provider, and whether it kept the limits.")
+    print('All links have figures within seconds, but for "misspelt-id": its id is wrong on purpose.')
+    print("Stop with Ctrl-C.\n", flush=True)
 
 
 def check(options: argparse.Namespace) -> int:

@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from exporter import __version__, logs, web
-from exporter.cli import ask, commands
+from exporter.cli import ask, commands, init
 from exporter.web import listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+T = TypeVar("T")
+
 COMMANDS = {
-    "serve": "run the exporter (the default)",
-    "demo": "run it against the built-in simulator, without credentials",
-    "check": "read the configuration and print every error in it",
-    "get": "read links once, inside the same limits as the service",
-    "simulate": "run the simulator alone",
+    "serve": "run the exporter (the default command)",
+    "init": "write a first config.yaml",
+    "demo": "run the exporter on simulated links, without an account",
+    "check": "print every error in the configuration",
+    "get": "read links once and print their clicks, within the same limits as the service",
+    "simulate": "run only the simulated provider",
 }
 SERVICES = ("serve", "demo", "simulate")
 """Commands that run until they are told to stop."""
 
 RUN: dict[str, Callable[[argparse.Namespace], int]] = {
     "serve": commands.serve,
+    "init": init.init,
     "demo": commands.run_demo,
     "check": commands.check,
     "get": ask.get,
@@ -33,11 +37,26 @@ RUN: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
+_EPILOG = """\
+flags of serve (smsc-exporter COMMAND --help shows those of another command):
+{flags}
+examples:
+  smsc-exporter demo                       try it, then open http://localhost:10145/
+  smsc-exporter init --id=145142           write config.yaml with one link
+  smsc-exporter check --online             find errors, and ask the provider for one link
+  smsc-exporter --config.file=/etc/smsc-exporter/config.yaml --web.listen-address=127.0.0.1:10145
+  smsc-exporter get spring-sale            print the clicks on one link now
+
+documentation: docs/README.md in the source code
+"""
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line; each command's ``run`` and ``usage_error`` are among the parsed flags."""
     whole = argparse.ArgumentParser(
         prog="smsc-exporter",
-        description="Prometheus exporter for SMS Centre's short-link clicks.",
+        description="Prometheus exporter for the clicks on SMS Centre's short links.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     whole.add_argument("--version", action="version", version=f"smsc-exporter {__version__}")
@@ -48,8 +67,9 @@ def parser() -> argparse.ArgumentParser:
     }
     for name, run in RUN.items():
         add[name].set_defaults(run=run, usage_error=add[name].error)
-    for name in ("serve", "check", "get"):
+    for name in ("serve", "init", "check", "get"):
         _add_config_flag(add[name])
+    _add_init_flags(add["init"])
     for name in ("serve", "demo", "check"):
         _add_web_config_flag(add[name])
     _add_asking_flags(add["check"], add["get"])
@@ -58,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
         _add_log_flags(add[name])
     _add_reload_flag(add["serve"])
     _add_simulator_flags(add["simulate"])
+    whole.epilog = _EPILOG.format(flags=add["serve"].format_help().partition(" and exit\n")[2])
     return whole
 
 
@@ -67,8 +88,39 @@ def _add_config_flag(parser: argparse.ArgumentParser) -> None:
         dest="config_file",
         default="config.yaml",
         metavar="FILE",
-        help="default: %(default)s",
+        help="the configuration; default: %(default)s",
     )
+
+
+def _add_init_flags(parser: argparse.ArgumentParser) -> None:
+    for flag, default in (("login", init.LOGIN), ("password", init.PASSWORD)):
+        parser.add_argument(
+            f"--{flag}-env",
+            type=_checked(init.variable),
+            default=default,
+            metavar="NAME",
+            help=f"environment variable that holds the {flag}; default: %(default)s",
+        )
+    parser.add_argument(
+        "--id",
+        dest="ids",
+        action="extend",
+        type=_checked(init.id_list),
+        metavar="ID",
+        help="id of a short link; may be repeated. Without it, init asks",
+    )
+
+
+def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """``parse`` with its ``ValueError`` as argparse shows it."""
+
+    def checked(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return checked
 
 
 def _add_reload_flag(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +139,7 @@ def _add_web_config_flag(parser: argparse.ArgumentParser) -> None:
         dest="web_config_file",
         default="",
         metavar="FILE",
-        help="who may connect: TLS, passwords, limits; default: everybody, without TLS",
+        help="TLS, passwords and limits for whoever connects; default: none",
     )
 
 
@@ -95,11 +147,11 @@ def _add_asking_flags(check: argparse.ArgumentParser, get: argparse.ArgumentPars
     check.add_argument(
         "--online", action="store_true", help="also ask the provider for one link of each account"
     )
-    check.add_argument("--strict", action="store_true", help="take warnings for errors")
+    check.add_argument("--strict", action="store_true", help="treat warnings as errors")
     get.add_argument(
-        "links", nargs="+", metavar="LINK", help="its name, account/name, its id or the full link"
+        "links", nargs="+", metavar="LINK", help="name, account/name, id or full address of a link"
     )
-    get.add_argument("--json", action="store_true", help="print JSON, not a table")
+    get.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def _add_web_flags(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +161,7 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=_address,
         metavar="HOST:PORT",
-        help="may be given several times; :0 picks a port and logs it; default: :10145",
+        help="where to listen, may be repeated; :0 picks a port and logs it; default: :10145",
     )
     parser.add_argument(
         "--web.health-address",
@@ -117,7 +169,7 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=_address,
         metavar="HOST:PORT",
-        help="answers /-/healthy and /-/ready to everybody, without TLS; may be given several times",
+        help="where to answer only /-/healthy and /-/ready, without TLS or password; may be repeated",
     )
     parser.add_argument(
         "--web.telemetry-path",
@@ -125,7 +177,7 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         type=_path,
         default="/metrics",
         metavar="PATH",
-        help="default: %(default)s",
+        help="path of the metrics; default: %(default)s",
     )
     parser.add_argument(
         "--web.external-url",
@@ -133,7 +185,7 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         type=_external_path,
         default="",
         metavar="URL",
-        help="where a reverse proxy shows the exporter, such as https://example.com/smsc/",
+        help="URL of the exporter behind a reverse proxy, such as https://example.com/smsc/",
     )
     parser.add_argument(
         "--web.route-prefix",
@@ -141,13 +193,13 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         type=_prefix,
         default="",
         metavar="PATH",
-        help="what all paths begin with; default: the path of --web.external-url",
+        help="prefix of all paths; default: the path of --web.external-url",
     )
     parser.add_argument(
         "--web.enable-lifecycle",
         dest="enable_lifecycle",
         action="store_true",
-        help="let web clients reload and quit: POST /-/reload, POST /-/quit",
+        help="allow POST /-/reload and POST /-/quit",
     )
     parser.add_argument(
         "--web.max-requests",
@@ -155,16 +207,24 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         type=_count,
         default=web.MAX_REQUESTS,
         metavar="N",
-        help="scrapes answered at once, 0 for any number; default: %(default)s",
+        help="most scrapes answered at the same time, 0 for any number; default: %(default)s",
     )
 
 
 def _add_log_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--log.level", dest="log_level", choices=logs.LEVELS, default="info", help="default: %(default)s"
+        "--log.level",
+        dest="log_level",
+        choices=logs.LEVELS,
+        default="info",
+        help="least severe events to log; default: %(default)s",
     )
     parser.add_argument(
-        "--log.format", dest="log_format", choices=logs.FORMATS, default="logfmt", help="default: %(default)s"
+        "--log.format",
+        dest="log_format",
+        choices=logs.FORMATS,
+        default="logfmt",
+        help="format of the log; default: %(default)s",
     )
 
 
@@ -174,25 +234,25 @@ def _add_simulator_flags(parser: argparse.ArgumentParser) -> None:
         type=_address,
         default="127.0.0.1:10146",
         metavar="HOST:PORT",
-        help="default: %(default)s",
+        help="where to listen; default: %(default)s",
     )
-    parser.add_argument("--links", metavar="N", help="that many numbered links; default: those of the demo")
-    parser.add_argument("--latency", default="0", metavar="TIME", help="of each answer: 0.1, 50ms, 0.05-0.2")
+    parser.add_argument("--links", metavar="N", help="number of links; default: the links of the demo")
+    parser.add_argument(
+        "--latency", default="0", metavar="TIME", help="delay of each answer, such as 0.1, 50ms or 0.05-0.2"
+    )
     parser.add_argument(
         "--fault",
         action="append",
         default=[],
         metavar="FAULT",
-        help="such as http_500:0.05 or error_3@145142",
+        help="fault to simulate, such as http_500:0.05 or error_3@145142; may be repeated",
     )
-    parser.add_argument("--seed", default="1", metavar="N", help="of clicks and faults; default: %(default)s")
+    parser.add_argument(
+        "--seed", default="1", metavar="N", help="seed of random clicks and --fault; default: %(default)s"
+    )
 
 
-def _address(text: str) -> tuple[str, int]:
-    try:
-        return listen.parse_address(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+_address = _checked(listen.parse_address)
 
 
 def _count(text: str) -> int:

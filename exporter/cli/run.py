@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> int:
     except RuntimeError as error:
         if "start new thread" not in str(error):  # what threading says; it has no exception of its own
             raise
-        return _fail(f"smsc-exporter: no thread can be started: {ADVICE}")
+        return _fail(f"smsc-exporter cannot start a thread: {ADVICE}")
 
 
 def _fail(message: str) -> int:

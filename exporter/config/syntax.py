@@ -29,9 +29,15 @@ class Naming:
     where: str
     contents: str
     first_key: str = ""
+    create: str = "create it"
 
 
-CONFIG = Naming("with --config.file", "list at least one account under accounts", "accounts:")
+CONFIG = Naming(
+    "with --config.file",
+    "list at least one account under accounts",
+    "accounts:",
+    "run smsc-exporter init to create it, or smsc-exporter demo to try without",
+)
 
 # What YAML allows unescaped, from section 5.1 of its specification, but for U+0085, a control character: YAML
 # takes it for a line break, and nobody means one.
@@ -101,7 +107,7 @@ def read_text(path: Path, naming: Naming = CONFIG) -> str:
     try:
         data = read_bytes(path)
     except FileNotFoundError:
-        refuse(path, 0, 0, f"there is no such file: create it, or name another {naming.where}")
+        refuse(path, 0, 0, f"there is no such file: {naming.create}, or name another {naming.where}")
     except IsADirectoryError:
         refuse(path, 0, 0, f"is a directory: name the file in it {naming.where}")
     except SpecialFileError:

@@ -387,7 +387,7 @@ class Planner:
             concurrency_limit=self.concurrency.limit,
             in_flight=self._in_flight,
             failed_logins=self._recorder.ledger.failed_logins(self.account.host, now),
-            reason=str(denied.reason) if denied is not None and until > now else "",
+            reason=str(denied.reason if denied is not None else Reason.SLOW_DOWN) if until > now else "",
         )
 
     def next_poll(self, link: Link, now: float) -> float | None:

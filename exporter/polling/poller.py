@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from dataclasses import replace
-from datetime import UTC, datetime
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -16,7 +15,8 @@ import structlog
 
 from exporter.errors import ApiError, CrashedError, Outcome, PollError
 from exporter.limits import Answered, Sent
-from exporter.model import Failure, State
+from exporter.model import Failure
+from exporter.polling.logbook import Logbook
 from exporter.polling.planner import Planner, Poll
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Poller:
         self._wall_offset = clock.time() - clock.monotonic()
         self.failures: deque[Failure] = deque(maxlen=FAILURES)
         self._planners: dict[str, Planner] = {}
-        self._states: dict[Planner, State] = {}
+        self._logbook = Logbook()
         self._wakes: list[tuple[float, int, Planner]] = []
         self._wake_at: dict[Planner, float] = {}
         self._order = count()
@@ -113,7 +113,7 @@ class Poller:
             self._wake(planner, now)
         self._recorder.ledger.configure(planner.request for planner in self._planners.values())
         planned = set(self._planners.values())
-        self._states = {one: self._states.get(one, State.POLLING) for one in planned}
+        self._logbook.configure(planned)
         self._wake_at = {one: at for one, at in self._wake_at.items() if one in planned}
 
     def start(self) -> None:
@@ -202,7 +202,7 @@ class Poller:
         now = self._clock.monotonic()
         batch: list[tuple[Planner, Poll]] = []
         for planner in sorted(self._awake(now), key=lambda one: one.rank):
-            self._log_state(planner, now)
+            self._logbook.state(planner, now)
             while isinstance(step := planner.next(now), Poll):
                 batch.append((planner, step))
             self._wake(planner, min(step, now + LONGEST_WAIT))
@@ -262,7 +262,7 @@ class Poller:
         await asyncio.sleep(0)
         if changed is not None:
             self._snapshots.put(changed[1])
-            _log_change(*changed, result)
+            self._logbook.polled(planner, *changed, result, now)
 
     async def _ask(self, poll: Poll) -> Reading | PollError:
         try:
@@ -340,19 +340,6 @@ class Poller:
         if changed is not None:
             self._snapshots.put(changed[1])
 
-    # --- logging ------------------------------------------------------------------------------------------
-
-    def _log_state(self, planner: Planner, now: float) -> None:
-        state = planner.state(now)
-        if self._states.get(planner) is state:
-            return
-        self._states[planner] = state
-        status = planner.status(now, self._clock.time())
-        until = datetime.fromtimestamp(status.paused_until, UTC).isoformat(timespec="seconds")
-        paused = {"paused_until": until, "reason": status.reason} if status.paused_until else {}
-        say = log.info if state is State.POLLING else log.warning
-        say("account_state", account=status.name, state=str(state), **paused)
-
 
 def answer_of(sent: Sent, result: Reading | PollError, elapsed: float) -> Answered:
     """The event for a request's end. ``with_figures`` adds the counter."""
@@ -376,15 +363,3 @@ def answer_of(sent: Sent, result: Reading | PollError, elapsed: float) -> Answer
 def with_figures(answer: Answered, snapshot: Snapshot) -> Answered:
     """The answer with the link's name and counter, so that other processes can show and store it."""
     return replace(answer, link=snapshot.key, total=snapshot.total)
-
-
-def _log_change(before: Snapshot, after: Snapshot, result: Reading | PollError) -> None:
-    """One line when a link begins to fail, fails otherwise, or recovers; a line per poll only at debug."""
-    names = {"account": after.link.account, "link": after.link.name}
-    log.debug("poll", **names, outcome=str(after.outcome))
-    if before.outcome is after.outcome:
-        return
-    if isinstance(result, PollError):
-        log.warning("link_failing", **names, outcome=str(after.outcome), reason=str(result))
-    elif before.outcome is not None:
-        log.info("link_recovered", **names)

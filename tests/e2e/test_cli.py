@@ -224,7 +224,7 @@ OURS = "begins as the exporter's own paths do: write another"
 WRONG = {
     "unknown command": (
         ["frobnicate"],
-        "argument COMMAND: invalid choice: frobnicate (choose from serve, demo, check, get, simulate)",
+        "argument COMMAND: invalid choice: frobnicate (choose from serve, init, demo, check, get, simulate)",
     ),
     "command behind its flags": (["--config.file=x", "serve"], "unrecognized arguments: serve"),
     "two commands": (["serve", "check"], "unrecognized arguments: check"),
@@ -431,7 +431,8 @@ def test_bad_files_and_the_real_command(bad: str, said: str, tmp_path: Path) -> 
         ("", ".: is a directory: name the file in it with --config.file"),
         (
             "no/such.yaml",
-            "no/such.yaml: there is no such file: create it, or name another with --config.file",
+            "no/such.yaml: there is no such file: run smsc-exporter init to create it,"
+            " or smsc-exporter demo to try without, or name another with --config.file",
         ),
     ],
 )

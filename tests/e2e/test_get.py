@@ -179,6 +179,9 @@ def test_an_error_is_told_by_link_and_the_readings_got_are_printed(
     assert "link-100001" in done.stdout
     done = run("get", "--json", "link-100002", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "[]\n")
+    with exporter("get", "link-100001", "link-100002", cwd=tmp_path) as running:
+        running.expect("^link link-100002: error 3")
+        running.expect("^ACCOUNT ")  # the table comes last
 
 
 def test_a_mirror_is_asked_where_the_first_address_cannot_be_had(
@@ -223,7 +226,7 @@ def test_check_online_tells_which_account_has_no_links_to_ask_for(
     path.write_text(json.dumps(document))
     done = run("check", "--online", cwd=tmp_path)
     assert done.returncode == 0
-    assert "account empty: not asked, for it has no links\n" in done.stderr
+    assert "account empty: not asked, because it has no links\n" in done.stderr
     assert "account main: ok" in done.stdout
 
 

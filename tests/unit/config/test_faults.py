@@ -72,7 +72,10 @@ def test_every_expectation_has_its_file() -> None:
 
 def test_no_file(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    message = "there is no such file: create it, or name another with --config.file"
+    message = (
+        "there is no such file: run smsc-exporter init to create it, or smsc-exporter demo to try without"
+    )
+    message += ", or name another with --config.file"
     assert faults_of(path) == f"{path}: {message}"
 
 

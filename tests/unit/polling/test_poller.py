@@ -529,9 +529,10 @@ def test_changes_are_logged_once_and_polls_only_to_debug() -> None:
     with capture_logs() as logs:
         desk.run(61, fail, 70, recover, 400)
     told = [entry["event"] for entry in logs if entry["log_level"] != "debug"]
-    assert told == ["link_failing", "link_recovered"]
+    assert told == ["first_reading", "link_failing", "link_recovered"]
     (failing,) = [entry for entry in logs if entry["event"] == "link_failing"]
     assert failing["reason"] == "HTTP status 502"
+    assert 21 <= failing["retry_seconds"] <= 60
     assert failing["outcome"] == "http_error"
     assert len([entry for entry in logs if entry["event"] == "poll"]) == len(desk.requests)
 
@@ -549,6 +550,33 @@ def test_changes_of_state_are_logged_once() -> None:
         desk.run(61, fail, 900, recover, 900)
     states = [(e["state"], e["log_level"]) for e in logs if e["event"] == "account_state"]
     assert states == [("unreachable", "warning"), ("polling", "info")]
+    probes = [e for e in logs if e["event"] == "account_waiting"]
+    assert {(e["log_level"], e["reason"]) for e in probes} == {("debug", "the provider cannot be reached")}
+    assert {e["seconds"] for e in probes} >= {20, 40, 45}
+
+
+def test_each_wait_of_an_account_is_logged_with_its_seconds_and_reason() -> None:
+    desk = Desk(_account(1))
+    desk.answer = lambda link: api_error(2, "wrong")
+    with capture_logs() as logs:
+        desk.run(2 * 3600)
+    waits = [(e["event"], e["log_level"], e.get("seconds")) for e in logs if "account_" in e["event"]]
+    assert waits == [
+        ("account_state", "warning", 1800),
+        ("account_waiting", "info", 3600),
+        ("account_waiting", "info", 7200),
+    ]
+    assert {e["reason"] for e in logs if "seconds" in e} == {"the provider refuses the login"}
+
+
+def test_the_first_reading_of_each_account_is_logged_once() -> None:
+    desk = Desk(_account(3), make_account("other", make_links(2, "other")))
+    with capture_logs() as logs:
+        desk.run(200, lambda: desk.configure(*desk.accounts), 200)
+    first = [
+        (e["account"], e["clicks_today"], e["clicks_all_time"]) for e in logs if e["event"] == "first_reading"
+    ]
+    assert [account for account, *_ in first] == ["main", "other"]
 
 
 @pytest.mark.parametrize(("seconds", "ended"), [(1.5, 1), (30.0, 0)])
