@@ -73,7 +73,7 @@ ACCOUNT_GAUGES = (
         "smsc_api_requests_in_flight", "Requests in flight to the provider.", lambda status: status.in_flight
     ),
 )
-_STATE = ("smsc_account_state", "What the account is doing. Exactly one state is 1.")
+_STATE = ("smsc_account_state", "1 for the state of the account, 0 for the others.")
 
 
 class _AccountCollector(Collector):

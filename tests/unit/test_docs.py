@@ -1,12 +1,15 @@
-"""The documents against the code: every flag, key, metric and path is told; the commands are those of CI."""
+"""The documents against the code: all that it has is documented, links lead somewhere, and examples work."""
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import promql_parser
 import pytest
 
 from exporter.cli import flags
@@ -15,6 +18,7 @@ from exporter.config.schema import SECTIONS
 from exporter.errors import Outcome
 from exporter.exposition import FAMILIES
 from exporter.model import State
+from tests import words
 from tests.factories import make_telemetry
 
 if TYPE_CHECKING:
@@ -22,8 +26,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
-DOCS = README + "".join(path.read_text() for path in PAGES)
+PAGES = words.documents()
+DOCS = "".join(path.read_text() for path in PAGES)
+SHELL = re.findall(r"^ *```(?:sh|console)\n(.*?)```", DOCS, re.DOTALL | re.MULTILINE)
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text()
 
 
 def _flags(parser: argparse.ArgumentParser) -> Iterator[str]:
@@ -44,46 +53,108 @@ def _metrics() -> set[str]:
 
 
 @pytest.mark.parametrize("flag", sorted(set(_flags(flags.parser()))))
-def test_every_flag_is_told(flag: str) -> None:
-    assert f"`{flag}" in DOCS
+def test_every_flag_is_documented(flag: str) -> None:
+    assert f"`{flag}" in page("cli")
 
 
 @pytest.mark.parametrize("command", flags.COMMANDS)
-def test_every_command_is_told(command: str) -> None:
-    assert f"smsc-exporter {command}" in DOCS
+def test_every_command_is_documented(command: str) -> None:
+    assert f"`smsc-exporter {command}" in page("cli")
 
 
 @pytest.mark.parametrize(
     "key", sorted({key for section in SECTIONS.values() for key in section.model_fields})
 )
-def test_every_key_is_told_and_stands_in_the_example(key: str) -> None:
-    assert f"`{key}`" in DOCS
+def test_every_key_is_documented_and_in_the_example(key: str) -> None:
+    assert f"`{key}`" in page("configuration")
     assert re.search(rf"\b{key}\b", (ROOT / "config.yaml").read_text())
 
 
 @pytest.mark.parametrize("metric", sorted(_metrics()))
-def test_every_metric_is_told(metric: str) -> None:
-    assert f"`{metric}" in DOCS
+def test_every_metric_is_documented(metric: str) -> None:
+    assert f"`{metric}" in page("metrics")
 
 
 @pytest.mark.parametrize("value", [*Outcome, *State])
-def test_every_outcome_and_state_is_told(value: str) -> None:
-    assert f"`{value}`" in DOCS
+def test_every_outcome_and_state_is_in_the_glossary(value: str) -> None:
+    assert f"| `{value}` |" in page("glossary")
 
 
 PATHS = ("/metrics", "/", "/api/v1/links", "/-/healthy", "/-/ready", "POST /-/reload", "POST /-/quit")
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_path_is_told(path: str) -> None:
-    assert f"`{path}`" in DOCS
+def test_every_path_is_documented(path: str) -> None:
+    assert f"`{path}`" in page("cli")
 
 
-def test_links_between_documents_lead_somewhere() -> None:
-    pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", *PAGES]
-    for path in [*pages, *(ROOT / "grafana").glob("*.md"), *(ROOT / "deploy").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text()):
-            assert target.startswith("https://") or (path.parent / target).exists(), f"{path.name}: {target}"
+def test_events_in_the_documents_are_logged() -> None:
+    named = {*re.findall(r"event=(\w+)", DOCS), *re.findall(r"`(\w+)`", page("cli").partition("## Log")[2])}
+    code = "".join(path.read_text() for path in (ROOT / "exporter").rglob("*.py"))
+    assert sorted(event for event in named if f'"{event}"' not in code and f"{event}=" not in code) == []
+
+
+def _anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_of_documents_lead_somewhere(path: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#?([^)]*)\)", path.read_text()):
+        there = (path.parent / target).resolve() if target else path
+        assert there.exists(), target
+        assert not anchor or anchor in _anchors(there), f"{target}#{anchor}"
+
+
+def test_the_index_names_every_page() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)", index.read_text())}
+    pages = {*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "internals").glob("*.md")} - {index}
+    assert sorted(path.name for path in pages - linked) == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 130
+
+
+def _commands() -> list[str]:
+    """The lines of shell blocks, without prompts, comments and what an example prints."""
+    text = "\n".join(SHELL).replace("\\\n", " ")
+    lines = [re.sub(r"^ *\$ |(^|\s)#.*|\s&$", "", line) for line in text.splitlines()]
+    return [part.strip() for line in lines for part in re.split(r"&&|;", line)]
+
+
+def test_the_exporters_commands_can_be_parsed() -> None:
+    own = [re.fullmatch(r"(?:\S*/)?smsc-exporter(?: (.*))?", command) for command in _commands()]
+    lines = [found[1] or "serve" for found in own if found]
+    assert len(lines) >= 15
+    for line in lines:
+        arguments = shlex.split(line.replace("...", "x"))
+        command = [] if arguments[0] in flags.COMMANDS else ["serve"]
+        if not {"--help", "--version"} & set(arguments):
+            flags.parser().parse_args([*command, *arguments])
+
+
+def test_modules_and_files_of_commands_exist() -> None:
+    text = "\n".join(_commands())
+    modules = set(re.findall(r"python3? -m ([\w.]+)", text)) - {"venv", "pip", "pytest", "zipfile"}
+    assert [name for name in modules if importlib.util.find_spec(name) is None] == []
+    files = set(re.findall(r"(?<![\w/.-])(?:deploy|grafana/(?!grafana)|docs|tests)/[\w./-]*\w", text))
+    assert sorted(name for name in files if not (ROOT / name).exists()) == []
+
+
+def test_queries_in_the_documents_are_promql() -> None:
+    blocks = re.findall(r"```promql\n(.*?)```", page("metrics"), re.DOTALL)
+    inline = re.findall(r"`([^`]*smsc_\w+[^`]*[\[(][^`]*)`", README + page("getting-started") + page("faq"))
+    queries = [
+        *"".join(blocks).splitlines(),
+        *(each for each in inline if not each.startswith(("unless", "smsc-"))),
+    ]
+    assert len(queries) > 5
+    for query in queries:
+        promql_parser.parse(query)
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
