@@ -17,13 +17,13 @@ from exporter.simulator.provider import Provider
 _HOME = """SMS Centre's short-link statistics, simulated
 
 GET, POST /sys/tinyurls.php   the statistics (get=1, login, psw or apikey, id or link, fmt)
-GET       /audit              what the clients did (?links=1: by link)
-POST      /audit/reset        begin the audit anew
+GET       /audit              requests of the clients, and the most at once (?links=1 for each link)
+POST      /audit/reset        start a new audit
 GET       /truth?id=          a link's counts, without counting as a request
-POST      /control/faults     body: faults, such as http_500:0.05,error_3@145142 (empty: none)
-POST      /control/clicks     form: id, clicks (negative: a correction)
-POST      /control/password   form: login, password
-POST      /control/allow      body: addresses that may log in, with commas (empty: none; *: all)
+POST      /control/faults     faults in the body, such as http_500:0.05,error_3@145142; empty for none
+POST      /control/clicks     form with id and clicks; negative clicks are a correction
+POST      /control/password   form with login and password
+POST      /control/allow      addresses that may log in, separated by commas; * for all, empty for none
 """
 _FORM = "application/x-www-form-urlencoded"
 _CLOSING_SECONDS = 2.0
@@ -101,7 +101,7 @@ class _Site:
 
     async def reset_audit(self, _request: web.Request) -> web.Response:
         self._provider.reset_audit()
-        return web.Response(text="The audit begins anew.\n")
+        return web.Response(text="A new audit begins.\n")
 
     async def truth(self, request: web.Request) -> web.Response:
         try:
