@@ -153,7 +153,7 @@ class Telemetry:
         self._reload_ok, self._reloaded_at = self._exporter_gauges(storage_up)
         self._link_files = Gauge(
             "smsc_exporter_link_file_last_load_successful",
-            "1 if the link file's present content is in force. 0 if it has errors and its old links are.",
+            "1 if the link file is in force. 0 if it has errors and its old links are in force.",
             ["account", "file"],
             registry=self.registry,
         )
@@ -181,7 +181,7 @@ class Telemetry:
         )
         at = Gauge(
             "smsc_exporter_config_last_reload_success_timestamp_seconds",
-            "When the configuration was last loaded with success.",
+            "When the configuration was last loaded successfully.",
             registry=self.registry,
         )
         return successful, at
@@ -212,7 +212,7 @@ class Telemetry:
         self.web_config_successful = successful
         gauge = Gauge(
             "smsc_exporter_web_config_last_load_successful",
-            "1 if the web configuration's present content is in force. 0 if an older one is.",
+            "1 if the web configuration is in force. 0 if it has errors and an older one is in force.",
             registry=self.registry,
         )
         gauge.set_function(successful)

@@ -36,7 +36,7 @@ WORTH_SAYING = 1.0
 RECHECK = 5.0
 """Seconds after which a wait for requests of others asks again: they may end at any moment."""
 
-UNCOUNTED = "the storage cannot be used, so no request could be counted: nothing is sent"
+UNCOUNTED = "the storage cannot record requests, so none is sent"
 NOT_SHARED = (
     'storage "memory:" is not shared: requests of a running service are not counted here,'
     " so at most one request is sent for each link"
@@ -156,7 +156,7 @@ class OneShot:
         if not await self._recorder.record([sent]):
             if not self._recorder.journal.up:
                 raise StorageError(UNCOUNTED)
-            raise NotYet("another process is asking", 0, 0)
+            raise NotYet("another process is sending a request", 0, 0)
         started = self._clock.monotonic()
         result = await self._fetched(account, link, url)
         answer = answer_of(sent, result, self._clock.monotonic() - started)
