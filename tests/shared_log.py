@@ -41,6 +41,7 @@ class SharedLog:
     alone: bool = False
     latency: tuple[float, float] = (0.0, 0.0)
     lost_replies: float = 0.0
+    reply_delay: float = 1.0
     down: bool = False
     events: list[tuple[float, str]] = field(default_factory=list)
     readings: dict[LinkKey, tuple[float, StoredReading]] = field(default_factory=dict)
@@ -98,7 +99,7 @@ class LogJournal:
         for sent in requests:
             self._write(sent)
         if self._log.random.random() < self._log.lost_replies:
-            await asyncio.sleep(1.0)  # the reply is lost; the news then holds our own numbers
+            await asyncio.sleep(self._log.reply_delay)  # the news then holds our own numbers
         await self._travel()
         return Appended.YES
 

@@ -20,12 +20,13 @@ from exporter.errors import (
     NoAnswerError,
     PollError,
     PollTimeoutError,
+    UnauthorizedError,
     UnreachableError,
     api_error,
 )
 from exporter.limits import Ledger
 from exporter.polling.poller import Poller
-from exporter.polling.recorder import Recorder
+from exporter.polling.recorder import Recorder, request_of
 from exporter.snapshots import Snapshots
 from tests import virtual
 from tests.factories import make_reading
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from exporter.errors import Outcome
-    from exporter.model import Account, Link, Reading, State
+    from exporter.model import Account, Link, LinkKey, Reading, Snapshot, State
     from tests.shared_log import LogJournal
 
 
@@ -49,6 +50,7 @@ class Weather:
     refused_connection: float = 0.0
     lost_answer: float = 0.0
     bad_status: float = 0.0
+    status: int = 503
     retry_after: float = 0.0
     malformed: float = 0.0
     not_found: float = 0.0
@@ -58,7 +60,11 @@ class Weather:
 
 @dataclass
 class Audit:
-    """What arrived at the provider, of us alone."""
+    """What arrived at the provider, of us alone.
+
+    ``worst_step_back``: by how much a figure that is served was ever sent for before the one it replaced.
+    ``in_the_air``: how many requests were under way when the first refusal of a login was learnt.
+    """
 
     arrivals: dict[object, deque[float]] = field(default_factory=lambda: defaultdict(deque))
     worst_window: int = 0
@@ -71,6 +77,8 @@ class Audit:
     worst_gap: float = 0.0
     answers: Counter[str] = field(default_factory=Counter)
     arrived_at: list[float] = field(default_factory=list)
+    worst_step_back: float = 0.0
+    in_the_air: int = 0
 
     def arrived(self, login: str, target: object, name: str, now: float) -> None:
         self.worst_window = max(self.worst_window, _slide(self.arrivals[login, target], now, 60.0))
@@ -100,7 +108,8 @@ class Site:
     def __init__(self, world: World, accounts: Sequence[Account]) -> None:
         self.world = world
         self.journal: LogJournal = world.log.journal()
-        self.snapshots = Snapshots(lambda snapshot: None)
+        self.snapshots = Snapshots(self._served)
+        self._sent_at: dict[LinkKey, int] = {}
         self.recorder = Recorder(Ledger(), self.journal, world.clock, lambda news: self.poller.heard(news))
         self.poller = Poller(
             self.recorder, self.snapshots, world.fetch, self, world.clock, Random(world.random.random())
@@ -111,6 +120,7 @@ class Site:
         self.world.audit.answers[outcome] += 1
 
     async def start(self) -> None:
+        self.recorder.ledger.configure(map(request_of, self.accounts))  # before it learns of refusals
         await self.recorder.open()
         await self.reload(self.accounts)
         self.poller.start()
@@ -126,6 +136,13 @@ class Site:
         """Ends at once, and tells nobody: what was sent is worked on."""
         self.journal.kill()
         await self.poller.close(grace=0)
+
+    def _served(self, snapshot: Snapshot) -> None:
+        """Notes if a figure replaces one that was asked for later; the provider says when it was asked."""
+        if snapshot.reading is not None:
+            sent_at, before = snapshot.reading.previous_month, self._sent_at.get(snapshot.link.key, 0)
+            self._sent_at[snapshot.link.key] = sent_at
+            self.world.audit.worst_step_back = max(self.world.audit.worst_step_back, before - sent_at)
 
     def states(self) -> dict[str, State]:
         return {status.name: status.state for status in self.poller.statuses()}
@@ -227,9 +244,10 @@ class World:
         self, account: Account, link: Link, answered: asyncio.Future[PollError | Reading]
     ) -> None:
         """The request on its way and at the provider, whether somebody waits or not."""
+        asked_at = self.now
         await asyncio.sleep(self.random.uniform(*self.weather.way))
         self.audit.arrived(account.login_key, link.target, link.name, self.now)
-        verdict = self._verdict(account, link)
+        verdict = self._verdict(account, link, asked_at)
         work = self.random.uniform(*self.weather.work)
         if self.random.random() < self.weather.stuck:
             work += self.random.uniform(0, 45)
@@ -239,13 +257,15 @@ class World:
         if self.random.random() < self.weather.lost_answer:
             verdict = self.random.choice([UnreachableError("reset"), NoAnswerError("empty")])
         await asyncio.sleep(self.random.uniform(*self.weather.way))
+        if isinstance(verdict, UnauthorizedError) and not self.audit.in_the_air:
+            self.audit.in_the_air = len(self._working)
         if not answered.done():
             answered.set_result(verdict)
 
-    def _verdict(self, account: Account, link: Link) -> PollError | Reading:
+    def _verdict(self, account: Account, link: Link, asked_at: float) -> PollError | Reading:
         weather = self.weather
         if self._chance(weather.bad_status):
-            return HttpStatusError(503, 30.0 if self._chance(weather.retry_after) else None)
+            return HttpStatusError(weather.status, 30.0 if self._chance(weather.retry_after) else None)
         if account.login_key in self.wrong_logins or self._secret_of(account) in self.wrong_secrets:
             self.audit.login_failed(account.host, self.now)
             return api_error(2)
@@ -258,7 +278,7 @@ class World:
         if self._chance(weather.malformed):
             return MalformedError("odd")
         clicks = int(self._busy(link) * self.now)
-        return make_reading(clicks, id=link.id, today=clicks)
+        return make_reading(clicks, id=link.id, today=clicks, previous_month=int(asked_at))
 
     def _busy(self, link: Link) -> float:
         """Clicks a second, where links are not clicked alike: from one in three hours to three a second."""
