@@ -36,8 +36,15 @@ PURE += [
 OUTSIDE = {"asyncio", "aiohttp", "socket", "ssl", "time", "os", "threading", "subprocess", "concurrent"}
 LIMITS = {"RATE_LIMIT", "MAX_IN_FLIGHT", "FAILED_LOGIN_LIMIT"}
 LIMITS |= {"RATE_WINDOW", "FAILED_LOGIN_WINDOW", "ABANDONED_TTL"}
-LITERALS = {14, 61, 1801}
+LITERALS = {14, 61, 1800, 1801}
 """Those of the limits' figures that mean nothing else."""
+KNOWN_TO = {
+    "config": {"MAX_IN_FLIGHT"},  # the most that a key takes
+    "web": {"RATE_LIMIT", "FAILED_LOGIN_LIMIT"},  # the status page names them
+    "polling": {"MAX_IN_FLIGHT"},  # the default of a limit that the ledger applies
+    "journal": {"FAILED_LOGIN_LIMIT", "FAILED_LOGIN_WINDOW"},  # what to assume after a loss, and for how long
+}
+"""Who else may name a limit. Whether a request may leave depends on the ledger alone."""
 
 
 def _rooms() -> dict[str, list[Path]]:
@@ -138,25 +145,50 @@ def test_a_module_reaches_what_it_imports_through_another() -> None:
     assert PACKAGE / "limits" / "ledger.py" in reached
 
 
-def _elsewhere() -> Iterator[tuple[Path, ast.AST]]:
-    """The syntax of all files that may not know the limits' figures."""
+def _elsewhere() -> Iterator[tuple[str, Path, ast.AST]]:
+    """The syntax of all files that may not know the limits' figures, without docstrings, and their rooms."""
     for room, paths in _rooms().items():
         for path in paths if room not in ("limits", ANNEX) else []:
-            for node in ast.walk(ast.parse(path.read_text())):
-                yield path, node
+            tree = ast.parse(path.read_text())
+            said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            yield from ((room, path, node) for node in ast.walk(tree) if id(node) not in said)
+
+
+def _names(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.ImportFrom):
+        return {alias.name for alias in node.names}
+    return (
+        {node.id} if isinstance(node, ast.Name) else {node.attr} if isinstance(node, ast.Attribute) else set()
+    )
+
+
+def _figures(node: ast.AST) -> set[float]:
+    """Numbers in the code, and in the SQL and Lua that it holds."""
+    if not isinstance(node, ast.Constant):
+        return set()
+    if isinstance(node.value, str):
+        return set(map(float, re.findall(r"\b\d{2,}\b", node.value)))
+    return {node.value} if isinstance(node.value, int | float) else set()
 
 
 def test_the_figures_of_the_limits_are_defined_once() -> None:
-    defined = set()
-    for node in ast.walk(ast.parse((PACKAGE / "limits" / "constants.py").read_text())):
-        defined |= {node.id} if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else set()
+    tree = ast.parse((PACKAGE / "limits" / "constants.py").read_text())
+    defined = {
+        one.id for one in ast.walk(tree) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
+    }
     assert defined >= LIMITS
-    for path, node in _elsewhere():
-        assert not (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in LIMITS), (
-            path
-        )
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            assert node.value not in LITERALS, f"{path}:{node.lineno}"
+    for _, path, node in _elsewhere():
+        assert not _figures(node) & LITERALS, f"{path}:{node.lineno}"  # type: ignore[attr-defined]
+
+
+def test_the_limits_are_used_where_requests_are_decided_on_and_named_where_that_is_needed() -> None:
+    for room, path, node in _elsewhere():
+        assert _names(node) & LIMITS <= KNOWN_TO.get(room, set()), f"{path}:{node.lineno}"  # type: ignore[attr-defined]
+    decides = PACKAGE / "limits" / "attempts.py", PACKAGE / "limits" / "logins.py"
+    used = {
+        name for path in decides for node in ast.walk(ast.parse(path.read_text())) for name in _names(node)
+    }
+    assert used >= LIMITS
 
 
 def test_every_docstring_says_by_itself_what_it_is_about() -> None:
