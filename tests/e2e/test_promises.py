@@ -17,7 +17,7 @@ import pytest
 
 from exporter.simulator import Settings, numbered_links
 from tests import needs
-from tests.e2e.faults.machine import Page, hurried, stepped
+from tests.e2e.faults.machine import Page, hurried, stepped, without_jemalloc
 from tests.processes import Program, exporter, get, until
 from tests.providers import provider
 from tests.redis_servers import redis_server
@@ -60,11 +60,6 @@ def serving(folder: Path, env: dict[str, str] | None = None) -> Iterator[tuple[P
     """An exporter and its URL."""
     with exporter(ANY_PORT, cwd=folder, env=env) as running:
         yield running, running.expect(LISTENING)[1]
-
-
-def without_jemalloc(env: dict[str, str]) -> dict[str, str]:
-    """For a Redis server with another clock: jemalloc asks for the time before libfaketime can tell it."""
-    return {**env, "LD_PRELOAD": f"{env['LD_PRELOAD']}:libc.so.6"}
 
 
 def ask_once(folder: Path, env: dict[str, str] | None = None) -> int:

@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from exporter.journal.redis_script import READINGS
+from exporter.limits.constants import longest_count
 from exporter.simulator import Settings, numbered_links
 from tests import needs
+from tests.e2e.faults.machine import stepped, without_jemalloc
 from tests.processes import Program, exporter, free_port, get, until
 from tests.providers import provider
 from tests.redis_servers import redis_server
 from tests.unit.journal.proxy import relay
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from exporter.simulator import Provider
@@ -73,6 +75,11 @@ class Replica:
     def sent(self) -> float:
         """How many requests it has sent since it was started."""
         return sum(map(float, re.findall(r"^smsc_api_requests_total\S+ (\S+)$", self.scrape(), re.MULTILINE)))
+
+    def figures(self) -> dict[str, float]:
+        """Each link's counter and the provider's own figure, which only ever rise here."""
+        found = re.findall(r"^(smsc_link_clicks_(?:total|all_time)\S+) (\S+)$", self.scrape(), re.MULTILINE)
+        return {series: float(value) for series, value in found}
 
     def storage(self, up: int) -> bool:
         return f"\nsmsc_exporter_storage_up {up}" in self.scrape()
@@ -149,6 +156,30 @@ def test_twenty_kills_within_a_minute(tmp_path: Path) -> None:
     assert oldest < 6 * INTERVAL
 
 
+class Figures:
+    """What each replica serves, look by look: all of it, and nothing below what was served before."""
+
+    def __init__(self, replicas: list[Replica]) -> None:
+        self._replicas = replicas
+        self._served = [each.figures() for each in replicas]
+
+    def look(self) -> None:
+        for number, each in enumerate(self._replicas):
+            before, self._served[number] = self._served[number], each.figures()
+            assert before.keys() == self._served[number].keys()
+            fallen = {series for series, value in before.items() if self._served[number][series] < value}
+            assert not fallen
+
+    def until(self, ready: Callable[[], Any], what: str, patience: float = 60) -> None:
+        """Looks until something comes about."""
+
+        def look() -> Any:
+            self.look()
+            return ready()
+
+        until(look, what, patience, pause=0.5)
+
+
 def state_of(replica: Replica) -> str:
     (state,) = re.findall(r'^smsc_account_state.*state="(\w+)"\} 1.0$', replica.scrape(), re.MULTILINE)
     return str(state)
@@ -180,6 +211,62 @@ def test_redis_is_killed_and_comes_back_empty(tmp_path: Path) -> None:
             replicas[0].start()
             replicas[0].scrape()
             until(lambda: requests(simulated) > sent + links, "polls in company again", 300)
+            assert all(each.storage(1) for each in replicas)
+        assert_no_breach(simulated)
+
+
+@pytest.mark.minutes(5)  # nothing is sent for some three minutes
+@pytest.mark.timeout(600)
+def test_redis_is_flushed_while_three_poll(tmp_path: Path) -> None:
+    """Nobody loses a connection; what was sent is gone from the record."""
+    links = 20
+    with (
+        provider(Settings(links=numbered_links(links), latency="0.02-0.3")) as (simulated, url),
+        redis_server(tmp_path) as server,
+    ):
+        server.age()
+        storages = [server.url.get_secret_value()] * 3
+        with trio(tmp_path, url, storages, links, timeout="1s") as replicas:
+            figures = Figures(replicas)
+            server.look.flushall()
+            flushed = time.monotonic()
+            figures.until(lambda: {state_of(each) for each in replicas} == {"waiting"}, "accounts that wait")
+            figures.until(lambda: server.look.hlen(READINGS) == links, "all readings put back")
+            sent = requests(simulated)
+            replicas[0].kill()
+            replicas[0].start()
+            figures.look()  # the one that has just started serves what was put back
+            figures.until(lambda: requests(simulated) > sent, "a request", 300)
+            waited = time.monotonic() - flushed
+            figures.until(lambda: requests(simulated) > sent + 2 * links, "polls in company again", 120)
+            assert all(each.storage(1) for each in replicas)
+        assert_no_breach(simulated)
+    # A process that has died meanwhile may have sent requests just before: what was flushed counted them.
+    assert waited > longest_count(timeout=1.0) - 1
+
+
+@needs.faketime
+@pytest.mark.minutes(3)
+@pytest.mark.parametrize("step", [3600, -3600])
+def test_the_clock_of_redis_steps_while_three_poll(tmp_path: Path, step: int) -> None:
+    """Nobody but a start reads it: polling goes on, and the start trusts it no further than it may."""
+    links, offset = 20, tmp_path / "offset"
+    offset.write_text("+0")
+    with (
+        provider(Settings(links=numbered_links(links), latency="0.02-0.3")) as (simulated, url),
+        redis_server(tmp_path, env=without_jemalloc(stepped(offset))) as server,
+    ):
+        server.age()
+        storages = [server.url.get_secret_value()] * 3
+        with trio(tmp_path, url, storages, links) as replicas:
+            figures, sent = Figures(replicas), requests(simulated)
+            offset.write_text(f"{step:+}")
+            figures.until(lambda: requests(simulated) > sent + links, "polls after the step")
+            replicas[0].kill()
+            replicas[0].start()
+            figures.look()
+            figures.until(lambda: replicas[0].sent() > 0, "polls of the one that has started", 120)
+            figures.until(lambda: requests(simulated) > sent + 3 * links, "polls of all three", 180)
             assert all(each.storage(1) for each in replicas)
         assert_no_breach(simulated)
 
