@@ -1,16 +1,16 @@
-"""``python -m grafana.history DATA``: the past month of the demo, written into a Prometheus' data folder.
+"""``python -m grafana.history DATA``: the demo's past month, written into a new data folder of Prometheus.
 
 What Prometheus would have stored, had the demo run all along, and what the rules would have recorded of the
 last days: so that boards show more than minutes, and alerts on clicks have something to compare with. The
-simulator's clicks are a function of the time, so the demo goes on where this ends. Needs `prometheus` and
+simulator's clicks are a function of the time, so the demo goes on where this ends. It needs `prometheus` and
 `promtool`.
 """
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +24,7 @@ from exporter.simulator.links import Growth
 from tests.processes import free_port, get, program, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from exporter.simulator import SimulatedLink
 
@@ -127,30 +127,89 @@ def record(folder: Path, rules: list[dict[str, Any]], spans: Iterable[tuple[int,
 
 def promtool(folder: Path, *arguments: str) -> None:
     """Creates blocks from what the arguments name, in this folder."""
-    command = ["promtool", "tsdb", "create-blocks-from", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    _run(folder, "tsdb", "create-blocks-from", *arguments)
+
+
+def _run(folder: Path, *arguments: str) -> Path:
+    """The file of what promtool prints. Raises SystemExit with its message when it fails."""
+    command, printed = ["promtool", *arguments], folder / "printed.txt"
+    with printed.open("w") as file:
+        done = subprocess.run(  # noqa: S603 - ours
+            command, cwd=folder, stdout=file, stderr=subprocess.PIPE, text=True, check=False
+        )
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)}:\n{done.stdout}{done.stderr}")
+        raise SystemExit(f"{' '.join(command)}:\n{printed.read_text()}{done.stderr}")
+    return printed
 
 
-def write(data: Path, now: int, wanted: Iterable[str], spans: Sequence[tuple[int, int]]) -> None:
-    """Writes the month up to now, and for some times what the rules record on the way to what is wanted."""
-    data.mkdir(parents=True, exist_ok=True)
+def join(folder: Path, data: Path) -> None:
+    """Writes the series of all blocks in ``folder/data`` into ``data``, in blocks that do not overlap.
+
+    Each pass of the rules makes blocks of its own for the same hours. Prometheus would warn of those.
+    """
+    (folder / "data" / "wal").mkdir(exist_ok=True)  # promtool wants one
+    with _run(folder, "tsdb", "dump", "data").open() as dumped, (folder / "joined.txt").open("w") as joined:
+        for line in dumped:
+            if sample := _SAMPLE.fullmatch(line):
+                name, labels, value, milliseconds = sample.groups()
+                close = _BETWEEN_LABELS.sub(r"\1,", labels)
+                joined.write(f"{name}{{{close}}} {value} {int(milliseconds) / 1000}\n")
+        joined.write("# EOF\n")
+    promtool(folder, "openmetrics", _LONG_BLOCKS, "joined.txt", str(data.resolve()))
+
+
+_SAMPLE = re.compile(r'{__name__="([\w:]+)"(?:, )?(.*)} (\S+) (\d+)\n')
+"""A line of `promtool tsdb dump`. Its time is in milliseconds; that of OpenMetrics is in seconds."""
+_BETWEEN_LABELS = re.compile(r'("(?:[^"\\]|\\.)*"), ')
+"""OpenMetrics has no space there."""
+
+_LONG_BLOCKS = "--max-block-duration=500h"
+
+
+def write(
+    data: Path,
+    now: int,
+    wanted: Iterable[str],
+    spans: Sequence[tuple[int, int]],
+    say: Callable[[str], None] = lambda part: None,
+) -> None:
+    """Writes the month up to now, and for some times what the rules record on the way to what is wanted.
+
+    ``say`` is told of each part before it is written.
+    """
+    parts = passes(yaml.safe_load(RULES.read_text())["groups"][0]["rules"], wanted)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "data").symlink_to(data.resolve())
+        say(f"the clicks of {DAYS} days")
         with (folder / "history.txt").open("w") as file:
             file.writelines(history(now))
-        promtool(folder, "openmetrics", "--max-block-duration=500h", "history.txt", "data")
-        for rules in passes(yaml.safe_load(RULES.read_text())["groups"][0]["rules"], wanted):
+        promtool(folder, "openmetrics", _LONG_BLOCKS, "history.txt", "data")
+        for number, rules in enumerate(parts, 1):
+            say(f"what the rules record, part {number} of {len(parts)}")
             record(folder, rules, spans)
+        say(f"all of it into {data}")
+        data.mkdir(parents=True, exist_ok=True)
+        join(folder, data)
 
 
-def main(data: Path) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Up to this moment."""
+    parser = argparse.ArgumentParser(
+        prog="python -m grafana.history",
+        description="Writes the past month of the demo into a data folder of Prometheus. It takes minutes.",
+    )
+    parser.add_argument("data", type=Path, help="a new or empty folder, for prometheus --storage.tsdb.path")
+    data: Path = parser.parse_args(arguments).data
+    if data.exists() and not (data.is_dir() and not any(data.iterdir())):
+        parser.error(f"{data} is not an empty folder: name a new one")
     now = int(time.time()) // STEP * STEP
-    write(data, now, WANTED, [(now - RECORDED_DAYS * DAY, now)])
+    write(data, now, WANTED, [(now - RECORDED_DAYS * DAY, now)], _progress)
+    print(f"Done: prometheus --storage.tsdb.path={data} --storage.tsdb.retention.time=40d")  # noqa: T201
+
+
+def _progress(part: str) -> None:
+    print(f"Writing {part} ...", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -1,6 +1,6 @@
 """How the values of a web configuration must agree with each other.
 
-As in ``exporter.config.checks``, these run on the plain document, so that one fault does not hide another.
+As in ``exporter.config.checks``, these run on the plain document, so that one error does not hide another.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ INTERVAL = 1.0
 class Live:
     """Holds the latest web configuration without faults in ``config``; reads it when made.
 
-    Raises ConfigError then; later a fault leaves what there was and is logged once, until it is mended.
+    Raises ConfigError then; later, errors leave what there was and are logged once.
     """
 
     def __init__(self, path: str, load: Callable[[str], WebConfig] = load) -> None:
@@ -41,7 +41,7 @@ class Live:
 
     @property
     def successful(self) -> bool:
-        """Whether the files had no fault when they were last looked at."""
+        """Whether the files had no error when they were last read."""
         return self._said is None
 
     async def watch(self, interval: float = INTERVAL) -> None:
@@ -67,7 +67,7 @@ class Live:
         return both
 
     def read(self) -> None:
-        """Reads the files now. Raises ConfigError with their faults, and keeps what there was."""
+        """Reads the files now. Raises ConfigError with their errors, and keeps what there was."""
         self._take(self._read())
 
     def _read(self) -> WebConfig:
@@ -85,8 +85,7 @@ class Live:
         self._said = None
 
     def _look(self) -> None:
-        # After a fault the files differ from those of the configuration that was kept, and so are read each
-        # time: what mends them may be a file that only the new ones name. Or they are the old ones again.
+        # Files with an error are read each time: the correction may be in a file that only they name.
         if self.successful and not self.config.files.changed():
             return
         try:
@@ -100,4 +99,4 @@ class Live:
         if str(error) != self._said:
             self._said = str(error)
             for fault in error.faults:
-                log.error("web_config_failed", fault=str(fault))
+                log.error("web_config_failed", error=str(fault))

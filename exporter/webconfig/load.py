@@ -1,4 +1,4 @@
-"""From the file to a frozen web configuration, or every fault of it at once."""
+"""From the file to a frozen web configuration, or all its errors at once."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class WebConfig:
 def load(path: str | Path) -> WebConfig:
     """The web configuration in the file at ``path``.
 
-    Raises ConfigError with every fault of the file. Reads it and the files it names; blocks meanwhile.
+    Raises ConfigError with all errors of the file. Reads it and the files it names; blocks meanwhile.
     """
     files = Files(Path(path).parent)
     files.note(Path(path))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
 from exporter.exposition import FAMILIES
 from exporter.simulator import Provider, Settings
 from grafana import history
+from tests import needs
 from tests.rules.shipped import rules
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 NOON = 1_790_000_100
 LINES = list(history.history(NOON))
@@ -54,3 +61,29 @@ def test_each_pass_of_the_rules_reads_what_those_before_recorded() -> None:
             assert read <= done, rule["record"]
         done |= {rule["record"] for rule in each}
     assert set(history.WANTED) <= done
+
+
+def test_help_and_wrong_usage_write_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "wal").touch()
+    for argument, code in (("--help", 0), ("--halp", 2), (str(tmp_path / "data"), 2)):
+        with pytest.raises(SystemExit) as ended:
+            history.main([argument])
+        assert ended.value.code == code
+    assert "name a new one" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "wal"]
+
+
+@needs.prometheus
+def test_blocks_that_overlap_become_blocks_that_do_not(tmp_path: Path) -> None:
+    for name in ("a:b", "c_total"):
+        samples = (
+            f'{name}{{link="x\\", y",shape="z"}} {at} {at}\n' for at in range(NOON, NOON + 20_000, 200)
+        )
+        (tmp_path / f"{name}.txt").write_text("".join(samples) + "# EOF\n")
+        history.promtool(tmp_path, "openmetrics", f"{name}.txt", "data")
+    history.join(tmp_path, tmp_path / "joined")
+    blocks = [json.loads(path.read_text()) for path in (tmp_path / "joined").glob("*/meta.json")]
+    assert sum(block["stats"]["numSamples"] for block in blocks) == 200
+    ranges = sorted((block["minTime"], block["maxTime"]) for block in blocks)
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(ranges))

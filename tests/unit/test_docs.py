@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import promql_parser
 import pytest
 
+from exporter import cli
 from exporter.cli import flags
 from exporter.config import load
 from exporter.config.schema import SECTIONS
@@ -163,21 +164,26 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert command[1] in (ROOT / ".ci" / "run").read_text()
 
 
-def test_yaml_in_the_documents_is_accepted(tmp_path: Path) -> None:
-    blocks = re.findall(r"```yaml\n(accounts:.*?|refresh.*?|storage:.*?)```", DOCS, re.DOTALL)
-    assert blocks
-    for number, block in enumerate(blocks):
-        path = tmp_path / f"{number}.yaml"
-        path.write_text(block)
-        load(
-            path,
-            {
-                "SMSC_LOGIN": "alex",
-                "SMSC_PASSWORD": "123",
-                "SMSC_API_KEY": "456",
-                "SMSC_STORAGE": "redis://:x@localhost",
-            },
-        )
+EXAMPLES = [
+    (ROOT / "config.yaml").read_text(),
+    *(block for block in re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL) if "accounts:" in block),
+]
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_check_says_nothing_of_an_example(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(example)
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "spring.yaml").write_text("- id: 1")
+    (tmp_path / "links" / "summer.csv").write_text("id\n2")
+    for name in re.findall(r"_env: (\w+)", example):
+        monkeypatch.setenv(name, "redis://:x@localhost" if name == "SMSC_STORAGE" else "alex")
+    monkeypatch.chdir(tmp_path)
+    code, said = cli.main(["check"]), capsys.readouterr()
+    assert (code, said.err) == (0, "")
+    assert "config.yaml is valid: 1 account" in said.out
 
 
 def test_link_files_in_the_documents_say_the_same(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_a_fault_keeps_what_there_was_and_is_said_once(tmp_path: Path) -> None:
             watching.cancel()
         events = [entry["event"] for entry in logs]
         assert events == ["web_config_failed"] * 3 + ["web_config_reloaded"]
-        assert str(path) in logs[0]["fault"]
+        assert str(path) in logs[0]["error"]
 
     asyncio.run(main())
 
@@ -105,7 +105,7 @@ def test_the_old_file_put_back_mends_a_fault_and_the_same_fault_again_is_said_ag
                 await watched(live, logs, "web_config_reloaded", count)
                 assert live.successful
             watching.cancel()
-        failed = {entry["fault"] for entry in logs if entry["event"] == "web_config_failed"}
+        failed = {entry["error"] for entry in logs if entry["event"] == "web_config_failed"}
         assert len(failed) == 1
 
     asyncio.run(main())
