@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import logging.config
 import sys
@@ -37,7 +38,10 @@ def configure(level: str, format: Literal["logfmt", "json"], stream: TextIO = sy
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(format)],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _renderer(format, stream),
+            ],
             foreign_pre_chain=[*_SHARED, structlog.stdlib.ExtraAdder()],
         )
     )
@@ -46,9 +50,16 @@ def configure(level: str, format: Literal["logfmt", "json"], stream: TextIO = sy
     logging.getLogger("exporter").setLevel(level.upper())
 
 
-def _renderer(format: str) -> Processor:  # noqa: A002 - the flag's own name
+def is_unicode(stream: TextIO | None) -> bool:
+    """Whether ``stream`` can print every character as it is."""
+    encoding = getattr(stream, "encoding", None) or "ascii"
+    return codecs.lookup(encoding).name.startswith("utf-")
+
+
+def _renderer(format: str, stream: TextIO) -> Processor:  # noqa: A002 - the flag's own name
     if format == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
+        # What a stream cannot print becomes \xe9 or \U0001f331 there, and JSON knows neither.
+        return structlog.processors.JSONRenderer(ensure_ascii=not is_unicode(stream))
     return structlog.processors.LogfmtRenderer(
         key_order=["ts", "level", "event"], drop_missing=True, bool_as_flag=False
     )

@@ -190,8 +190,10 @@ def foreign_file(path: str | os.PathLike[str]) -> str | None:
             return "this is a device or a pipe, not a file: name another path"
         header = _beginning(path, 100)
         return None if _is_ours(header) or _has_mark(path) else _NOT_OURS
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        return "its folder is a file: name another path"
     except OSError as error:
         return f"this file cannot be read ({error.strerror}): name another path, or change its permissions"
 

@@ -10,10 +10,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from exporter import config, logs
-from exporter.cli import output
 from exporter.clock import SystemClock
 from exporter.model import Snapshot
 from exporter.polling import oneshot
+from exporter.web.wording import rfc3339
 
 if TYPE_CHECKING:
     import argparse
@@ -142,7 +142,7 @@ def _print_verdict(answer: Answer) -> None:
 
 def _print_json(snapshots: Sequence[Snapshot]) -> None:
     fields = [_fields(snapshot) for snapshot in snapshots]
-    print(json.dumps(fields, ensure_ascii=not output.is_unicode(sys.stdout), indent=2))
+    print(json.dumps(fields, ensure_ascii=not logs.is_unicode(sys.stdout), indent=2))
 
 
 def _fields(snapshot: Snapshot) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _fields(snapshot: Snapshot) -> dict[str, Any]:
         **ids,
         **clicks,
         "clicks_total": snapshot.total,
-        "read_at": snapshot.read_at,
+        "read_at": rfc3339(snapshot.read_at),
     }
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import sys
-from typing import TextIO
 
 
 def print_anything() -> None:
@@ -13,9 +11,3 @@ def print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # None, where the process was started without
             stream.reconfigure(errors="backslashreplace")
-
-
-def is_unicode(stream: TextIO | None) -> bool:
-    """Whether ``stream`` can print every character as it is."""
-    encoding = getattr(stream, "encoding", None) or "ascii"
-    return codecs.lookup(encoding).name.startswith("utf-")

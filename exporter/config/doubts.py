@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from exporter import storage_url
+from exporter.config import values
 from exporter.config.document import mapping, sequence
 from exporter.config.secrets import given_as
 
@@ -31,17 +33,20 @@ _PLACEHOLDERS = (
         re.compile(r"\$\{[^{}]*\}|\$[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*|%[A-Z][A-Z_]*%"),
         _VARIABLE,
     ),
-    (re.compile(r"\{\{[^{}]*\}\}|\{%[^{}]*%\}"), "a template that was not rendered"),
+    (
+        re.compile(r"\$?\{\{[^{}]*\}\}|\{%[^{}]*%\}|__[A-Z]+(?:_[A-Z]+)*__|@@\w+@@"),
+        "a template that was not rendered",
+    ),
     (
         re.compile(
-            r"\.{3}|\u2026|<[a-z _-]*>|x{4,}|\*{3,}|change[ _-]?me|to[ _-]?do"
-            r"|(?:my|your)[ _-]?(?:login|password|api[ _-]?key)",
+            r"\.{3}|\u2026|<[a-z _-]*>|x{4,}|\*{3,}|(?:change|replace)[ _-]?me|to[ _-]?do"
+            r"|(?:my|your)[ _-]?(?:login|password|api[ _-]?key)(?:[ _-]here)?",
             re.IGNORECASE,
         ),
         "a placeholder",
     ),
 )
-_MAY_BE = re.compile("[$%{.\u2026<x*ctmy\"']", re.IGNORECASE)  # spares most values the rest
+_MAY_BE = re.compile("[$%{.\u2026<x*crtmy_@\"']", re.IGNORECASE)  # spares most values the rest
 _HOSTS = "|".join(map(re.escape, SHORT_LINK_DOMAINS))
 _SHORT_LINK = re.compile(rf"(?:https?://)?(?:www\.)?(?:{_HOSTS})(?:/\S*)?", re.IGNORECASE)
 _ORDINARY_ID = re.compile(r"[0-9]+")
@@ -77,7 +82,9 @@ def _storage(document: Source, section: Section, url: str) -> Iterator[Fault]:
         message = f"holds {_VARIABLE}: write the URL itself, or its variable's name as url_env"
         yield document.fault(("storage", key), message)
     else:
-        yield from _secret(document, section, ("storage",), "url", url)
+        found = storage_url.parse(url)
+        secret = found.password if isinstance(found, storage_url.Redis) else None
+        yield from _secret(document, section, ("storage",), "url", secret or url)
 
 
 def _account(document: Source, account: Section, loc: Loc, secrets: Secrets) -> Iterator[Fault]:
@@ -95,10 +102,18 @@ def _account(document: Source, account: Section, loc: Loc, secrets: Secrets) -> 
 def _secret(document: Source, section: Section, loc: Loc, name: str, value: str) -> Iterator[Fault]:
     (key,) = given_as(section, name)
     at = (*loc, key)
-    if message := _placeholder(value):
+    if message := _placeholder(value) or _invisible(value):
         yield document.fault(at, message)
     elif key == name and document.is_cut(at):
         yield document.fault(at, _CUT)
+
+
+def _invisible(value: str) -> str | None:
+    try:
+        values.visible(value)
+    except ValueError:
+        return "holds an invisible character, and it is part of the value: type it all anew"
+    return None
 
 
 def link_doubts(document: Source, links: Iterable[tuple[Loc, Section]]) -> Iterator[Fault]:

@@ -86,7 +86,7 @@ class Table(Source):
 
     def _is_header(self, cells: list[str]) -> bool:
         """Whether a row names columns: another file's first line, where two were joined."""
-        return any(cells[at] in KEYS for at in self._targets if at < len(cells))
+        return any(cells[at].casefold() in KEYS for at in self._targets if at < len(cells))
 
     def _refuse_mark_inside(self, text: str) -> None:
         """Raises ConfigError at a byte order mark, which a second file begins with."""

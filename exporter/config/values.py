@@ -41,7 +41,7 @@ _INVISIBLE = re.compile(
     "\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f]"
 )
 _OFFSET = re.compile(r"(?:UTC|GMT)?\s?([+-])0?([0-9]|1[0-4])(?::?00)?", re.IGNORECASE | re.ASCII)
-_MOSCOW = frozenset({"msk", "moscow", "moskva", "moskau", "мск", "москва"})
+_MOSCOW = frozenset({"msk", "moscow", "moskva", "moskau", "мск", "москва", "russian standard time"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -73,12 +73,12 @@ def pattern(value: object) -> str:
 
 def name(value: object) -> str:
     """Text of one line that is not blank and has no invisible characters."""
-    return _visible(_not_blank(one_line(value)))
+    return visible(_not_blank(one_line(value)))
 
 
 def address(value: object) -> str:
     """A name that may be as long as an address."""
-    return _visible(_not_blank(one_line(value, LONGEST_ADDRESS)))
+    return visible(_not_blank(one_line(value, LONGEST_ADDRESS)))
 
 
 def _not_blank(text: str) -> str:
@@ -87,7 +87,8 @@ def _not_blank(text: str) -> str:
     return text
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
+    """The text. Raises ValueError when a character in it is invisible."""
     if found := _INVISIBLE.search(text):
         code = f"U+{ord(found[0]):04X}"
         raise ValueError(
