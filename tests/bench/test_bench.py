@@ -36,7 +36,7 @@ WITHIN = ("http", "scrape", "midnight", "storage", "redis", "unequal")
 """Parts that end when they have measured; the others watch an exporter for so long."""
 
 
-@pytest.mark.minutes
+@pytest.mark.slow(1)
 @pytest.mark.parametrize("parts", [WITHIN, [part for part in PARTS if part not in WITHIN]])
 def test_each_part_runs_with_few_links_and_says_what_it_does(parts: list[str]) -> None:
     rows, said = _bench(*parts, "--sizes=20", "--seconds=0.5")

@@ -288,7 +288,7 @@ def test_a_service_learns_of_the_pause_that_get_met(tmp_path: Path, simulated: t
         assert running.stop() == 0
 
 
-@pytest.mark.minutes  # a window has to pass, and a little more, to be broken
+@pytest.mark.slow(1)  # a window has to pass, and a little more, to be broken
 def test_get_in_a_loop_beside_a_service_at_full_rate_breaks_no_limit(tmp_path: Path) -> None:
     with provider(Settings(links=LINKS, latency="0.05-0.4")) as (simulator, url):
         write_config(tmp_path, url, max_concurrent_requests=14)

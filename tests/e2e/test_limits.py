@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WINDOW_AND_MORE = 70.0
 
 
-@pytest.mark.minutes
+@pytest.mark.slow(1)
 def test_no_limit_breaks_over_more_than_a_minute_of_faults_and_reloads(tmp_path: Path) -> None:
     """Impatient links, all the concurrency there is, every tenth request going wrong, and a reload."""
     links = numbered_links(300)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from exporter.simulator import Provider
 
-pytestmark = [pytest.mark.minutes, needs.faketime]
+pytestmark = [pytest.mark.slow(1), needs.faketime]
 
 SPEED = 4.0
 MINUTE = 60 / SPEED
@@ -170,7 +170,7 @@ def test_accounts_that_are_not_answered_at_first_have_figures_within_three_minut
 
 
 @needs.redis
-@pytest.mark.minutes(2)
+@pytest.mark.slow(2)
 def test_a_redis_clock_that_steps_forward_ends_no_minute_early(tmp_path: Path) -> None:
     offset = tmp_path / "offset"
     offset.write_text("+0")
@@ -196,7 +196,7 @@ def figures(address: str) -> dict[str, float]:
 
 
 @needs.redis
-@pytest.mark.minutes(3)
+@pytest.mark.slow(3)
 def test_a_replica_whose_clock_was_an_hour_ahead_loses_no_figures(tmp_path: Path) -> None:
     offset, links = tmp_path / "offset", 20
     offset.write_text("+3600")

@@ -212,7 +212,7 @@ def up(url: str) -> list[str]:
     return re.findall(r"^smsc_link_up\{.*\} (\S+)$", get(f"{url}/metrics")[1], re.MULTILINE)
 
 
-@pytest.mark.minutes  # an account that is unreachable is tried again after a while
+@pytest.mark.slow(1)  # an account that is unreachable is tried again after a while
 def test_polling_goes_on_once_the_proxy_is_back(
     tmp_path: Path, simulated: tuple[Provider, int], secure: int
 ) -> None:

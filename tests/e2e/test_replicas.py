@@ -126,7 +126,7 @@ def assert_no_breach(simulated: Provider) -> None:
     assert set(audit["answers"]) == {"ok"}
 
 
-@pytest.mark.minutes(3)
+@pytest.mark.slow(3)
 def test_twenty_kills_within_a_minute(tmp_path: Path) -> None:
     random, links = Random(1), 40
     with (
@@ -185,7 +185,7 @@ def state_of(replica: Replica) -> str:
     return str(state)
 
 
-@pytest.mark.minutes(5)  # after an empty Redis nothing is sent for some three minutes
+@pytest.mark.slow(5)  # after an empty Redis nothing is sent for some three minutes
 def test_redis_is_killed_and_comes_back_empty(tmp_path: Path) -> None:
     links = 20
     with (
@@ -215,7 +215,7 @@ def test_redis_is_killed_and_comes_back_empty(tmp_path: Path) -> None:
         assert_no_breach(simulated)
 
 
-@pytest.mark.minutes(5)  # nothing is sent for some three minutes
+@pytest.mark.slow(5)  # nothing is sent for some three minutes
 @pytest.mark.timeout(600)
 def test_redis_is_flushed_while_three_poll(tmp_path: Path) -> None:
     """Nobody loses a connection; what was sent is gone from the record."""
@@ -246,7 +246,7 @@ def test_redis_is_flushed_while_three_poll(tmp_path: Path) -> None:
 
 
 @needs.faketime
-@pytest.mark.minutes(3)
+@pytest.mark.slow(3)
 @pytest.mark.parametrize("step", [3600, -3600])
 def test_the_clock_of_redis_steps_while_three_poll(tmp_path: Path, step: int) -> None:
     """Nobody but a start reads it: polling goes on, and the start trusts it no further than it may."""
@@ -271,7 +271,7 @@ def test_the_clock_of_redis_steps_while_three_poll(tmp_path: Path, step: int) ->
         assert_no_breach(simulated)
 
 
-@pytest.mark.minutes(3)
+@pytest.mark.slow(3)
 def test_one_is_cut_off_from_redis_and_the_others_are_not(tmp_path: Path) -> None:
     """With answers so slow, and so many links, that each takes as much as it may."""
     links = 80
@@ -301,7 +301,7 @@ def test_one_is_cut_off_from_redis_and_the_others_are_not(tmp_path: Path) -> Non
         assert_no_breach(simulated)
 
 
-@pytest.mark.minutes(3)
+@pytest.mark.slow(3)
 def test_a_wrong_password_over_ten_restarts_costs_four_logins_at_most(tmp_path: Path) -> None:
     with (
         provider(Settings(links=numbered_links(1))) as (simulated, url),

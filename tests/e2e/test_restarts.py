@@ -62,7 +62,7 @@ def known(url: str) -> dict[str, Known]:
     return {link: Known(float(moment), clicks[link]) for link, moment in moments}
 
 
-@pytest.mark.minutes(2)
+@pytest.mark.slow(2)
 def test_twenty_kills_break_no_limit_and_lose_no_reading(tmp_path: Path) -> None:
     random = Random(1)
     with provider(Settings(links=LINKS, latency="0.02-0.6")) as (simulated, url):

@@ -383,7 +383,7 @@ LIMITS = {"all is well": "--nofile=4096", "the disk is full": "--fsize=196608"}
 ENDS = {"all is well": signal.SIGTERM, "the disk is full": signal.SIGABRT}
 
 
-@pytest.mark.minutes  # first requests are spread over the interval, 21 seconds at least
+@pytest.mark.slow(1)  # first requests are spread over the interval, 21 seconds at least
 @pytest.mark.parametrize(("state", "style"), [("all is well", "json"), ("the disk is full", "logfmt")])
 def test_nothing_is_told_at_work(state: str, style: str, tmp_path: Path) -> None:
     with echoing() as server:
@@ -471,7 +471,7 @@ def test_nothing_of_the_storages_url_is_told(place: str, tmp_path: Path) -> None
 
 
 @needs.redis
-@pytest.mark.minutes  # a Redis that has just been started is met with a minute's silence
+@pytest.mark.slow(1)  # a Redis that has just been started is met with a minute's silence
 def test_nothing_is_told_to_redis(tmp_path: Path) -> None:
     (tmp_path / "redis").mkdir()
     with (

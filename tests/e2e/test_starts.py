@@ -45,7 +45,7 @@ def write_config(folder: Path, url: str, links: int = 1) -> list[tuple[str, str]
     return [("main", number) for number in ids]
 
 
-@pytest.mark.uncovered  # measuring takes a while to begin, and comes first
+@pytest.mark.slow  # measuring coverage would delay what it times
 def test_hangups_during_the_start_end_nothing(tmp_path: Path) -> None:
     early = []
     with provider(Settings(links=numbered_links(1))) as (_, url):
@@ -62,7 +62,7 @@ def test_hangups_during_the_start_end_nothing(tmp_path: Path) -> None:
     raise AssertionError("signals are caught only after the imports")
 
 
-@pytest.mark.uncovered
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_start_that_is_ended_ends_well(tmp_path: Path, number: signal.Signals) -> None:
     with provider(Settings(links=numbered_links(1))) as (_, url):

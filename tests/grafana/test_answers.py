@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     needs.prometheus,
-    pytest.mark.minutes,  # a quarter of one: a month is written, read back and worked on by the rules
+    pytest.mark.slow(1),  # a quarter of one: a month is written, read back and worked on by the rules
 ]
 
 DAY = 86_400

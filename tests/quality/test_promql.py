@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.quality.promql import Engine, Rows, Vector
 
-pytestmark = [needs.prometheus, pytest.mark.minutes]
+pytestmark = [needs.prometheus, pytest.mark.slow(1)]
 
 STEPS = 9 * DAY + 12 * HOUR
 TIMES = (

@@ -203,6 +203,7 @@ def test_what_mutes_what(shipped: int, scene: str) -> None:
     until(lambda: _sorted(_muted_in(shipped, scene)) == wanted, f"{wanted} muted")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(read(ALERTMANAGER)["inhibit_rules"])))
 def test_what_mutes_what_fails_without_inhibition(number: int, tmp_path: Path) -> None:
     """Each one counts: without it, a scene above comes out otherwise."""

@@ -179,7 +179,7 @@ def _document(provider_url: str) -> dict[str, Any]:
     return {"refresh_interval": "21s", "storage": {"url": "memory:"}, "accounts": [account]}
 
 
-@pytest.mark.minutes(2)
+@pytest.mark.slow(2)
 def test_a_spike_in_the_simulator_reaches_the_webhook(tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         simulated, provider_url = stack.enter_context(provider(Settings(links=list(LINKS.values()))))

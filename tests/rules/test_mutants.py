@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-import yaml
 
 from tests import needs
-from tests.rules.shipped import ALERTS, PROMETHEUS, RULE_FILES, label, read, run
+from tests.rules.mutation import RULE_TEXTS, all_rules, notices, parse
+from tests.rules.shipped import ALERTS, label
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -468,95 +466,34 @@ KEPT = {
 """For each alert that fires on (``keep_firing_for``): which test fails once it does not."""
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """Rules and tests, to be spoilt."""
-    shutil.copytree(PROMETHEUS, tmp_path / "copy")
-    return tmp_path / "copy"
-
-
-def _fails(copy: Path, file: str, name: str) -> None:
-    """That one test of the file fails, by what it expects and not by a rule that can't be read."""
-    checked = run("promtool", "check", "rules", *(f"rules/{rules}" for rules in RULE_FILES), cwd=copy)
-    assert checked.returncode == 0, checked.stderr
-    path = copy / "tests" / file
-    document = read(path)
-    document["tests"] = [test for test in document["tests"] if test["name"] == name]
-    assert document["tests"], f"{file} has no such test"
-    _write(path, document)
-    _keep_what_it_needs(copy, json.dumps(document))
-    done = run("promtool", "test", "rules", f"tests/{file}", cwd=copy)
-    said = done.stdout + done.stderr
-    assert done.returncode != 0, f"{name}: did not notice"
-    assert "FAILED" in said
-    assert re.search(r"exp:|duplicate series", said), said
-
-
-def _keep_what_it_needs(copy: Path, test: str) -> None:
-    """Takes out the rules of which the test sees nothing: evaluating them takes most of its time."""
-    documents = {path: read(path) for path in (copy / "rules").glob("*.yml")}
-    rules = [rule for document in documents.values() for rule in _rules(document)]
-    needed: set[str] = set()
-    named = _names(test)
-    while named - needed:
-        needed |= named
-        named = {name for rule in rules if _name(rule) in needed for name in _names(rule["expr"])}
-    for path, document in documents.items():
-        for group in document["groups"]:
-            group["rules"] = [rule for rule in group["rules"] if _name(rule) in needed]
-        _write(path, document)
-
-
-def _names(text: str) -> set[str]:
-    """Whatever may be the name of a series or an alert."""
-    return set(re.findall(r"[a-zA-Z_:][\w:]*", text))
-
-
-def _name(rule: dict[str, Any]) -> str:
-    return str(rule.get("alert") or rule["record"])
-
-
-def _write(path: Path, document: Any) -> None:
-    path.write_text(yaml.safe_dump(document, allow_unicode=True, width=1000))
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("guard", MUTANTS)
-def test_a_test_fails_without(guard: str, copy: Path) -> None:
+def test_a_test_fails_without(guard: str, tmp_path: Path) -> None:
     mutant = MUTANTS[guard]
-    found = 0
-    for path in (copy / "rules").glob("*.yml"):
-        text, count = re.subn(mutant.guard, mutant.replacement, path.read_text())
-        path.write_text(text)
-        found += count
-    assert found, "the guard is not where it was"
-    _fails(copy, mutant.file, mutant.test)
+    changed = {name: re.sub(mutant.guard, mutant.replacement, text) for name, text in RULE_TEXTS.items()}
+    assert changed != RULE_TEXTS, "the guard is not where it was"
+    documents = {name: parse(text) for name, text in changed.items()}
+    assert notices(tmp_path, documents, mutant.file, mutant.test)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alert", WAITS)
-def test_a_test_fails_without_the_wait_of(alert: str, copy: Path) -> None:
-    _fails_without(copy, "for", alert, *WAITS[alert])
+def test_a_test_fails_without_the_wait_of(alert: str, tmp_path: Path) -> None:
+    assert notices(tmp_path, _without("for", alert), *WAITS[alert])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alert", KEPT)
-def test_a_test_fails_if_it_does_not_fire_on(alert: str, copy: Path) -> None:
-    _fails_without(copy, "keep_firing_for", alert, *KEPT[alert])
+def test_a_test_fails_if_it_does_not_fire_on(alert: str, tmp_path: Path) -> None:
+    assert notices(tmp_path, _without("keep_firing_for", alert), *KEPT[alert])
 
 
-def _fails_without(copy: Path, key: str, alert: str, file: str, name: str) -> None:
-    found = 0
-    for path in (copy / "rules").glob("*.yml"):
-        document = read(path)
-        for rule in _rules(document):
-            if "alert" in rule and label(rule) == alert:
-                del rule[key]
-                found += 1
-        _write(path, document)
-    assert found == 1
-    _fails(copy, file, name)
-
-
-def _rules(document: Any) -> list[dict[str, Any]]:
-    return [rule for group in document["groups"] for rule in group["rules"]]
+def _without(key: str, alert: str) -> dict[str, Any]:
+    """The shipped rules; that one alert does not have the key."""
+    documents = {name: parse(text) for name, text in RULE_TEXTS.items()}
+    (rule,) = (rule for rule in all_rules(documents) if "alert" in rule and label(rule) == alert)
+    del rule[key]
+    return documents
 
 
 @pytest.mark.parametrize(("key", "known"), [("for", WAITS), ("keep_firing_for", KEPT)])

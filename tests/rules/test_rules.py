@@ -64,6 +64,7 @@ def test_promtool_accepts_the_rules_and_the_configuration() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @needs.prometheus
 @pytest.mark.parametrize("name", TEST_FILES)
 def test_promtool_finds_the_rules_to_do_what_they_should(name: str) -> None:

@@ -22,7 +22,7 @@ from tests.providers import provider
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.minutes, needs.faketime]
+pytestmark = [pytest.mark.slow(1), needs.faketime]
 
 SPEED = 60.0
 STALE_AFTER = 6 * 3600

@@ -49,7 +49,7 @@ PAGES_IN_MEMORY = 15.0
 DAY = 86_400
 OF_THE_DAY = {"smsc_link_clicks_today", "smsc_link_clicks_yesterday"}
 OF_THE_MONTH = {"smsc_link_clicks_month", "smsc_link_clicks_previous_month"}
-pytestmark = [pytest.mark.minutes, needs.faketime]
+pytestmark = [pytest.mark.slow(1), needs.faketime]
 
 
 def write_config(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = [
-    pytest.mark.minutes,
+    pytest.mark.slow(1),
     needs.faketime,
     needs.namespace,  # names are looked up in a file of its own
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from exporter.journal.redis_script import EVENTS
 from exporter.limits.events import binds, decode
 from tests import needs
@@ -43,6 +45,7 @@ def test_nobody_records_a_request_without_knowing_of_all_that_binds_before_it(ow
     assert sum(one["asked"] for one in told) > WRITERS * CLAIMS  # they did meet
 
 
+@pytest.mark.slow
 def test_without_the_condition_in_the_script_somebody_does(own_place: RedisPlace, tmp_path: Path) -> None:
     changed = tmp_path / "changed"
     shutil.copytree(ROOT / "exporter", changed / "exporter")

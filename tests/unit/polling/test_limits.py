@@ -116,7 +116,7 @@ def _world(
     freezes=st.lists(st.floats(1, 500), max_size=3),
     slow=st.booleans(),
 )
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_never_a_fourth_request_in_a_minute_and_never_a_fifteenth_at_once(
     place: str,
     accounts: list[Account],
@@ -150,7 +150,7 @@ def _freeze(world: World) -> None:
     reloads=st.lists(st.floats(1, 5000), max_size=5),
     restarts=st.lists(st.floats(1, 5000), min_size=1, max_size=5),
 )
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_never_a_fifth_failed_login_in_half_an_hour(
     place: str,
     accounts: list[Account],
@@ -183,7 +183,7 @@ def test_a_login_revoked_in_mid_flight_costs_no_more_than_was_in_flight(in_fligh
     assert 1 <= audit.worst_failed_logins <= in_flight
 
 
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_hundreds_of_links_for_half_an_hour_with_everything_going_wrong() -> None:
     accounts = [
         make_account("big", make_links(600, "big", 60.0), max_concurrent_requests=14),
@@ -216,7 +216,7 @@ def test_each_link_is_read_once_an_interval_and_evenly() -> None:
 
 
 @pytest.mark.parametrize("links", [500, 2000])
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_under_overload_no_link_starves(links: int) -> None:
     """One request takes 0.2 s, two at a time: ten a second. Clicked alike, all get the same share of that."""
     account = make_account(links=make_links(links, interval=21.0), max_concurrent_requests=2)
@@ -226,7 +226,7 @@ def test_under_overload_no_link_starves(links: int) -> None:
     assert audit.worst_gap < links / 10 * 1.5 + 42
 
 
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_however_unequal_under_overload_every_link_gets_half_of_an_equal_share() -> None:
     """Ten a second for 4,000 links: equal turns would take 400 s, longer than they may get old."""
     links = tuple(replace(link, stale_after=300.0) for link in make_links(4000, interval=21.0))
@@ -237,7 +237,7 @@ def test_however_unequal_under_overload_every_link_gets_half_of_an_equal_share()
     assert max(audit.polls.values()) > 4 * min(audit.polls.values())
 
 
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_a_slow_link_is_not_starved_by_impatient_ones() -> None:
     impatient = make_links(400, interval=21.0)
     patient = replace(make_links(401, interval=600.0)[-1], name="patient")

@@ -638,7 +638,7 @@ def test_a_wall_clock_that_jumps_moves_no_request() -> None:
     assert jumpy.requests == steady.requests
 
 
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_a_day_of_random_failures_breaks_no_limit_and_ends_with_every_link_read() -> None:
     desk = Desk(_account(20, max_concurrent_requests=6))
     random = Random(7)

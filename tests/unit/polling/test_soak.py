@@ -239,7 +239,7 @@ def _adaptive(link: Link) -> Link:
 
 
 @pytest.mark.parametrize("seed", [1])
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_a_day_of_storms_serves_nothing_but_the_truth(seed: int) -> None:
     day = Day(seed)
     virtual.run(day.clock, day.live())

@@ -41,7 +41,7 @@ SETTLE, MEASURE = 2 * HOUR, 3 * HOUR
 
 
 @pytest.mark.parametrize(("kind", "near"), [("zipf", 1.05), ("lognormal", 1.12), ("campaigns", 1.2)])
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_with_five_times_too_many_links_nearly_as_few_clicks_go_unseen_as_can_be(
     kind: Crowd, near: float
 ) -> None:
@@ -61,7 +61,7 @@ def test_with_five_times_too_many_links_nearly_as_few_clicks_go_unseen_as_can_be
 
 
 @pytest.mark.parametrize("kind", ["zipf", "lognormal"])
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_adaptive_intervals_ask_no_more_than_equal_ones_and_miss_few_clicks(kind: Crowd) -> None:
     bounds = (21.0, 1800.0)
     account = adaptive(LINKS, BUDGET, bounds)
@@ -73,7 +73,7 @@ def test_adaptive_intervals_ask_no_more_than_equal_ones_and_miss_few_clicks(kind
     assert outcome.worst_gap < LONGEST_WAIT * bounds[1]
 
 
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_links_that_are_alike_take_equal_turns_from_the_first_one_on() -> None:
     account, seconds = overloaded(count := 50, budget := 30)
     account = replace(account, links=tuple(replace(link, stale_after=DAY) for link in account.links))
@@ -82,7 +82,7 @@ def test_links_that_are_alike_take_equal_turns_from_the_first_one_on() -> None:
     assert outcome.worst_gap < 3 * 60 * count / budget
 
 
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_a_poll_that_fails_under_overload_makes_no_link_wait_as_if_it_had_been_read() -> None:
     account, seconds = overloaded(LINKS, BUDGET)
     outcome = Simulation(
@@ -91,7 +91,7 @@ def test_a_poll_that_fails_under_overload_makes_no_link_wait_as_if_it_had_been_r
     assert outcome.worst_gap < account.links[0].stale_after
 
 
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_quiet_links_take_equal_turns_as_soon_as_busy_ones_have_left() -> None:
     account, seconds = overloaded(LINKS, BUDGET)
     account = replace(account, links=tuple(replace(link, stale_after=DAY) for link in account.links))
@@ -432,7 +432,7 @@ def test_intervals_follow_the_clicks_and_keep_their_bounds() -> None:
     )
 
 
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_where_intervals_change_a_wait_is_half_shorter_or_longer_at_most() -> None:
     random, names, bounds = Random(1), [f"link-{n}" for n in range(20)], (30.0, 500.0)
     player = Player(_adaptive(20, bounds), dict.fromkeys(names, 0.0))
@@ -486,7 +486,7 @@ def test_a_reading_of_another_process_places_a_link_like_one_of_our_own() -> Non
     assert {player.poll().link, player.poll().link} == {read.link, lost.link}
 
 
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_two_replicas_share_an_adaptive_account_as_one_would_read_it_alone() -> None:
     """What one sends, the other hears of, and learns from its reading."""
     clicks = {f"link-{n}": 0.5 / (n + 1) for n in range(10)}
@@ -512,7 +512,7 @@ def _read_for_both(player: Player, other: Player, poll: Poll) -> None:
     other.hear(poll.link, reading, poll.sent_at)
 
 
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_with_restarts_at_bad_moments_every_link_is_read_in_time_all_the_same() -> None:
     """Five times as many links as can be read in an interval, and each start begins with the same of them."""
     account, cost = overloaded(500, 100)

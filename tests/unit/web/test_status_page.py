@@ -494,6 +494,7 @@ def _shop() -> Desk:
     return desk
 
 
+@pytest.mark.slow
 @needs.chromium
 def test_in_a_browser_links_are_paged_searched_sorted_and_filtered(tmp_path: Path) -> None:
     async def look(page: Page, url: str) -> None:
@@ -525,6 +526,7 @@ def test_in_a_browser_links_are_paged_searched_sorted_and_filtered(tmp_path: Pat
     visit(_shop(), tmp_path, look)
 
 
+@pytest.mark.slow
 @needs.chromium
 def test_on_a_phone_links_are_sorted_by_a_list_to_choose_from(tmp_path: Path) -> None:
     order = "document.querySelector('[name=sort]')"
@@ -555,6 +557,7 @@ STICKING_OUT = """
 """
 
 
+@pytest.mark.slow
 @needs.chromium
 @pytest.mark.parametrize("width", [360, 390, 833, 1000, 1150])
 def test_nothing_sticks_out_at_any_width(width: int, tmp_path: Path) -> None:
@@ -576,6 +579,7 @@ def test_nothing_sticks_out_at_any_width(width: int, tmp_path: Path) -> None:
     visit(desk, tmp_path, look)
 
 
+@pytest.mark.slow
 @needs.chromium
 def test_in_a_browser_names_stay_text_and_the_style_applies_in_light_and_dark(tmp_path: Path) -> None:
     async def look(page: Page, url: str) -> None:
