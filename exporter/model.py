@@ -267,7 +267,8 @@ class AccountStatus:
 
     ``up`` is None before the first answer. ``paused_until`` is wall-clock time, 0 when not paused. ``lag`` is
     how late the most overdue link is, in seconds. ``failed_logins`` are those at the account's host that the
-    provider still counts. ``reason`` says in words why nothing leaves, if nothing does.
+    provider still counts. ``reason`` says in words why nothing leaves, if nothing does. ``timezone`` is where
+    the account's days begin.
     """
 
     name: str
@@ -280,6 +281,7 @@ class AccountStatus:
     in_flight: int
     failed_logins: int = 0
     reason: str = ""
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)

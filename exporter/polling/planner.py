@@ -388,6 +388,7 @@ class Planner:
             in_flight=self._in_flight,
             failed_logins=self._recorder.ledger.failed_logins(self.account.host, now),
             reason=str(denied.reason if denied is not None else Reason.SLOW_DOWN) if until > now else "",
+            timezone=str(self.account.timezone),
         )
 
     def next_poll(self, link: Link, now: float) -> float | None:

@@ -26,12 +26,20 @@ LONGEST = 200
 
 
 class LinkState(StrEnum):
-    """How a link stands: the values of ``?state=``."""
+    """The state of a link: the values of ``?state=``."""
 
     OK = "ok"
     FAILING = "failing"
     STALE = "stale"
     WAITING = "waiting"
+
+
+ATTENTION = (LinkState.FAILING, LinkState.STALE, LinkState.WAITING, LinkState.OK)
+"""The states in the order of what needs attention first."""
+
+MOST_REFRESH = 3600
+LEAST_REFRESH = 5
+"""Seconds after which a page that refreshes itself may do so."""
 
 
 def state_of(view: View, now: float) -> LinkState:
@@ -50,16 +58,19 @@ def _figure(name: str) -> Key:
 
 _ALPHABET = (("", "A to Z"), ("-", "Z to A"))
 _DIRECTIONS = {
-    **dict.fromkeys(("account", "link", "state"), _ALPHABET),
+    **dict.fromkeys(("account", "link"), _ALPHABET),
     "read": (("-", "latest first"), ("", "oldest first")),
+    "configured": (("", "first to last"),),
+    "state": (("", "what needs attention first"), ("-", "what needs attention last")),
 }
 
 SORTS: Mapping[str, Key] = {
+    "configured": lambda view, now: 0,
     "account": lambda view, now: view.snapshot.link.key,
     "link": lambda view, now: view.snapshot.link.name,
     **{name: _figure(name) for name in FIGURES},
     "read": lambda view, now: view.taken if view.snapshot.read_at > 0 else None,
-    "state": state_of,
+    "state": lambda view, now: ATTENTION.index(state_of(view, now)),
 }
 """What links can be sorted by; where there is None, the link comes last, in either direction."""
 
@@ -74,59 +85,82 @@ ORDERS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """The parameters of a page. ``sort`` is one of ``SORTS``, with ``-`` before it from the greatest down."""
+    """The parameters of a page. ``sort`` is one of ``SORTS``, with ``-`` before it from the greatest down.
+
+    The page loads again every ``refresh`` seconds, unless that is 0.
+    """
 
     q: str = ""
     account: str = ""
     state: str = ""
     sort: str = ""
     page: int = 1
+    refresh: int = 0
 
     @classmethod
     def parse(cls, given: Mapping[str, str]) -> Query:
-        """The query in a request's parameters; unknown ones are left aside.
+        """The query in a request's parameters; unknown ones are ignored.
 
         Raises ``ValueError`` that says what to write.
         """
-        told = {field.name: given.get(field.name, "").strip() for field in fields(cls)}
-        if len(told["q"]) > LONGEST:
+        texts = {name: given.get(name, "").strip() for name in ("q", "account", "state", "sort")}
+        if len(texts["q"]) > LONGEST:
             raise ValueError(f"q: write {LONGEST} characters or less")
-        page = told.pop("page") or "1"
+        one_of("state", texts["state"], tuple(LinkState))
+        one_of("sort", texts["sort"].removeprefix("-") or texts["sort"], tuple(SORTS))
+        page, refresh = given.get("page", "").strip() or "1", given.get("refresh", "").strip() or "0"
         if not re.fullmatch("[1-9][0-9]{0,8}", page):
             raise ValueError("page: write a whole number from 1 on")
-        _one_of("state", told["state"], tuple(LinkState))
-        _one_of("sort", told["sort"].removeprefix("-") or told["sort"], tuple(SORTS))
-        return cls(**told, page=int(page))
+        if refresh != "0" and not (
+            re.fullmatch("[0-9]{1,4}", refresh) and LEAST_REFRESH <= int(refresh) <= MOST_REFRESH
+        ):
+            raise ValueError(f"refresh: write seconds, from {LEAST_REFRESH} to {MOST_REFRESH}")
+        return cls(**texts, page=int(page), refresh=int(refresh))
 
     def url(self, **changes: str | int) -> str:
         """The query string with these changes, and on the first page unless ``page`` is among them."""
         changed = replace(self, **{"page": 1, **changes})  # type: ignore[arg-type] # dataclasses' stub is strict
-        told = {field.name: getattr(changed, field.name) for field in fields(self)}
-        told = {name: value for name, value in told.items() if value not in ("", 1)}
-        return f"?{urlencode(told)}"
+        values = {field.name: getattr(changed, field.name) for field in fields(self)}
+        given = {
+            field.name: values[field.name] for field in fields(self) if values[field.name] != field.default
+        }
+        return f"?{urlencode(given)}"
 
     def turned(self, sort: str, first: str) -> str:
         """The ``sort`` to ask for next in a column's head; ``first`` is the direction to begin with."""
         return ({"": "-", "-": ""}[first] if self.sort == first + sort else first) + sort
 
 
-def _one_of(name: str, value: str, known: Sequence[str]) -> None:
+def one_of(name: str, value: str, known: Sequence[str]) -> None:
+    """Raises ``ValueError`` that says what to write, unless ``value`` is empty or known."""
     if value and value not in known:
         raise ValueError(f"{name}: write one of {', '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One page of links, and how many there are: in all, as searched for, and in each state.
+    """The links that were asked for, in order, and how many there are: in all, and in each state.
 
-    ``wanted`` is how many requests a minute each account's links ask for.
+    ``totals`` are the clicks of all that were found. ``wanted`` is how many requests a minute each account's
+    links ask for.
     """
 
-    views: tuple[View, ...]
+    found: Sequence[View]
+    page: int
     configured: int
-    matching: int
     states: Mapping[LinkState, int]
+    totals: Mapping[str, Mapping[str, int]]
     wanted: Mapping[str, float]
+
+    @property
+    def views(self) -> Sequence[View]:
+        """The links of the page. A page after the last is empty."""
+        return self.found[(self.page - 1) * PER_PAGE : self.page * PER_PAGE]
+
+    @property
+    def matching(self) -> int:
+        """How many links were found."""
+        return len(self.found)
 
     @property
     def pages(self) -> int:
@@ -134,8 +168,8 @@ class Listing:
         return max(1, -(-self.matching // PER_PAGE))
 
 
-def select(views: Sequence[View], query: Query, now: float) -> Listing:
-    """The page that ``query`` asks for. One past the last is empty."""
+def select(views: Sequence[View], query: Query, sort: str, now: float) -> Listing:
+    """The links that ``query`` asks for, in the order ``sort``."""
     states = dict.fromkeys(LinkState, 0)
     wanted: defaultdict[str, float] = defaultdict(float)
     found = []
@@ -146,9 +180,17 @@ def select(views: Sequence[View], query: Query, now: float) -> Listing:
         wanted[view.snapshot.link.account] += 60 / view.snapshot.link.refresh_interval
         if _matches(view, state, query) and (not words or _mentions(view, words)):
             found.append(view)
-    start = (query.page - 1) * PER_PAGE
-    shown = tuple(_sorted(found, query.sort, now)[start : start + PER_PAGE])
-    return Listing(shown, len(views), len(found), states, wanted)
+    return Listing(_sorted(found, sort, now), query.page, len(views), states, _totals(found, now), wanted)
+
+
+def _totals(views: Sequence[View], now: float) -> dict[str, dict[str, int]]:
+    """The clicks of each figure, and over how many links: those whose figure is not withheld."""
+    totals = {name: {"clicks": 0, "links": 0} for name in FIGURES}
+    for view in views:
+        for name, clicks in view.figures(now).items():
+            totals[name]["clicks"] += clicks
+            totals[name]["links"] += 1
+    return totals
 
 
 def _matches(view: View, state: LinkState, query: Query) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 
 from exporter.web.connections import HEADERS
+from exporter.web.help import Help
 from exporter.web.slots import Slots
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ def make_app(
     route_prefix: str = "",
     external_path: str = "",
 ) -> web.Application:
-    """The web application: the metrics at ``telemetry_path``, health, lifecycle and the status page.
+    """The web application: the metrics at ``telemetry_path``, health, lifecycle, the status page and the
+    documentation.
 
     All paths begin with ``route_prefix``. A reverse proxy shows the page at ``external_path``. Neither of the
     two ends with a slash.
@@ -40,7 +42,8 @@ def make_app(
     app.router.add_get(telemetry_path, Slots(max_requests).limited(scrape.handle))
     health.add_to(app)
     lifecycle.add_to(app)
-    page.add_to(app, telemetry_path, Slots(max_requests))
+    page.add_to(app, telemetry_path, slots := Slots(max_requests))
+    Help().add_to(app, slots)
     app.on_startup.append(page.open)
     app.on_cleanup.extend((scrape.close, page.close))
     if route_prefix:

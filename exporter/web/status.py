@@ -1,40 +1,36 @@
-"""The status page, for a person, and the same as JSON for a program.
+"""The status page for a person, and the same as JSON or CSV for a program.
 
-What a page is made of is copied on the event loop, where nothing changes meanwhile, and immutable from then
-on. Searching, sorting and rendering happen on one thread of their own: thousands of links then delay neither
-a scrape nor a poll, and many readers at once don't either.
+The event loop copies what a page shows, for nothing changes there meanwhile. One thread then searches, sorts
+and renders. So neither thousands of links nor many readers delay a scrape or a poll.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from base64 import b64encode
 from functools import partial
-from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohttp import hdrs, web
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from exporter import __version__
 from exporter.limits import FAILED_LOGIN_LIMIT
-from exporter.model import State
 from exporter.threads import Threads
-from exporter.web import wording
-from exporter.web.listing import LONGEST, ORDERS, PER_PAGE, LinkState, Query, select
-from exporter.web.report import Report, account_row, document, link_row
+from exporter.web.listing import ATTENTION, LONGEST, ORDERS, Query, one_of, select
+from exporter.web.report import account_row, document, link_row
 from exporter.web.slots import RETRY_AFTER, Slots
+from exporter.web.table import as_csv
+from exporter.web.templating import ENVIRONMENT, POLICY
+from exporter.web.wording import rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import Executor
 
     from exporter.clock import Clock
     from exporter.exposition import Exposition
     from exporter.polling.poller import Poller
     from exporter.telemetry import Telemetry
+    from exporter.web.report import Row
 
 T = TypeVar("T")
 
@@ -44,15 +40,7 @@ MOST_WAITING = 16
 MOST_FILES = 10
 """Link files that the page names because they are refused; how many more there are it says."""
 
-_TEMPLATES = Path(__file__).parent / "templates"
-_STYLE = (_TEMPLATES / "status.css").read_text(encoding="utf-8")
-_STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
-
-POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self'; base-uri 'none';"
-    " frame-ancestors 'none'"
-)
-"""The page's Content-Security-Policy: its own style, its own form, and nothing else."""
+CSV_HEADERS = {hdrs.CONTENT_DISPOSITION: 'attachment; filename="links.csv"'}
 
 
 class StatusPage:
@@ -88,26 +76,31 @@ class StatusPage:
         """Adds both paths to ``app``; the page leaves its own to the metrics, should they want it."""
         app.router.add_get("/api/v1/links", slots.limited(self._handle_api))
         if telemetry_path != "/":
-            handle = partial(self._handle_page, _template(telemetry_path))
-            app.router.add_get("/", slots.limited(handle))
+            app.router.add_get("/", slots.limited(partial(self._handle_page, telemetry_path)))
 
-    async def _handle_page(self, render: Callable[[Report], str], request: web.Request) -> web.Response:
+    async def _handle_page(self, telemetry_path: str, request: web.Request) -> web.Response:
         try:
             query = Query.parse(request.query)
         except ValueError as error:
             return web.Response(text=f"{error}\n", status=400)
-        headers = {"Content-Security-Policy": POLICY}
-        return await self._answer(request, query, render, content_type="text/html", headers=headers)
+        tell = partial(self._tell, query, query.sort or "state", partial(_as_html, query, telemetry_path))
+        headers = {hdrs.CONTENT_SECURITY_POLICY: POLICY}
+        return await self._answer(request, tell, content_type="text/html", headers=headers)
 
     async def _handle_api(self, request: web.Request) -> web.Response:
         try:
             query = Query.parse(request.query)
+            one_of("format", request.query.get("format", ""), ("json", "csv"))
         except ValueError as error:
             return web.json_response({"error": str(error)}, status=400)
-        return await self._answer(request, query, _as_json, content_type="application/json")
+        if request.query.get("format") == "csv":
+            tell = partial(self._tell_all, query)
+            return await self._answer(request, tell, content_type="text/csv", headers=CSV_HEADERS)
+        tell = partial(self._tell, query, query.sort, _as_json)
+        return await self._answer(request, tell, content_type="application/json")
 
     async def _answer(
-        self, request: web.Request, query: Query, render: Callable[[Report], str], **kind: Any
+        self, request: web.Request, tell: Callable[[], Awaitable[str]], **kind: Any
     ) -> web.Response:
         """The answer when its turn has come; nothing is done for who has left until then."""
         if self._waiting >= MOST_WAITING:
@@ -116,60 +109,48 @@ class StatusPage:
         self._waiting += 1
         try:
             async with self._turn:
-                text = await self._told(query, render) if request.transport else ""
+                text = await tell() if request.transport else ""
         finally:
             self._waiting -= 1
-        return web.Response(text=text, **kind)
+        return web.Response(text=text, charset="utf-8", **kind)
 
-    async def _told(self, query: Query, render: Callable[[Report], str]) -> str:
+    async def _tell(self, query: Query, sort: str, render: Callable[[Row], str]) -> str:
+        """A page of links, and all else."""
         views, now = self._exposition.views(), self._clock.time()
-        listing = await self._in_thread(partial(select, views, query, now))
+        listing = await self._in_thread(partial(select, views, query, sort, now))
         next_polls = self._poller.next_polls([view.snapshot.link for view in listing.views])
-        statuses = self._poller.statuses()
-        report = Report(
-            now=now,
-            version=__version__,
-            not_ready=self._not_ready(),
-            reload=self._telemetry.reload,
-            web_config_successful=self._telemetry.web_config_successful(),
-            link_files=self._telemetry.loaded_link_files,
-            storage_up=self._telemetry.storage_up(),
-            accounts=[account_row(status, listing, self._telemetry) for status in statuses],
+        report = document(
+            self._telemetry,
+            accounts=[account_row(status, listing, self._telemetry) for status in self._poller.statuses()],
             links=[link_row(*pair, now) for pair in zip(listing.views, next_polls, strict=True)],
-            failures=tuple(reversed(self._poller.failures)),
-            query=query,
+            failures=reversed(self._poller.failures),
             listing=listing,
+            now=now,
+            not_ready=self._not_ready(),
         )
         return await self._in_thread(partial(render, report))
+
+    async def _tell_all(self, query: Query) -> str:
+        """All links that are asked for, as CSV."""
+        views, now = self._exposition.views(), self._clock.time()
+        return await self._in_thread(lambda: as_csv(select(views, query, query.sort, now).found, now))
 
     async def _in_thread(self, do: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, do)
 
 
-def _as_json(report: Report) -> str:
-    return json.dumps(document(report), ensure_ascii=False) + "\n"
+def _as_json(report: Row) -> str:
+    return json.dumps(report, ensure_ascii=False, default=rfc3339) + "\n"
 
 
-def _template(telemetry_path: str) -> Callable[[Report], str]:
-    """What renders a report. Everything in it is escaped, for names and messages come from outside."""
-    environment = Environment(
-        autoescape=True,
-        loader=FileSystemLoader(_TEMPLATES),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for writes in (wording.rfc3339, wording.utc, wording.duration, wording.address):
-        environment.filters[writes.__name__] = writes
-    environment.globals.update(
-        style=_STYLE,
+def _as_html(query: Query, telemetry_path: str, report: Row) -> str:
+    return ENVIRONMENT.get_template("status.html").render(
+        r=report,
+        query=query,
         metrics=telemetry_path,
-        states=tuple(LinkState),
-        well=(State.POLLING, LinkState.OK),
-        per_page=PER_PAGE,
+        states=ATTENTION,
         longest=LONGEST,
         most_files=MOST_FILES,
         orders=ORDERS,
         allowed_failed_logins=FAILED_LOGIN_LIMIT,
     )
-    return lambda report: environment.get_template("status.html").render(r=report)

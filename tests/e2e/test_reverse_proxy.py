@@ -84,10 +84,10 @@ def test_links_and_redirects_lead_through_the_proxy(case: str, tmp_path: Path) -
                     assert response.url == f"{below}/"
                     text = response.read().decode()
             links = [urljoin(f"{below}/", href) for href in re.findall(r'(?:href|action)="([^"]*)"', text)]
-            ours = {link for link in links if "smsc.tips" not in link}
+            ours = {link for link in links if "smsc.tips" not in link and not link.startswith("data:")}
             telemetry = "/a/b" if case == "metrics elsewhere" else "/metrics"
-            named = {f"{below}{name}" for name in ("/", telemetry, "/api/v1/links", "/-/healthy", "/-/ready")}
-            assert named <= ours
+            named = ("/", telemetry, "/api/v1/links", "/runbooks/", "/docs/", "/-/healthy", "/-/ready")
+            assert {f"{below}{name}" for name in named} <= ours
             for link in ours:
                 assert link.startswith(f"{below}/")
                 assert get(link)[0] == 200, link
@@ -106,11 +106,14 @@ def test_a_prefix_is_redirected_to_and_is_no_part_of_what_is_counted(tmp_path: P
         for path in ("", "/", "/smsc", "/smsc/"):
             with urllib.request.urlopen(url + path) as response:  # noqa: S310 - local
                 assert response.url == f"{url}/smsc/"
+        for name in ("SmscLinkNotFound", "SmscExporterDown"):
+            assert get(f"{url}/smsc/runbooks/{name}")[0] == 200
         for path in ("/metrics", "/-/healthy", "/smscmetrics", "/smsc/smsc/metrics"):
             assert get(url + path)[0] == 404
         assert get(f"{health}/-/healthy")[0] == 200
         text = get(f"{url}/smsc/metrics")[1]
-        for handler, code, count in (("/", 200, 4), ("/", 302, 3), ("other", 404, 4), ("/-/healthy", 200, 1)):
+        counts = [("/", 200, 4), ("/", 302, 3), ("other", 404, 4), ("/-/healthy", 200, 1)]
+        for handler, code, count in (*counts, ("/runbooks/{name}", 200, 2)):
             labels = f'{{code="{code}",handler="{handler}"}}'
             assert f"smsc_exporter_http_requests_total{labels} {count}.0\n" in text
         assert running.stop() == 0

@@ -205,12 +205,13 @@ def test_what_is_installed_is_what_is_imported() -> None:
     asked = {re.split(r"[\[>=]", line)[0] for line in project["dependencies"]}
     names = {name.split(".")[0] for paths in _rooms().values() for path in paths for name in _imported(path)}
     asked |= {re.split(r"[\[>=]", line)[0] for line in project["optional-dependencies"]["redis"]}
-    used = {"PyYAML": "yaml", "prometheus-client": "prometheus_client"}
+    used = {"PyYAML": "yaml", "prometheus-client": "prometheus_client", "markdown-it-py": "markdown_it"}
     ours = {used.get(name, name) for name in asked - {"tzdata"}}
     assert ours <= names
     third_party = {
         "aiohttp",
         "bcrypt",
+        "markdown_it",
         "redis",
         "isal",
         "jinja2",

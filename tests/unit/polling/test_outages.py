@@ -41,7 +41,7 @@ def _world(outage: str, exporters: int, links: int, seed: int = 1) -> World:
 @pytest.mark.parametrize("links", [1, 14, 100])
 @pytest.mark.parametrize("exporters", [1, 3])
 @pytest.mark.parametrize("outage", OUTAGES)
-@pytest.mark.uncovered  # much is calculated in virtual time
+@pytest.mark.slow  # much is calculated in virtual time
 def test_all_links_are_read_again_within_90_seconds(outage: str, exporters: int, links: int) -> None:
     world = _world(outage, exporters, links)
     # Requests that hang are answered as the outage ends: they were sent before.

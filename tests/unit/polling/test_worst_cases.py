@@ -14,7 +14,7 @@ from tests.unit.polling.world import Weather, World
 FAST = Weather(way=(0.001, 0.01), work=(0.01, 0.02))
 SLOW = Weather(way=(0.1, 0.5), work=(2.0, 8.0))
 MIRRORS = tuple(f"https://www{n}.smscentre.com" for n in range(3))
-pytestmark = [pytest.mark.uncovered, pytest.mark.parametrize("exporters", [1, 3])]
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("exporters", [1, 3])]
 
 
 def _world(exporters: int, weather: Weather, links: int = 30, seed: int = 1, **account: Any) -> World:
