@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from exporter.config import Config
     from exporter.journal import Journal, StoredReading
     from exporter.polling.poller import Plans
+    from exporter.reloading import Loaded, Loader
     from exporter.snapshots import Known
-    from exporter.webconfig import Live
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -169,16 +169,14 @@ class Exporter:
 
 async def serve(
     options: Options,
-    config: Config,
-    load: Callable[[Config], Config],
+    loader: Loader,
+    loaded: Loaded,
     started: Callable[[list[str]], None],
-    web_config: Live | None = None,
 ) -> None:
     """Runs until SIGTERM or SIGINT. SIGHUP, a changed file or a permitted web client makes it reload.
 
-    ``load`` gets the configuration in force. ``started`` is called with the URLs once they answer.
-    ``web_config`` says who may connect. Raises ``OSError`` if an address cannot be bound, and
-    ``StorageError`` if it would not be safe to begin.
+    ``loaded`` is what ``loader`` loaded. ``started`` is called with the URLs once they answer. Raises
+    ``OSError`` if an address cannot be bound, and ``StorageError`` if it would not be safe to begin.
     """
     signals = Signals()
     sockets = [listen.open_socket(*address) for address in options.listen_addresses]
@@ -187,24 +185,19 @@ async def serve(
     ]
     clock = SystemClock()
     async with open_session() as session:
-        exporter = Exporter(session, journal_for(config.storage_url, clock), clock)
-        if web_config is not None:
-            exporter.telemetry.watch_web_config(lambda: web_config.successful)
-        await exporter.start(config)
-        for warning in config.warnings:
+        exporter = Exporter(session, journal_for(loaded.config.storage_url, clock), clock)
+        if loaded.web is not None:
+            exporter.telemetry.watch_web_config(lambda: loader.web_successful)
+        await exporter.start(loaded.config)
+        for warning in loaded.warnings:
             log.warning("config_warning", warning=str(warning))
-        reloader = Reloader(
-            web_config.along(load) if web_config else load,
-            exporter.apply,
-            lambda: exporter.telemetry.reloaded(None),
-            config,
-        )
+        reloader = Reloader(loader.load, exporter.apply, lambda: exporter.telemetry.reloaded(None), loaded)
         lifecycle = web.Lifecycle(reloader.reload, signals.stop, enabled=options.enable_lifecycle)
         application = exporter.web_app(options, lifecycle)
-        async with _guarded(application, web_config, clock), _followed(options, reloader):
+        async with _guarded(application, reloader, clock), _followed(options, loader, reloader):
             count = exporter.telemetry.http_request_answered
-            connections = web.Connections(_headers_of(web_config), count, options.route_prefix)
-            server = Server(application, sockets, _tls_of(web_config), connections=connections)
+            connections = web.Connections(_headers_of(reloader), count, options.route_prefix)
+            server = Server(application, sockets, _tls_of(reloader), connections=connections)
             health_server = Server(
                 exporter.health_app(),
                 health_sockets,
@@ -213,7 +206,7 @@ async def serve(
             )
             urls = await server.start()
             await health_server.start()
-            log.info("started", version=__version__, **size_of(config))
+            log.info("started", version=__version__, **size_of(loaded.config))
             started(urls)
             systemd = ServiceManager(os.environ)
             systemd.ready(_summary(reloader))
@@ -238,29 +231,30 @@ async def _reload_for(systemd: ServiceManager, reloader: Reloader) -> None:
 
 
 def _summary(reloader: Reloader) -> str:
-    size = size_of(reloader.config)
+    size = size_of(reloader.in_force.config)
     return f"polling {size['links']} links of {size['accounts']} accounts"
 
 
-def _tls_of(web_config: Live | None) -> Callable[[], ssl.SSLContext] | None:
+def _tls_of(reloader: Reloader) -> Callable[[], ssl.SSLContext] | None:
     """Returns the present TLS settings when called. TLS itself cannot be switched on or off later."""
-    if web_config is None or web_config.config.tls is None:
+    web_config = reloader.in_force.web
+    if web_config is None or web_config.tls is None:
         return None
-    return partial(attrgetter("config.tls.context"), web_config)
+    return partial(attrgetter("in_force.web.tls.context"), reloader)
 
 
-def _headers_of(web_config: Live | None) -> Callable[[], Mapping[str, str]]:
+def _headers_of(reloader: Reloader) -> Callable[[], Mapping[str, str]]:
     """What gives the headers of every response."""
-    return lambda: {**web.HEADERS, **(web_config.config.headers if web_config else {})}
+    return lambda: {**web.HEADERS, **(reloader.in_force.web.headers if reloader.in_force.web else {})}
 
 
 @asynccontextmanager
-async def _followed(options: Options, reloader: Reloader) -> AsyncIterator[None]:
+async def _followed(options: Options, loader: Loader, reloader: Reloader) -> AsyncIterator[None]:
     """Follows the files of the configuration inside the context, if ``options`` say so."""
     if not options.auto_reload:
         yield
         return
-    watcher = Watcher(lambda: reloader.config.sources, reloader.reload)
+    watcher = Watcher(lambda: loader.sources, reloader.reload)
     watching = asyncio.create_task(watcher.watch())
     try:
         yield
@@ -271,19 +265,15 @@ async def _followed(options: Options, reloader: Reloader) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def _guarded(
-    application: aiohttp_web.Application, web_config: Live | None, clock: Clock
+    application: aiohttp_web.Application, reloader: Reloader, clock: Clock
 ) -> AsyncIterator[None]:
-    """Protects ``application`` by ``web_config``, which is read again whenever it changes."""
-    if web_config is None:
+    """Protects ``application`` by the web configuration in force, if there is one."""
+    if reloader.in_force.web is None:
         yield
         return
-    for warning in web_config.config.warnings:
-        log.warning("config_warning", warning=str(warning))
-    guard = web.Guard(lambda: web_config.config, clock)
+    guard = web.Guard(partial(attrgetter("in_force.web"), reloader), clock)
     guard.protect(application)
-    watching = asyncio.ensure_future(web_config.watch())
     try:
         yield
     finally:
-        watching.cancel()
         guard.close()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
-from exporter import config, simulator
+from exporter import simulator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
 
 _LOGIN = _PASSWORD = "demo"  # noqa: S105 - the simulator's own, known to everybody
 
@@ -22,14 +21,14 @@ _MISSPELT = {"id": "145124", "name": "misspelt-id"}
 
 
 @asynccontextmanager
-async def demo() -> AsyncIterator[tuple[str, Callable[..., config.Config]]]:
-    """The simulator while the context lasts: its URL, and what loads the configuration that reads from it."""
+async def demo() -> AsyncIterator[tuple[str, Path]]:
+    """The simulator while the context lasts: its URL, and a configuration that reads from it."""
     settings = simulator.Settings(latency="0.05-0.2")
     with tempfile.TemporaryDirectory(prefix="smsc-exporter-demo-") as folder:
         async with simulator.serving(simulator.Provider(settings)) as url:
             path = Path(folder) / "config.yaml"
             path.write_text(yaml.safe_dump(_document(settings, url), allow_unicode=True), encoding="utf-8")
-            yield url, partial(config.load, path, {})
+            yield url, path
 
 
 def _document(settings: simulator.Settings, url: str) -> dict[str, object]:

@@ -1,38 +1,102 @@
-"""Reloads everything that can change, in one way, whoever asks for it."""
+"""Loads everything that can change, at the start and at each reload, whoever asks for it."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 
-from exporter.errors import ConfigError
+from exporter import config, webconfig
+from exporter.config import Sources
+from exporter.errors import ConfigError, Fault, load_both
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from exporter.config import Config
+    from exporter.webconfig import WebConfig
 
 log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The configuration and, if there is one, the web configuration."""
+
+    config: Config
+    web: WebConfig | None = None
+
+    @property
+    def warnings(self) -> tuple[Fault, ...]:
+        """The warnings about both."""
+        return (*self.config.warnings, *(self.web.warnings if self.web else ()))
+
+
+class Loader:
+    """Loads the configuration at ``path``, with ``environ``, and the web configuration at ``web_path``.
+
+    ``sources`` are the files that the latest load looked at, whether it failed or not. ``web_successful``
+    says whether that load found no error in the web configuration.
+    """
+
+    def __init__(self, path: str | Path, environ: Mapping[str, str], web_path: str | None = None) -> None:
+        self.sources = Sources()
+        self.web_successful = True
+        self._path = path
+        self._environ = environ
+        self._web_path = web_path
+
+    def load(self, in_force: Loaded | None = None) -> Loaded:
+        """Loads both. Raises ConfigError with the errors of both.
+
+        Link files with errors keep the links that they have ``in_force``. Blocks.
+        """
+        sources = Sources()
+        last_good = in_force.config if in_force else None
+        try:
+            return Loaded(
+                *load_both(
+                    partial(config.load, self._path, self._environ, last_good, sources),
+                    partial(self._load_web, in_force, sources),
+                )
+            )
+        finally:
+            self.sources = sources
+
+    def _load_web(self, in_force: Loaded | None, sources: Sources) -> WebConfig | None:
+        if not self._web_path:
+            return None
+        self.web_successful = False
+        web = webconfig.load(self._web_path, sources)
+        before = in_force.web if in_force else None
+        if before and (web.tls is None) is not (before.tls is None):
+            verb = "added" if web.tls else "removed"
+            message = f"cannot be {verb} while the exporter runs: restart it"
+            raise ConfigError([Fault(self._web_path, 0, 0, "tls_server_config", message)])
+        self.web_successful = True
+        return web
 
 
 class Reloader:
     """Loads the configuration on a thread and applies it.
 
-    ``load`` gets the configuration in force, because link files with errors keep their old links.
-    ``failed`` is called when the old configuration stays.
+    ``load`` gets what is ``in_force``, because link files with errors keep their old links. ``failed`` is
+    called when all of that stays.
     """
 
     def __init__(
         self,
-        load: Callable[[Config], Config],
+        load: Callable[[Loaded], Loaded],
         apply: Callable[[Config], Awaitable[None]],
         failed: Callable[[], None],
-        config: Config,
+        in_force: Loaded,
     ) -> None:
-        self.config = config
+        self.in_force = in_force
         self._load = load
         self._apply = apply
         self._failed = failed
@@ -60,45 +124,51 @@ class Reloader:
 
     async def _reload(self) -> tuple[str, ...]:
         try:
-            config = await asyncio.to_thread(without_searches, self._load, self.config)
-            await self._apply(config)
+            loaded = await asyncio.to_thread(without_searches, self._load, self.in_force)
+            await self._apply(loaded.config)
         except ConfigError as error:
             return tuple(str(fault) for fault in error.faults)
         except Exception as error:
             log.exception("reload_crashed")
             return (f"the reload ended with a {type(error).__name__}: the log says more",)
-        log_changes(self.config, config)
-        self.config = config
+        log_changes(self.in_force, loaded)
+        self.in_force = loaded
         return ()
 
 
-def without_searches(load: Callable[[Config], Config], config: Config) -> Config:
+def without_searches(load: Callable[[Loaded], Loaded], in_force: Loaded) -> Loaded:
     """Loads without garbage collection, which would stop the event loop for a long time.
 
     The new configuration stays in memory, so later collections leave it out.
     """
     gc.disable()
     try:
-        return load(config)
+        return load(in_force)
     finally:
         gc.freeze()
         gc.enable()
 
 
-def log_changes(before: Config, now: Config) -> None:
+def log_changes(before: Loaded, now: Loaded) -> None:
     """Logs what a reload changed, and what it could not."""
-    log.info("reloaded", **size_of(now))
-    if now.storage_url != before.storage_url:
+    log.info("reloaded", **size_of(now.config))
+    if now.config.storage_url != before.config.storage_url:
         log.warning("storage_unchanged", reason="another storage takes effect at the next start")
-    known = {(file.account, file.name): file.faults for file in before.link_files}
-    for file in now.link_files:
-        if file.faults != known.get((file.account, file.name), ()):
-            for fault in file.faults[:_MOST_LOGGED]:
-                log.error("link_file_refused", account=file.account, file=file.name, error=str(fault))
-            if (more := len(file.faults) - _MOST_LOGGED) > 0:
-                log.error("link_file_refused", account=file.account, file=file.name, more_errors=more)
+    _log_link_files(before.config, now.config)
     for warning in set(now.warnings) - set(before.warnings):
         log.warning("config_warning", warning=str(warning))
+
+
+def _log_link_files(before: Config, now: Config) -> None:
+    """Logs the errors of link files, once for each change."""
+    known = {(file.account, file.name): file.faults for file in before.link_files}
+    for file in now.link_files:
+        if file.faults == known.get((file.account, file.name), ()):
+            continue
+        for fault in file.faults[:_MOST_LOGGED]:
+            log.error("link_file_refused", account=file.account, file=file.name, error=str(fault))
+        if (more := len(file.faults) - _MOST_LOGGED) > 0:
+            log.error("link_file_refused", account=file.account, file=file.name, more_errors=more)
 
 
 _MOST_LOGGED = 20

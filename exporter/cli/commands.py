@@ -8,33 +8,30 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from exporter import app, config, logs, simulator, threads
+from exporter import app, logs, simulator, threads
 from exporter.cli import ask
 from exporter.demo import demo
-from exporter.errors import ConfigError, load_both
+from exporter.errors import ConfigError
+from exporter.reloading import Loader, size_of
 from exporter.signals import Signals
-from exporter.webconfig import Live
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Coroutine
-
-    from exporter.config import Config
+    from collections.abc import Coroutine
 
 
 def serve(options: argparse.Namespace) -> int:
     """The exporter, until it is told to stop."""
-    load = partial(config.load, options.config_file, os.environ)
-    loaded, web_config = _read(load, options)
+    loader = _loader(options)
+    loaded = loader.load()
     _configure_logs(options)
-    return _run(app.serve(_web_options(options), loaded, load, lambda urls: None, web_config))
+    return _run(app.serve(_web_options(options), loader, loaded, lambda urls: None))
 
 
 def run_demo(options: argparse.Namespace) -> int:
     """The exporter with the simulator, until it is told to stop."""
-    web_config = _web_config(options)
     _configure_logs(options)
-    return _run(_run_demo(_web_options(options), web_config))
+    return _run(_run_demo(_web_options(options), options.web_config_file))
 
 
 def _run(main: Coroutine[None, None, None]) -> int:
@@ -53,10 +50,11 @@ def _run(main: Coroutine[None, None, None]) -> int:
     return 0
 
 
-async def _run_demo(options: app.Options, web_config: Live | None) -> None:
-    async with demo() as (simulator_url, load):
+async def _run_demo(options: app.Options, web_path: str | None) -> None:
+    async with demo() as (simulator_url, path):
+        loader = Loader(path, {}, web_path)
         greet = partial(_greet, options.route_prefix, options.telemetry_path, simulator_url)
-        await app.serve(options, load(), load, greet, web_config)
+        await app.serve(options, loader, loader.load(), greet)
 
 
 def _greet(route_prefix: str, telemetry_path: str, simulator_url: str, urls: list[str]) -> None:
@@ -74,27 +72,25 @@ def check(options: argparse.Namespace) -> int:
 
     With ``--strict`` a warning is an error.
     """
-    loaded, web_config = _read(partial(config.load, options.config_file, os.environ), options)
-    warnings = [*loaded.warnings, *(web_config.config.warnings if web_config else ())]
-    if warnings and options.strict:
-        raise ConfigError(warnings)
-    for warning in warnings:
+    loaded = _loader(options).load()
+    if loaded.warnings and options.strict:
+        raise ConfigError([*loaded.warnings])
+    for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    links = sum(len(account.links) for account in loaded.accounts)
-    counts = f"{_count(len(loaded.accounts), 'account')}, {_count(links, 'link')}"
+    size = size_of(loaded.config)
+    counts = f"{_count(size['accounts'], 'account')}, {_count(size['links'], 'link')}"
     print(f"{options.config_file} is valid: {counts}", flush=True)
-    if web_config:
+    if loaded.web:
         print(f"{options.web_config_file} is valid", flush=True)
-    return ask.online(loaded) if options.online else 0
+    return ask.online(loaded.config) if options.online else 0
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _read(load: Callable[[], Config], options: argparse.Namespace) -> tuple[Config, Live | None]:
-    """Both configurations. Raises ``ConfigError`` with the faults of both."""
-    return load_both(load, partial(_web_config, options))
+def _loader(options: argparse.Namespace) -> Loader:
+    return Loader(options.config_file, os.environ, options.web_config_file)
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -127,14 +123,10 @@ def _web_options(options: argparse.Namespace) -> app.Options:
         tuple(options.health_addresses or []),
         options.enable_lifecycle,
         options.max_requests,
-        getattr(options, "auto_reload", False),
+        getattr(options, "auto_reload", True),
         (options.route_prefix or options.external_path).rstrip("/"),
         options.external_path,
     )
-
-
-def _web_config(options: argparse.Namespace) -> Live | None:
-    return Live(options.web_config_file) if options.web_config_file else None
 
 
 def _configure_logs(options: argparse.Namespace) -> None:

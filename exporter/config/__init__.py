@@ -12,7 +12,8 @@ The file passes through these modules in turn:
 A link file passes through ``formats`` (with ``table`` for CSV), then through those modules. ``linkfile`` is
 one file, ``group`` all files of an account, ``patterns`` finds them.
 
-``config`` puts everything together. ``sources`` says which files it was made from; ``watching`` follows them.
+``config`` puts everything together. ``sources`` reads the files and says when one has changed; ``watching``
+follows them.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from exporter.config.doubts import doubts
 from exporter.config.durations import parse_duration
 from exporter.config.group import groups_of
 from exporter.config.linkfile import LinkFile
+from exporter.config.patterns import TooManyEntriesError
 from exporter.config.schema import SCHEMA
 from exporter.config.secrets import Finder
-from exporter.config.signature import Signature, signature
-from exporter.config.sources import Seen, Sources
+from exporter.config.sources import Signature, Sources
 from exporter.config.wording import validate
 from exporter.errors import ConfigError
 
@@ -47,16 +48,21 @@ if TYPE_CHECKING:
 __all__ = ["Config", "LinkFile", "Sources", "load", "parse_duration"]
 
 
-def load(path: str | Path, environ: Mapping[str, str], last_good: Config | None = None) -> Config:
+def load(
+    path: str | Path,
+    environ: Mapping[str, str],
+    last_good: Config | None = None,
+    sources: Sources | None = None,
+) -> Config:
     """The configuration in the file at ``path``, with the variables of ``environ``.
 
     Raises ConfigError with every error in the file, and in every link file it names. With ``last_good``, a
-    link file with errors keeps what it had there. Reads those files and the secrets' files; blocks meanwhile.
+    link file with errors keeps what it had there. ``sources`` reads the files; blocks meanwhile.
     """
-    seen = {str(path): signature(Path(path))}
-    document = read(Path(path))
+    sources = sources or Sources()
+    document = read(Path(path), sources)
     try:
-        return _loaded(document, Path(path).parent, environ, seen, last_good)
+        return _loaded(document, Path(path).parent, environ, sources, last_good)
     finally:
         document.release()
 
@@ -65,30 +71,28 @@ def _loaded(
     document: Document,
     folder: Path,
     environ: Mapping[str, str],
-    seen: Seen,
+    sources: Sources,
     last_good: Config | None,
 ) -> Config:
     report = Report(document)
     file = validate(document.data, SCHEMA, report)
-    finder = Finder(folder, environ, report)
-    secrets = finder.find(document.data)
+    secrets = Finder(folder, environ, report, sources).find(document.data)
     check(document.data, secrets, report)
     report.add_empties()
     groups = groups_of(document, folder)
-    for index, group in enumerate(groups):
-        for pattern, message in group.endless():
-            report.add(("accounts", index, "link_files", pattern), message)
-    found = [group.find() for group in groups]
+    found = [_found(group, index, report, sources) for index, group in enumerate(groups)]
     if file is None or report.faults:
         unread = [
-            fault for group, names in zip(groups, found, strict=True) for fault in _faults_of(group, names)
+            fault
+            for group, names in zip(groups, found, strict=True)
+            for fault in _faults_of(group, names, sources)
         ]
         raise ConfigError([*report.faults, *unread])
     templates = _templates(file, secrets, document, groups)
     files = [
         link_file
         for template, names in zip(templates, found, strict=True)
-        for link_file in _link_files(template, names, last_good)
+        for link_file in _link_files(template, names, last_good, sources)
     ]
     faults = [fault for link_file in files for fault in link_file.faults]
     if faults and last_good is None:
@@ -99,31 +103,35 @@ def _loaded(
         *_unmatched(groups, document),
         *doubts(document, secrets),
     )
-    seen |= finder.files
-    sources = Sources(tuple(seen), tuple(groups), seen | _paths(groups, found))
     for template in templates:
         template.account.secret_key  # noqa: B018 - derived here, on a thread, rather than at the first poll
-    return assemble(templates, storage_url(secrets, document), warnings, files, sources)
+    return assemble(templates, storage_url(secrets, document), warnings, files)
 
 
-def _paths(groups: list[Group], found: list[dict[str, Signature]]) -> dict[str, Signature | None]:
-    pairs = zip(groups, found, strict=True)
-    return {str(group.folder / name): sign for group, names in pairs for name, sign in names.items()}
+def _found(group: Group, index: int, report: Report, sources: Sources) -> dict[str, Signature]:
+    """The group's files, sorted by name. Patterns that look at too much are reported."""
+    found: dict[str, Signature] = {}
+    for number, files in enumerate(group.find(sources)):
+        if isinstance(files, TooManyEntriesError):
+            report.add(("accounts", index, "link_files", number), str(files))
+        else:
+            found |= files
+    return dict(sorted(found.items()))
 
 
-def _faults_of(group: Group, names: Mapping[str, Signature]) -> Iterator[Fault]:
-    _, faults = group.read(names, {})
+def _faults_of(group: Group, names: Mapping[str, Signature], sources: Sources) -> Iterator[Fault]:
+    _, faults = group.read(names, {}, sources)
     for those in faults.values():
         yield from those
 
 
 def _link_files(
-    template: AccountTemplate, names: Mapping[str, Signature], last_good: Config | None
+    template: AccountTemplate, names: Mapping[str, Signature], last_good: Config | None, sources: Sources
 ) -> list[LinkFile]:
     if last_good is None:
-        return template.link_files(names, None, {})
+        return template.link_files(names, None, {}, sources)
     account = template.account.name
-    return template.link_files(names, last_good.template(account), last_good.files_of(account))
+    return template.link_files(names, last_good.template(account), last_good.files_of(account), sources)
 
 
 def _templates(
@@ -147,5 +155,6 @@ def _templates(
 def _unmatched(groups: list[Group], document: Document) -> Iterator[Fault]:
     message = "matches no file: links will be taken from one as soon as it is there"
     for index, group in enumerate(groups):
-        for pattern in group.unmatched():
-            yield document.fault(("accounts", index, "link_files", pattern), message)
+        for number, files in enumerate(group.find(Sources())):
+            if not files:
+                yield document.fault(("accounts", index, "link_files", number), message)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from exporter.config.build import make_link, overload
 from exporter.config.linkfile import LinkFile
-from exporter.config.sources import Sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from exporter.config.group import Group
     from exporter.config.linkfile import Draft
     from exporter.config.schema import AccountSection, File
-    from exporter.config.signature import Signature
+    from exporter.config.sources import Signature, Sources
     from exporter.errors import Fault
     from exporter.model import Account
 
@@ -43,7 +42,11 @@ class AccountTemplate:
         return mine == others
 
     def link_files(
-        self, names: Mapping[str, Signature], former: AccountTemplate | None, in_force: LinkFiles
+        self,
+        names: Mapping[str, Signature],
+        former: AccountTemplate | None,
+        in_force: LinkFiles,
+        sources: Sources,
     ) -> list[LinkFile]:
         """The account's link files. Those that have not changed since ``former`` are not read again.
 
@@ -57,7 +60,7 @@ class AccountTemplate:
                 if not file.faults and names.get(name) == file.signature
             }
         kept = {name: file for name, file in in_force.items() if name in names}
-        drafts, faults = self.group.read([name for name in names if name not in unchanged], kept)
+        drafts, faults = self.group.read([name for name in names if name not in unchanged], kept, sources)
         files = unchanged | {name: self._take(name, names[name], draft) for name, draft in drafts.items()}
         files |= {name: self._refuse(name, those, kept.get(name)) for name, those in faults.items()}
         return [file for _, file in sorted(files.items())]
@@ -84,15 +87,14 @@ class Config:
     """A configuration that can be used.
 
     ``storage_url`` says where the state is kept; ``warnings`` are what works but is probably not meant.
-    ``link_files`` are those in force, their links being among those of ``accounts``. ``sources`` are the
-    files that it was made from, and ``templates`` what is needed to read link files again.
+    ``link_files`` are those in force, their links being among those of ``accounts``. ``templates`` are what
+    is needed to read link files again.
     """
 
     accounts: tuple[Account, ...]
     storage_url: SecretStr
     warnings: tuple[Fault, ...]
     link_files: tuple[LinkFile, ...] = ()
-    sources: Sources = field(default=Sources(), repr=False, compare=False)
     templates: tuple[AccountTemplate, ...] = field(default=(), repr=False, compare=False)
 
     def template(self, account: str) -> AccountTemplate | None:
@@ -109,7 +111,6 @@ def assemble(
     storage_url: SecretStr,
     warnings: Iterable[Fault],
     link_files: Iterable[LinkFile],
-    sources: Sources,
 ) -> Config:
     """The configuration with the links of ``link_files`` in it."""
     files = tuple(link_files)
@@ -121,7 +122,7 @@ def assemble(
     ]
     of_files = [warning for file in files for warning in file.warnings]
     every = tuple(sorted([*warnings, *loads, *of_files]))
-    return Config(accounts, storage_url, every, files, sources, templates)
+    return Config(accounts, storage_url, every, files, templates)
 
 
 def _with_links(account: Account, files: Iterable[LinkFile]) -> Account:

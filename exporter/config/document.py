@@ -16,6 +16,7 @@ from exporter.errors import ConfigError, Fault
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from exporter.config.sources import Sources
     from exporter.config.syntax import Naming
 
 Plain: TypeAlias = Union[str, list["Plain"], dict[str, "Plain"], None]  # noqa: UP007 - it names itself
@@ -268,9 +269,9 @@ class Report:
                 self.add(loc, EMPTY)
 
 
-def read(path: Path, naming: Naming = CONFIG) -> Document:
+def read(path: Path, sources: Sources, naming: Naming = CONFIG) -> Document:
     """The mapping in the file at ``path``. Raises ConfigError when there is none to be had."""
-    document = parse(path, read_text(path, naming), naming)
+    document = parse(path, read_text(path, sources, naming), naming)
     if not isinstance(document.data, dict):
         message = f"the file must be a mapping: begin with a key such as {naming.first_key}"
         raise ConfigError([document.fault((), message), *document.faults])

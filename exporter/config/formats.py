@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.config.document import Document, Source
+    from exporter.config.sources import Sources
 
 NAMING = Naming("under link_files", "list at least one link, or write [] for none")
 
@@ -36,12 +37,12 @@ _STRING_OR_TAB = re.compile(r'"(?:[^"\\]++|\\.)*+"|\t')
 _ESCAPE = re.compile(r"\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\u(?P<half>d[89a-f]..)|\\.", re.IGNORECASE)
 
 
-def open_links(path: Path) -> Source:
+def open_links(path: Path, sources: Sources) -> Source:
     """What stands in the link file at ``path``. Raises ConfigError when it can't be read or understood."""
     read = _READERS.get(path.suffix.lower())
     if read is None:
         refuse(path, 0, 0, "its name must end in .yaml, .yml, .json or .csv: rename it, or narrow link_files")
-    return read(path, read_text(path, NAMING))
+    return read(path, read_text(path, sources, NAMING))
 
 
 def _yaml(path: Path, text: str) -> Document:

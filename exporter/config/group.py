@@ -11,8 +11,7 @@ from exporter.config.checks import claims, entries
 from exporter.config.document import mapping, sequence
 from exporter.config.intervals import KEYS
 from exporter.config.linkfile import Draft
-from exporter.config.patterns import TooManyEntriesError, matches
-from exporter.config.signature import signature
+from exporter.config.patterns import TooManyEntriesError
 from exporter.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from exporter.config.document import Loc, Source
     from exporter.config.intervals import Section
     from exporter.config.linkfile import LinkFile
-    from exporter.config.signature import Signature
+    from exporter.config.sources import Signature, Sources
     from exporter.errors import Fault
 
     Faults = dict[str, list[Fault]]
@@ -42,32 +41,17 @@ class Group:
     levels: tuple[Section, ...]
     own: Held
 
-    def find(self, known: Iterable[str] = ()) -> dict[str, Signature]:
-        """The files there are, sorted; and those ``known`` that still are, should a folder not list them."""
-        names = {name for pattern in self.patterns for name in self._matches(pattern)} | set(known)
-        signatures = ((name, signature(self.folder / name)) for name in sorted(names))
-        return {name: sign for name, sign in signatures if sign is not None}
-
-    def unmatched(self) -> list[int]:
-        """The indices of the patterns that no file matches."""
-        return [index for index, pattern in enumerate(self.patterns) if not self._matches(pattern)]
-
-    def endless(self) -> Iterator[tuple[int, str]]:
-        """The indices of the patterns that look at too much, each with what to do."""
-        for index, pattern in enumerate(self.patterns):
+    def find(self, sources: Sources) -> Iterator[dict[str, Signature] | TooManyEntriesError]:
+        """What each pattern finds."""
+        for pattern in self.patterns:
             try:
-                matches(pattern, self.folder)
+                yield sources.find(self.folder, pattern)
             except TooManyEntriesError as error:
-                yield index, str(error)
+                yield error
 
-    def _matches(self, pattern: str) -> list[str]:
-        # A pattern that looks at too much finds nothing: what is known stays, and a load says what is wrong.
-        try:
-            return matches(pattern, self.folder)
-        except TooManyEntriesError:
-            return []
-
-    def read(self, names: Iterable[str], kept: Mapping[str, LinkFile]) -> tuple[dict[str, Draft], Faults]:
+    def read(
+        self, names: Iterable[str], kept: Mapping[str, LinkFile], sources: Sources
+    ) -> tuple[dict[str, Draft], Faults]:
         """The files ``names`` that can be taken as they stand on disk, and the faults of the others.
 
         What can be taken agrees with all that is then in force. ``kept`` are the files in force now, on which
@@ -77,7 +61,7 @@ class Group:
         faults: Faults = {}
         for name in names:
             try:
-                drafts[name] = Draft(self.folder / name, self.levels)
+                drafts[name] = Draft(self.folder / name, self.levels, sources)
             except ConfigError as error:
                 faults[name] = error.faults
         refused: dict[str, Draft] = {}

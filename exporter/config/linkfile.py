@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from exporter.config.checks import Held
     from exporter.config.document import Loc
     from exporter.config.intervals import Section
-    from exporter.config.signature import Signature
+    from exporter.config.sources import Signature, Sources
     from exporter.errors import Fault
     from exporter.model import Link
 
@@ -57,8 +57,8 @@ class Draft:
     Raises ConfigError with its faults. ``levels`` are the sections around it that its links inherit from.
     """
 
-    def __init__(self, path: Path, levels: Sequence[Section]) -> None:
-        source = open_links(path)
+    def __init__(self, path: Path, levels: Sequence[Section], sources: Sources) -> None:
+        source = open_links(path, sources)
         self._report = Report(source)
         self.sections = validate(source.data, LINKS, self._report) or []
         entries = enumerate(sequence(source.data))

@@ -13,10 +13,8 @@ from exporter import storage_url
 from exporter.config import values
 from exporter.config.authorities import read_authorities
 from exporter.config.document import Loc, Plain, mapping, sequence
-from exporter.config.files import read_bytes
 from exporter.config.proxies import Explicit, FromEnvironment, proxy_at
 from exporter.config.schema import DEFAULT_STORAGE, DEFAULT_URL
-from exporter.config.signature import Signature, signature
 from exporter.model import Credentials
 
 if TYPE_CHECKING:
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.config.document import Report
+    from exporter.config.sources import Sources
 
 T = TypeVar("T")
 
@@ -43,15 +42,12 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class Finder:
-    """Finds secrets. Relative paths start at ``folder``; variables are those of ``environ``.
-
-    ``files`` are those that were read, so that their changes can be followed.
-    """
+    """Finds secrets. Relative paths start at ``folder``; variables are those of ``environ``."""
 
     folder: Path
     environ: Mapping[str, str] = field(repr=False)
     report: Report = field(repr=False)
-    files: dict[str, Signature | None] = field(default_factory=dict)
+    sources: Sources = field(repr=False)
 
     def find(self, data: Plain) -> Secrets:
         """Every secret that ``data`` names; what is wrong with them goes to the report."""
@@ -88,8 +84,10 @@ class Finder:
         name = account.get("ca_file")
         if not isinstance(name, str):  # the schema says what is wrong with it
             return ""
-        self._follow(name)
-        return self._try(lambda given: read_authorities(self.folder, given), name, (*loc, "ca_file")) or ""
+        found = self._try(
+            lambda given: read_authorities(self.folder, given, self.sources), name, (*loc, "ca_file")
+        )
+        return found or ""
 
     def _credentials(self, account: dict[str, Plain], loc: Loc) -> Credentials:
         found = {name: self._secret(account, loc, name) for name in ("login", "password", "api_key")}
@@ -145,14 +143,9 @@ class Finder:
         value = self._try(lambda given: values.secret(self._read(keys[0], given)), text, (*loc, keys[0]))
         return None if value is None else SecretStr(value)
 
-    def _follow(self, name: str) -> None:
-        """Notes a file as one that the configuration was made from, as it is before it is read."""
-        self.files[str(self.folder / name)] = signature(self.folder / name)
-
     def _read(self, key: str, given: str) -> str:
         if key.endswith("_file"):
-            self._follow(given)
-            return read_file(self.folder, given)
+            return read_file(self.folder, given, self.sources)
         return self._from_env(given) if key.endswith("_env") else given
 
     def _try(self, take: Callable[[str], T], text: str, loc: Loc) -> T | None:
@@ -179,13 +172,13 @@ class Finder:
         )
 
 
-def read_file(folder: Path, name: str) -> str:
+def read_file(folder: Path, name: str, sources: Sources) -> str:
     """What the file ``name`` holds, without the line's end; a relative name starts at ``folder``.
 
     Raises ValueError. The name is not repeated: it may be a misplaced secret.
     """
     try:
-        text = read_bytes(folder / name).decode("utf-8-sig")
+        text = sources.read(folder / name).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError("the file is not UTF-8 text: save it as UTF-8") from None
     except (OSError, ValueError) as error:

@@ -1,33 +1,62 @@
-"""The files that a configuration was made from, and how to tell that one has changed."""
+"""The files that a configuration is made from, and how to tell that one has changed."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from exporter.config.signature import Signature, signature
+from exporter.config.files import read_bytes
+from exporter.config.patterns import TooManyEntriesError, matches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from exporter.config.group import Group
-
-Seen: TypeAlias = "dict[str, Signature | None]"
-"""Files by their paths, with their signatures; None where there is none."""
+Signature: TypeAlias = tuple[int, ...]
+"""Equal for a file that has not changed."""
 
 
-@dataclass(frozen=True, slots=True)
 class Sources:
-    """``files`` were read by name, ``groups`` find the link files; ``seen`` is what was there then."""
+    """Reads files for one load, and remembers how each looked just before.
 
-    files: tuple[str, ...] = ()
-    groups: tuple[Group, ...] = ()
-    seen: Mapping[str, Signature | None] = field(default_factory=dict)
+    A load that fails has its sources too: a change of one of them may correct the error.
+    """
+
+    def __init__(self) -> None:
+        self.seen: dict[str, Signature | None] = {}
+        self._patterns: set[tuple[Path, str]] = set()
+
+    def read(self, path: Path) -> bytes:
+        """What the file at ``path`` holds; see ``read_bytes``."""
+        self.seen[str(path)] = signature(path)
+        return read_bytes(path)
+
+    def find(self, folder: Path, pattern: str) -> dict[str, Signature]:
+        """The files that ``pattern`` names, relative to ``folder``. Raises TooManyEntriesError."""
+        self._patterns.add((folder, pattern))
+        signatures = {name: signature(folder / name) for name in matches(pattern, folder)}
+        self.seen |= {str(folder / name): sign for name, sign in signatures.items()}
+        return {name: sign for name, sign in signatures.items() if sign is not None}
 
     def look(self) -> Mapping[str, Signature | None]:
-        """What is there now. Blocks."""
-        found: Seen = {path: signature(Path(path)) for path in self.files}
-        for group in self.groups:
-            found |= {str(group.folder / name): sign for name, sign in group.find().items()}
-        return found
+        """How the files look now; equal to ``seen`` if none has changed. Blocks."""
+        now = Sources()
+        now.seen = {path: signature(Path(path)) for path in self.seen}
+        for folder, pattern in self._patterns:
+            with suppress(TooManyEntriesError):
+                now.find(folder, pattern)
+        return now.seen
+
+
+def signature(path: Path) -> Signature | None:
+    """The signature of the file at ``path``, symbolic links followed; None when there is none.
+
+    A file that cannot be looked at, as on a network disk that is away, does not count as gone.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        return (getattr(error, "errno", 0) or 0,)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import yaml
 from yaml.composer import Composer, ComposerError
 
-from exporter.config.files import MOST_BYTES, SpecialFileError, TooLargeError, read_bytes
+from exporter.config.files import MOST_BYTES, SpecialFileError, TooLargeError
 from exporter.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from exporter.config.sources import Sources
 
 DEEPEST = 50
 """Levels of nesting taken; the schema needs six. libyaml's own composer would overflow the C stack."""
@@ -102,10 +104,10 @@ def make_loader(base: Any) -> Any:
     return Loader
 
 
-def read_text(path: Path, naming: Naming = CONFIG) -> str:
+def read_text(path: Path, sources: Sources, naming: Naming = CONFIG) -> str:
     """The text of the file at ``path``. Raises ConfigError when there is none or it is not UTF-8."""
     try:
-        data = read_bytes(path)
+        data = sources.read(path)
     except FileNotFoundError:
         refuse(path, 0, 0, f"there is no such file: {naming.create}, or name another {naming.where}")
     except IsADirectoryError:

@@ -23,7 +23,10 @@ PERIOD = 3.0
 
 
 class Watcher:
-    """Looks at the files of the configuration in force, which ``sources`` gives."""
+    """Looks at the files of the latest load, which ``sources`` gives.
+
+    A load that failed is followed too: a change of a file that only it names may correct the error.
+    """
 
     def __init__(
         self,

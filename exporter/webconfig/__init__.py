@@ -3,11 +3,10 @@
 The file is the one that Prometheus' exporter-toolkit defines (its docs/web-configuration.md), so that those
 who have one can use it. It passes through these, each a module here: ``schema`` (which keys, with ``values``
 for single values), ``checks`` (what must agree), ``tls`` (certificates and keys to what a handshake needs),
-``load`` (all together); ``live`` reads it again when it changes.
+``load`` (all together).
 """
 
-from exporter.webconfig.live import Live
 from exporter.webconfig.load import RateLimit, WebConfig, load
 from exporter.webconfig.tls import Tls
 
-__all__ = ["Live", "RateLimit", "Tls", "WebConfig", "load"]
+__all__ = ["RateLimit", "Tls", "WebConfig", "load"]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.config.document import Report, mapping, read
+from exporter.config.sources import Sources
 from exporter.config.wording import validate
 from exporter.errors import ConfigError
 from exporter.webconfig import values
 from exporter.webconfig.checks import TLS, TLS_KEY, check
-from exporter.webconfig.files import Files
 from exporter.webconfig.schema import NAMING, SCHEMA
 from exporter.webconfig.tls import Loader, Tls, configure
 
@@ -39,7 +39,7 @@ class WebConfig:
     """A web configuration without faults.
 
     ``users`` are bcrypt hashes by name; none of them means that no password is asked for. ``warnings`` are
-    what works otherwise than it is written. ``files`` tell when it is to be read again.
+    what works otherwise than it is written.
     """
 
     tls: Tls | None
@@ -47,21 +47,20 @@ class WebConfig:
     headers: Mapping[str, str]
     rate_limit: RateLimit | None
     warnings: tuple[Fault, ...]
-    files: Files = field(repr=False)
 
 
-def load(path: str | Path) -> WebConfig:
+def load(path: str | Path, sources: Sources | None = None) -> WebConfig:
     """The web configuration in the file at ``path``.
 
-    Raises ConfigError with all errors of the file. Reads it and the files it names; blocks meanwhile.
+    Raises ConfigError with all errors of the file. ``sources`` reads it and the files it names; blocks
+    meanwhile.
     """
-    files = Files(Path(path).parent)
-    files.note(Path(path))
-    document = read(Path(path), NAMING)
+    sources = sources or Sources()
+    document = read(Path(path), sources, NAMING)
     report = Report(document)
     file = validate(document.data, SCHEMA, report)
     tls = mapping(document.data).get(TLS_KEY)
-    context = Loader(files, report).context(tls) if isinstance(tls, dict) else None
+    context = Loader(Path(path).parent, sources, report).context(tls) if isinstance(tls, dict) else None
     check(document.data, report)
     report.add_empties()
     if file is None or report.faults:
@@ -73,7 +72,6 @@ def load(path: str | Path) -> WebConfig:
         headers=_headers(file),
         rate_limit=_rate_limit(file),
         warnings=tuple(_warnings(file, document)),
-        files=files,
     )
 
 

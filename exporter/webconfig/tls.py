@@ -12,14 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
+from exporter.config.secrets import read_file
 from exporter.webconfig import values
 from exporter.webconfig.checks import TLS, Section, given_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from exporter.config.document import Report
-    from exporter.webconfig.files import Files
+    from exporter.config.sources import Sources
     from exporter.webconfig.schema import TlsSection
 
 # Base64 has no hyphen (RFC 7468), so that what has no end is given up at the next line of hyphens.
@@ -65,9 +67,10 @@ def _canonical(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Loads what ``tls_server_config`` names. What is wrong with it goes to the report."""
+    """Loads what ``tls_server_config`` names, relative to ``folder``. Errors go to the report."""
 
-    files: Files
+    folder: Path
+    sources: Sources
     report: Report
 
     def context(self, section: Section) -> ssl.SSLContext:
@@ -88,10 +91,13 @@ class Loader:
         if not isinstance(text, str):  # said by the schema or by the checks
             return None
         try:
-            return take(self.files.read(text) if given[0].endswith("_file") else text)
+            return take(self._read(given[0], text))
         except ValueError as error:
             self.report.add((*TLS, given[0]), str(error))
             return None
+
+    def _read(self, key: str, text: str) -> str:
+        return read_file(self.folder, text, self.sources) if key.endswith("_file") else text
 
     def _trust(self, context: ssl.SSLContext, section: Section, authority: str) -> None:
         # As in Go, what the file holds is trusted, be it a root or not.

@@ -344,13 +344,13 @@ def reload_with_faults(running: Program, url: str, plan: Plan) -> Iterator[str]:
 
 
 def spoil_web(running: Program, path: Path) -> None:
-    """The same for the web configuration, which is read by itself."""
+    """Writes web configurations that are wrong where a secret is, and then a good one."""
     good = path.read_text("utf-8")
     for faulty in (good.replace(HASH, json.dumps(SCRAPER.text)), good.replace(": $", " $")):
         path.write_text(faulty, "utf-8")
-        running.expect("web_config_failed")
+        running.expect("reload_failed")
     path.write_text(good, "utf-8")
-    running.expect("web_config_reloaded")
+    running.expect("event=reloaded")
 
 
 def say(url: str, said: str) -> str:

@@ -14,31 +14,33 @@ from structlog.testing import capture_logs
 
 from exporter.config import LinkFile
 from exporter.errors import ConfigError, Fault
-from exporter.reloading import Reloader
+from exporter.reloading import Loaded, Loader, Reloader
 from tests.applied import config_of
 from tests.factories import make_links
+from tests.unit.webconfig.door import ALICE, Keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from exporter.config import Config
 
-OLD, NEW = config_of(*make_links(1)), config_of(*make_links(2))
+OLD, NEW = Loaded(config_of(*make_links(1))), Loaded(config_of(*make_links(2)))
 RELOADED = {"event": "reloaded", "log_level": "info", "accounts": 1, "links": 2}
 
 
-def refuse(config: Config) -> Config:
+def refuse(in_force: Loaded) -> Loaded:
     raise ConfigError([Fault("config.yaml", 1, 2, "accounts", "is missing: add it")])
 
 
-def crash(config: Config) -> Config:
+def crash(in_force: Loaded) -> Loaded:
     raise ZeroDivisionError
 
 
 class Desk:
     """A reloader with what it calls."""
 
-    def __init__(self, load: Callable[[Config], Config]) -> None:
+    def __init__(self, load: Callable[[Loaded], Loaded]) -> None:
         self.applied: list[Config] = []
         self.failures = 0
         self.logs: list[Any] = []
@@ -57,25 +59,30 @@ class Desk:
         return errors
 
 
-def logs_of(config: Config) -> list[Any]:
+def logs_of(loaded: Loaded) -> list[Any]:
     """What is logged when a reload brings this configuration, but for the first line."""
-    desk = Desk(lambda old: config)
+    desk = Desk(lambda old: loaded)
     assert desk.reload() == ()
     assert desk.logs[0]["event"] == "reloaded"
     return desk.logs[1:]
 
 
-def test_a_reload_is_applied_and_becomes_the_one_in_force() -> None:
-    given: list[Config] = []
+def changed(**fields: Any) -> Loaded:
+    """The new configuration with these fields."""
+    return Loaded(replace(NEW.config, **fields))
 
-    def load(config: Config) -> Config:
-        given.append(config)
+
+def test_a_reload_is_applied_and_becomes_the_one_in_force() -> None:
+    given: list[Loaded] = []
+
+    def load(in_force: Loaded) -> Loaded:
+        given.append(in_force)
         return NEW
 
     desk = Desk(load)
     assert desk.reload() == ()
     assert desk.logs == [RELOADED]
-    assert (desk.applied, desk.failures, desk.reloader.config) == ([NEW], 0, NEW)
+    assert (desk.applied, desk.failures, desk.reloader.in_force) == ([NEW.config], 0, NEW)
     desk.reload()
     assert given == [OLD, NEW]
 
@@ -85,7 +92,7 @@ def test_errors_keep_the_old_configuration_and_are_returned_and_logged() -> None
     error = "config.yaml:1:2: accounts: is missing: add it"
     assert desk.reload() == (error,)
     assert desk.logs == [{"event": "reload_failed", "log_level": "error", "error": error}]
-    assert (desk.applied, desk.failures, desk.reloader.config) == ([], 1, OLD)
+    assert (desk.applied, desk.failures, desk.reloader.in_force) == ([], 1, OLD)
 
 
 def test_a_reload_that_crashes_keeps_the_old_configuration() -> None:
@@ -93,14 +100,14 @@ def test_a_reload_that_crashes_keeps_the_old_configuration() -> None:
     error = "the reload ended with a ZeroDivisionError: the log says more"
     assert desk.reload() == (error,)
     assert [entry["event"] for entry in desk.logs] == ["reload_crashed", "reload_failed"]
-    assert (desk.failures, desk.reloader.config) == (1, OLD)
+    assert (desk.failures, desk.reloader.in_force) == (1, OLD)
 
 
 def test_reloads_asked_for_meanwhile_are_one_that_begins_when_the_first_has_ended() -> None:
     steps: list[str] = []
     begun, may_end = threading.Event(), threading.Event()
 
-    def load(config: Config) -> Config:
+    def load(in_force: Loaded) -> Loaded:
         steps.append("begins")
         begun.set()
         may_end.wait(60)
@@ -124,7 +131,7 @@ def test_reloads_asked_for_meanwhile_are_one_that_begins_when_the_first_has_ende
 def test_whoever_asked_may_leave_and_the_reload_goes_on() -> None:
     begun, may_end = threading.Event(), threading.Event()
 
-    def load(config: Config) -> Config:
+    def load(in_force: Loaded) -> Loaded:
         begun.set()
         may_end.wait(60)
         return NEW
@@ -137,19 +144,19 @@ def test_whoever_asked_may_leave_and_the_reload_goes_on() -> None:
         impatient.cancel()
         may_end.set()
         await patient
-        assert desk.applied == [NEW, NEW]
+        assert desk.applied == [NEW.config] * 2
         assert impatient.cancelled()
 
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("load", [lambda config: NEW, refuse, crash])
-def test_nothing_searches_for_garbage_while_a_thread_loads(load: Callable[[Config], Config]) -> None:
+@pytest.mark.parametrize("load", [lambda in_force: NEW, refuse, crash])
+def test_nothing_searches_for_garbage_while_a_thread_loads(load: Callable[[Loaded], Loaded]) -> None:
     searched: list[bool] = []
 
-    def looked(config: Config) -> Config:
+    def looked(in_force: Loaded) -> Loaded:
         searched.append(gc.isenabled())
-        return load(config)
+        return load(in_force)
 
     gc.unfreeze()
     try:
@@ -162,17 +169,17 @@ def test_nothing_searches_for_garbage_while_a_thread_loads(load: Callable[[Confi
 
 
 def test_another_storage_is_said_to_take_effect_later() -> None:
-    (told,) = logs_of(replace(NEW, storage_url=SecretStr("redis://:hunter2@127.0.0.1")))
+    (told,) = logs_of(changed(storage_url=SecretStr("redis://:hunter2@127.0.0.1")))
     assert told["event"] == "storage_unchanged"
     assert "hunter2" not in str(told)
 
 
 def test_warnings_are_logged_once() -> None:
     warning = Fault("config.yaml", 3, 1, "accounts[0]", "asks for much")
-    warned = replace(NEW, warnings=(warning,))
+    warned = changed(warnings=(warning,))
     (told,) = logs_of(warned)
     assert told == {"event": "config_warning", "log_level": "warning", "warning": str(warning)}
-    desk = Desk(lambda config: warned)
+    desk = Desk(lambda in_force: warned)
     desk.reload()
     desk.reload()
     assert desk.logs == [RELOADED]
@@ -181,12 +188,77 @@ def test_warnings_are_logged_once() -> None:
 def test_errors_of_a_link_file_are_logged_once_and_not_without_end() -> None:
     faults = tuple(Fault("a.csv", line, 1, "id", "is missing: add it") for line in range(2, 25))
     files = (LinkFile("main", "a.csv", (), faults=faults), LinkFile("main", "b.csv", ()))
-    refused = replace(NEW, link_files=files)
+    refused = changed(link_files=files)
     told = logs_of(refused)
     names = {"event": "link_file_refused", "log_level": "error", "account": "main", "file": "a.csv"}
     assert told[0] == {**names, "error": "a.csv:2:1: id: is missing: add it"}
     assert (len(told), told[-1]) == (21, {**names, "more_errors": 3})
-    desk = Desk(lambda config: refused)
+    desk = Desk(lambda in_force: refused)
     desk.reload()
     desk.reload()
     assert desk.logs == [RELOADED]
+
+
+# --- the configuration and the web configuration together ---------------------------------------------------
+
+CONFIG = "storage: {url: 'memory:'}\naccounts: [{name: main, login: a, password: b, links: [{id: 1}]}]\n"
+
+
+class Files:
+    """Both configurations in a folder, as they are in force."""
+
+    def __init__(self, folder: Path, web: str) -> None:
+        self.path, self.web = folder / "config.yaml", folder / "web.yaml"
+        self.path.write_text(CONFIG)
+        self.web.write_text(web)
+        self.loader = Loader(self.path, {}, str(self.web))
+        self.in_force = self.loader.load()
+
+    def reload(self) -> set[str]:
+        """Reloads; returns the names of the web's users."""
+        self.in_force = self.loader.load(self.in_force)
+        assert self.in_force.web
+        return {*self.in_force.web.users}
+
+
+def users(*names: str) -> str:
+    return "basic_auth_users:\n" + "".join(f"  {name}: {ALICE}\n" for name in names)
+
+
+@pytest.mark.parametrize("wrong", [(), ("config",), ("web",), ("config", "web")], ids=repr)
+def test_a_load_gives_both_files_or_the_errors_of_both(tmp_path: Path, wrong: tuple[str, ...]) -> None:
+    files = Files(tmp_path, users("alice"))
+    files.path.write_text(CONFIG + ("acounts: []\n" if "config" in wrong else ""))
+    files.web.write_text(users("bob") + ("rate_limits: {}\n" if "web" in wrong else ""))
+    if not wrong:
+        assert files.reload() == {"bob"}
+        return
+    with pytest.raises(ConfigError) as caught:
+        files.reload()
+    assert {fault.path for fault in caught.value.faults} == {
+        {"config": "acounts", "web": "rate_limits"}[name] for name in wrong
+    }
+    assert files.loader.web_successful is ("web" not in wrong)
+    files.path.write_text(CONFIG)
+    files.web.write_text(users("bob"))
+    assert files.reload() == {"bob"}
+    assert files.loader.web_successful
+
+
+@pytest.mark.parametrize("begin", [True, False])
+def test_tls_cannot_come_or_go_while_the_exporter_runs(tmp_path: Path, begin: bool) -> None:
+    keys = Keys(tmp_path)
+    with_tls, without = keys.config(rest=users("alice")).read_text(), users("bob")
+    files = Files(tmp_path, with_tls if begin else without)
+    files.web.write_text(without if begin else with_tls)
+    with pytest.raises(ConfigError) as caught:
+        files.reload()
+    verb = "removed" if begin else "added"
+    assert str(caught.value) == (
+        f"{files.web}: tls_server_config: cannot be {verb} while the exporter runs: restart it"
+    )
+
+
+def test_warnings_of_the_web_configuration_are_among_those_of_a_load(tmp_path: Path) -> None:
+    (warning,) = Files(tmp_path, users("alice")).in_force.warnings
+    assert "passwords travel unencrypted" in str(warning)

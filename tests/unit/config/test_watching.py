@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.config import load
 from exporter.config.watching import Watcher
 from exporter.errors import ConfigError
+from exporter.reloading import Loader
 from exporter.simulator import Settings, numbered_links
 from tests.processes import exporter, get, replace, until
 from tests.providers import provider
+from tests.unit.webconfig import pems
+from tests.unit.webconfig.door import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from exporter.config import Config, Sources
+    from exporter.config import Config
 
 ANY_PORT = "--web.listen-address=127.0.0.1:0"
 LISTENING = r"event=listening url=(\S+)"
@@ -32,27 +34,24 @@ SUCCESSFUL = "smsc_exporter_link_file_last_load_successful"
 class Looks:
     """Lets a watcher look when the test says so. ``loads`` are the links after each reload, or its errors."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, web: str | None = None) -> None:
         self.loads: list[list[str] | str] = []
         self.before_loading: Callable[[], None] = lambda: None
-        self._path = folder / "config.yaml"
-        self._config = load(self._path, {})
+        self._loader = Loader(folder / "config.yaml", {}, web and str(folder / web))
+        self._loaded = self._loader.load()
         self._begin = asyncio.Semaphore(0)
         self._sleeps = asyncio.Semaphore(0)
-        self._watcher = Watcher(self._sources, self.reload, self._sleep)
-
-    def _sources(self) -> Sources:
-        return self._config.sources
+        self._watcher = Watcher(lambda: self._loader.sources, self.reload, self._sleep)
 
     async def reload(self) -> None:
         """What the watcher calls, and what a signal would."""
         self.before_loading()
         try:
-            self._config = load(self._path, {}, self._config)
+            self._loaded = self._loader.load(self._loaded)
         except ConfigError as error:
             self.loads.append(str(error))
         else:
-            self.loads.append(links_of(self._config))
+            self.loads.append(links_of(self._loaded.config))
 
     async def _sleep(self, seconds: float) -> None:
         assert seconds > 0
@@ -172,6 +171,41 @@ def test_an_error_is_not_tried_again_until_a_file_changes(folder: Path) -> None:
             write_config(folder, "a.csv")
             await looks.look(6)
             assert looks.loads[1:] == [["1"]]
+
+    asyncio.run(main())
+
+
+def test_a_file_that_only_a_refused_configuration_names_is_followed(folder: Path) -> None:
+    async def main() -> None:
+        async with Looks(folder) as looks:
+            text = (folder / "config.yaml").read_text()
+            replace(folder / "config.yaml", text.replace('"secret"', '"new-secret"'))
+            await looks.look(6)
+            assert len(looks.loads) == 1
+            assert "password_file" in looks.loads[0]
+            replace(folder / "new-secret", "demo")
+            await looks.look(6)
+            assert looks.loads[1:] == [["1"]]
+
+    asyncio.run(main())
+
+
+def test_the_web_configuration_and_its_certificates_are_followed(folder: Path) -> None:
+    keys = Keys(folder)
+    keys.config()
+
+    async def main() -> None:
+        async with Looks(folder, "web.yaml") as looks:
+            keys.renew()
+            await looks.look(6)
+            assert looks.loads == [["1"]]
+            replace(folder / "web.yaml", "tls_server_config: {cert_file: next.crt, key_file: next.key}\n")
+            await looks.look(6)
+            assert len(looks.loads) == 2
+            assert "tls_server_config.cert_file" in looks.loads[1]
+            pems.write(folder, keys.renew(), "next")
+            await looks.look(6)
+            assert looks.loads[2:] == [["1"]]
 
     asyncio.run(main())
 

@@ -16,7 +16,7 @@ from exporter.clock import SystemClock
 from exporter.web import Guard
 from exporter.web.listen import open_socket
 from exporter.web.server import HANDSHAKE_TIMEOUT, Server
-from exporter.webconfig import Live
+from exporter.webconfig import load
 from tests.processes import PATIENCE
 from tests.unit.webconfig import pems
 
@@ -43,10 +43,15 @@ class Door:
     """What is served, and where. ``inside`` counts the requests that came through."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        self.live = Live(str(path))
-        self.guard = Guard(lambda: self.live.config, clock)
+        self._path = path
+        self.config = load(path)
+        self.guard = Guard(lambda: self.config, clock)
         self.inside = 0
         self.url = ""
+
+    def reload(self) -> None:
+        """Takes the files as they are now."""
+        self.config = load(self._path)
 
     @property
     def port(self) -> int:
@@ -73,8 +78,8 @@ class Door:
         return app
 
     def context(self) -> ssl.SSLContext:
-        assert self.live.config.tls
-        return self.live.config.tls.context
+        assert self.config.tls
+        return self.config.tls.context
 
     async def knock(
         self,
@@ -98,23 +103,20 @@ class Door:
 async def door(
     path: Path,
     clock: Clock | None = None,
-    watch: float = 3600.0,
     handshake_timeout: float = HANDSHAKE_TIMEOUT,
 ) -> AsyncIterator[Door]:
-    """Open while the context lasts; the files are looked at every ``watch`` seconds."""
+    """Open while the context lasts."""
     served = Door(path, clock or SystemClock())
     server = Server(
         served.app(),
         [open_socket("127.0.0.1", 0)],
-        served.context if served.live.config.tls else None,
+        served.context if served.config.tls else None,
         handshake_timeout=handshake_timeout,
     )
     (served.url,) = await server.start()
-    watching = asyncio.ensure_future(served.live.watch(watch))
     try:
         yield served
     finally:
-        watching.cancel()
         await server.close()
         served.guard.close()
 
