@@ -7,6 +7,7 @@ import difflib
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from exporter import config, logs
@@ -156,7 +157,7 @@ def _fields(snapshot: Snapshot) -> dict[str, Any]:
         **ids,
         **clicks,
         "clicks_total": snapshot.total,
-        "read_at": rfc3339(snapshot.read_at),
+        "read_at": rfc3339(datetime.fromtimestamp(snapshot.read_at, UTC)),
     }
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from exporter.config.sources import Sources
+    from exporter.config.sources import Signature, Sources
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -41,7 +41,8 @@ class Watcher:
     async def watch(self) -> None:
         """Watches until it is cancelled. A file that is being written is left alone until it is whole."""
         followed = self._sources()
-        before = tried = followed.seen
+        before: Mapping[str, Signature | None] = followed.seen
+        tried = before
         while True:
             await self._sleep(PERIOD)
             try:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.config import load
+from exporter.config import Sources, load
 from exporter.config.patterns import DEEPEST, MOST_ENTRIES, TooManyEntriesError, matches
 from exporter.errors import ConfigError
 from tests.unit.config.test_bad_links import faults_of, write_config
@@ -85,10 +85,11 @@ def test_walk_that_grows_too_large_later_keeps_the_old_configuration(tmp_path: P
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "a.csv").write_text("id\n1\n")
     path = write_config(tmp_path, "links/*/../*/../*.csv")
-    config = load(path, {})
+    sources = Sources()
+    config = load(path, {}, sources=sources)
     for number in range(150):
         (tmp_path / "links" / str(number)).mkdir()
-    assert list(config.sources.look()) == [str(path)]
+    assert list(sources.look()) == [str(path)]
     with pytest.raises(ConfigError, match="looks at more than 10000 files and folders"):
         load(path, {}, config)
 
