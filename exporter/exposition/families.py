@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from exporter.model import Link
 
 FIGURES = ("all_time", "today", "yesterday", "month", "previous_month", "total")
-"""The click families by their short names, in the order of ``FAMILIES``."""
+"""The click families by their short names: the first of ``FAMILIES``, in their order."""
 
 _number: Callable[[float], str] = floatToGoString  # prometheus_client leaves it untyped
 

@@ -67,8 +67,8 @@ PREPARED_WITHIN, TRIES = 1.0, 20
 TIDY = 60.0
 """Seconds between two clean-ups."""
 
-DEFAULT_TIMEOUT = 60.0
-"""The longest timeout to assume if none is on record, in seconds."""
+LONGEST_TIMEOUT = 60.0
+"""The timeout (seconds) to assume of a request if the file has no record of any."""
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -275,7 +275,7 @@ class SqliteStore:
         self._mark = mark if same_boot else Mark()
         if reason:
             self._reason = reason
-            timeout = max((event.request.timeout for _, _, event in rows), default=DEFAULT_TIMEOUT)
+            timeout = max((event.request.timeout for _, _, event in rows), default=LONGEST_TIMEOUT)
             failed = max(mark.failures_until, mark.assumed_until) > (now if same_boot else -inf)
             self._mark = Mark(
                 unknown_until=max(self._mark.unknown_until, now + longest_count(timeout)),

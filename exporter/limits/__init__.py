@@ -1,4 +1,4 @@
-"""What the provider counts: whether a request may leave is decided here, and nowhere else.
+"""What the provider counts: whether it allows a request is decided here, and nowhere else.
 
 ``ledger`` holds the rules, ``logins`` those about failed logins, ``attempts`` those about the minute and the
 fourteen, ``constants`` the figures with their sources, ``events`` what a journal records. Nothing here waits,

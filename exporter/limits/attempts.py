@@ -110,8 +110,10 @@ class Attempts:
         return sorted(one.counts_until for one in places)[-MAX_IN_FLIGHT]
 
     def in_flight(self, login: str, now: float) -> int:
-        """How many requests of the login wait for an answer, in whichever process."""
-        # Another process may have died: beyond a few seconds only the fourteen count its requests.
+        """How many requests of the login wait for an answer; those of other processes for ``SEND_BY`` only.
+
+        Another process may have died, and then its requests hold a place among the fourteen for minutes.
+        """
         places = self._places(login, now)
         return sum(one.open and one.live_until - one.request.timeout > now for one in places)
 

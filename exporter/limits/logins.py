@@ -126,7 +126,7 @@ class Host:
     def failed(self, now: float) -> list[float]:
         """When logins failed that the provider still counts, the oldest first.
 
-        A login that was not verified and whose end is unknown may have failed as late as it may be over.
+        A login that was not verified may have failed if its end is unknown, at the latest moment possible.
         """
         since = now - FAILED_LOGIN_WINDOW
         self.failed_logins = [at for at in self.failed_logins if at > since]
@@ -237,7 +237,7 @@ class Host:
         self._blocks += 1
 
     def _accepted(self, attempt: Attempt) -> None:
-        """Verifies the login, if its request was sent after the refused one and after its own refusal."""
+        """Verifies the login, unless its request was sent before the latest refusal was known."""
         secret = self.secret(attempt.request.secret)
         if attempt.order <= max(self._revoked_by_order, secret.refused_order):
             return
@@ -246,7 +246,7 @@ class Host:
         secret.paused_until = secret.waits_until = -inf
 
     def _refused(self, attempt: Attempt, order: int, at: float) -> None:
-        """Error 2. The ends of requests that were in flight when a verified login was refused are no news."""
+        """Error 2. One that was sent before a verified login was refused changes nothing but the count."""
         self.failed_logins.append(at)
         self._refused_at = at
         name = attempt.request.secret

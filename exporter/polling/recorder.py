@@ -49,7 +49,7 @@ class Recorder:
     async def open(self) -> None:
         """Opens the journal and learns its history. Raises ``StorageError``.
 
-        The ledger must know by then which logins are configured: refusals of others hold nobody back.
+        Configure the ledger first: the refusal of a login that is not configured holds nobody back.
         """
         history = await self.journal.open(self)
         self.restored = self.journal.up
