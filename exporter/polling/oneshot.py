@@ -33,8 +33,11 @@ PATIENCE = 75.0
 WORTH_SAYING = 1.0
 """Waits longer than this (seconds) are reported."""
 
-RECHECK = 5.0
+RECHECK = 1.0
 """Seconds after which a wait for requests of others asks again: they may end at any moment."""
+
+UNKNOWN_WAIT = 5.0
+"""Seconds that are named for such a wait."""
 
 UNCOUNTED = "the storage cannot record requests, so none is sent"
 NOT_SHARED = (
@@ -149,7 +152,8 @@ class OneShot:
     async def _ask_at(self, account: Account, link: Link, url: str) -> Snapshot:
         """One request. Raises ``NotYet``, ``PollError`` or ``StorageError``."""
         request = request_of(account, link.target)
-        denied = self._recorder.check(request, self._clock.monotonic())
+        now = self._clock.monotonic()
+        denied = self._recorder.check(request, now, account.max_concurrent_requests)
         if denied is not None:
             raise self._not_yet(denied)
         sent = self._recorder.begin(request)
@@ -184,7 +188,7 @@ class OneShot:
         if denied.reason is Reason.STORAGE_DOWN:
             raise StorageError(UNCOUNTED)
         if denied.until == inf:
-            return NotYet(denied.reason, RECHECK, RECHECK)
+            return NotYet(denied.reason, UNKNOWN_WAIT, RECHECK)
         seconds = denied.until - self._clock.monotonic()
         if denied.reason in _FINAL:
             return NotYet(denied.reason, seconds, inf)
