@@ -122,7 +122,7 @@ def _unique(pairs: list[tuple[str, object]]) -> _Fields:
     """A JSON object; a key that stands twice leaves open which of the two is meant."""
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise _BadAnswerError("a key stands twice in the answer")
+        raise _BadAnswerError("a key is in the answer twice")
     return fields
 
 

@@ -11,9 +11,7 @@ LEFT = (
     "docs/runbooks/SmscLink",
     "docs/runbooks/SmscManyLinks",
     "docs/runbooks/SmscYoung",
-    "docs/status-page.md",
     "exporter/config/",
-    "exporter/provider/",
     "exporter/webconfig/",
 )
 """Texts that are still to be rewritten. Remove what is done; add nothing."""

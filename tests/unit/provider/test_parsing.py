@@ -257,7 +257,7 @@ def test_a_missing_field_is_named(name: str) -> None:
         ("id = 145142, cnt = 7", "cnt_mon is missing"),
         (PLAIN.replace("link", "lnk"), "link is missing"),
         (PLAIN.replace("cnt_mon = 3, ", ""), "cnt_mon is missing"),
-        (PLAIN.replace("cnt_mon", "cnt"), "a key stands twice in the answer"),
+        (PLAIN.replace("cnt_mon", "cnt"), "a key is in the answer twice"),
     ],
 )
 def test_a_broken_line_is_malformed(text: str, message: str) -> None:
@@ -283,7 +283,7 @@ def test_a_broken_line_is_malformed(text: str, message: str) -> None:
         (JSON.replace('"7"', "NaN"), "cnt is not a count: 'NaN'"),
         (JSON.replace('"7"', "-Infinity"), "cnt is not a count: '-Infinity'"),
         (JSON.replace('"7"', "9" * 5000), "cnt is not a count: '999"),
-        (JSON.replace('"cnt_mon"', '"cnt"'), "a key stands twice in the answer"),
+        (JSON.replace('"cnt_mon"', '"cnt"'), "a key is in the answer twice"),
         (JSON.replace("smsc.tips/a", "\\ud800"), "link holds control characters: '\\ud800'"),
         (JSON.replace("smsc.tips/a", "a\\u0000b"), "link holds control characters"),
         (JSON.replace("smsc.tips/a", 'a"b", "cnt": "8'), "the answer is not whole JSON"),
@@ -303,7 +303,7 @@ def test_broken_json_is_malformed(text: str, message: str) -> None:
         (XML + XML, "the answer is not whole XML: '</result>"),
         (XML.replace("</cnt>", ""), "the answer is not whole XML: '<cnt>7\\n<cnt_mon>"),
         (XML.replace("</cnt>", "</cnt>junk"), "the answer is not whole XML: 'junk\\n<cnt_mon>"),
-        (XML.replace("cnt_mon", "cnt"), "a key stands twice"),
+        (XML.replace("cnt_mon", "cnt"), "a key is in the answer twice"),
         (XML.replace(">7<", "><"), "cnt is not a count"),
         ('<!DOCTYPE r [<!ENTITY a "aa">]>' + XML, "the answer is not whole XML"),
         (XML.replace("smsc.tips/a", "a&#x2028;b"), "link holds control characters"),
