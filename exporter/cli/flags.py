@@ -47,7 +47,7 @@ examples:
   smsc-exporter --config.file=/etc/smsc-exporter/config.yaml --web.listen-address=127.0.0.1:10145
   smsc-exporter get spring-sale            print the clicks on one link now
 
-documentation: docs/README.md in the source code
+documentation: docs/README.md in the source code, and /docs/ on a running exporter
 """
 
 

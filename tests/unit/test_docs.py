@@ -81,8 +81,10 @@ def test_every_outcome_and_state_is_in_the_glossary(value: str) -> None:
     assert f"| `{value}` |" in page("glossary")
 
 
-PATHS = ("/metrics", "/", "/api/v1/links", "/runbooks/NAME", "/docs/NAME")
-PATHS += ("/-/healthy", "/-/ready", "POST /-/reload", "POST /-/quit")
+PATHS = [
+    *("/metrics", "/", "/api/v1/links", "/runbooks/NAME", "/docs/NAME", "/-/healthy", "/-/ready"),
+    *("POST /-/reload", "POST /-/quit"),
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
