@@ -59,15 +59,15 @@ RULES = {
     # --- the ledger and its journals
     "a refusal binds": Broken(
         LEDGER,
-        "frozenset({Outcome.UNAUTHORIZED, Outcome.BLOCKED,",
-        "frozenset({Outcome.BLOCKED,",
+        "frozenset({Outcome.UNAUTHORIZED, Outcome.BLOCKED, Outcome.THROTTLED})",
+        "frozenset({Outcome.THROTTLED})",
         (LOGINS, WORLD),
     ),
     "what binds is learnt before anything else is recorded": Broken(
         "limits/events.py",
         "return isinstance(event, Sent) or event.binds",
         "return isinstance(event, Sent)",
-        (WORLD, CONTRACT, REDIS),
+        (CONTRACT, REDIS),
     ),
     "suspects are judged by their state when the answer comes": Broken(
         LOGIN_RULES,

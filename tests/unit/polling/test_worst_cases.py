@@ -61,6 +61,26 @@ def test_answers_that_overtake_each_other(exporters: int) -> None:
     assert audit.worst_window <= 3
 
 
+def test_nobody_asks_once_somebody_has_learnt_of_a_block(exporters: int) -> None:
+    """Three accounts of one host; where there are three exporters, each has one of them."""
+    accounts = [make_account(f"a{n}", make_links(80, f"a{n}", 21.0)) for n in range(3)]
+    world = World(accounts, FAST, exporters=exporters, alone=exporters == 1)
+    world.at(1, partial(_share_out, world))
+    world.at(60, partial(_block, world))
+    audit = world.run(until=300)
+    assert audit.answers["blocked"]
+    assert audit.sent_while_blocked == 0
+
+
+async def _share_out(world: World) -> None:
+    for number, site in enumerate(world.sites):
+        await site.reload(world.accounts[number :: world.exporters])
+
+
+def _block(world: World) -> None:
+    world.blocked = True
+
+
 def _crowd(exporters: int, weather: Weather, seed: int = 1) -> World:
     """Twelve accounts of one host."""
     accounts = [make_account(f"a{n}", make_links(1, f"a{n}", 21.0)) for n in range(12)]
@@ -79,11 +99,12 @@ def test_all_accepted_logins_are_refused_at_once(exporters: int) -> None:
     assert audit.worst_failed_logins == 4
 
 
-@pytest.mark.xfail(
-    reason="one fails more: refusals of what was under way do not count as those of a second login"
-)
-def test_all_accepted_logins_are_refused_while_many_are_under_way(exporters: int) -> None:
-    world = _crowd(exporters, SLOW, seed=5)
+ONE_MORE = pytest.mark.xfail(reason="refusals of what was under way do not count as those of a second login")
+
+
+@pytest.mark.parametrize("seed", [3, pytest.param(5, marks=ONE_MORE)])
+def test_all_accepted_logins_are_refused_while_many_are_under_way(exporters: int, seed: int) -> None:
+    world = _crowd(exporters, SLOW, seed)
     world.at(300, partial(_refuse_all, world))
     world.at(1000, world.restart)
     audit = world.run(until=2300)

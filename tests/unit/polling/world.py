@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 from exporter.errors import (
+    BlockedError,
     HttpStatusError,
     MalformedError,
     NoAnswerError,
@@ -25,6 +26,7 @@ from exporter.errors import (
     api_error,
 )
 from exporter.limits import Ledger
+from exporter.limits.constants import FIRST_PAUSE
 from exporter.polling.poller import Poller
 from exporter.polling.recorder import Recorder, request_of
 from exporter.snapshots import Snapshots
@@ -63,6 +65,7 @@ class Audit:
     """What arrived at the provider, of us alone.
 
     ``worst_step_back``: by how much a figure that is served was ever sent for before the one it replaced.
+    ``sent_while_blocked``: requests that left after somebody had learnt of a block, and before it could end.
     ``in_the_air``: how many requests were under way when the first refusal of a login was learnt.
     """
 
@@ -79,6 +82,7 @@ class Audit:
     arrived_at: list[float] = field(default_factory=list)
     worst_step_back: float = 0.0
     in_the_air: int = 0
+    sent_while_blocked: int = 0
 
     def arrived(self, login: str, target: object, name: str, now: float) -> None:
         self.worst_window = max(self.worst_window, _slide(self.arrivals[login, target], now, 60.0))
@@ -167,6 +171,8 @@ class World:
         self.audit = Audit()
         self.wrong_logins: set[str] = set()
         self.wrong_secrets: set[str] = set()
+        self.blocked = False
+        self.blocked_since = inf
         self.silent_until = -inf
         self.frozen_until = -inf
         self.clock = virtual.VirtualClock()
@@ -224,6 +230,7 @@ class World:
     async def fetch(self, account: Account, link: Link, url: str) -> Reading:
         """One request, as the client would have it end."""
         chance, weather = self.random.random, self.weather
+        self.audit.sent_while_blocked += self.blocked_since < self.now < self.blocked_since + FIRST_PAUSE
         if chance() < weather.refused_connection:
             await asyncio.sleep(0.01)
             raise UnreachableError("refused", sent=False)
@@ -259,6 +266,8 @@ class World:
         await asyncio.sleep(self.random.uniform(*self.weather.way))
         if isinstance(verdict, UnauthorizedError) and not self.audit.in_the_air:
             self.audit.in_the_air = len(self._working)
+        if isinstance(verdict, BlockedError):
+            self.blocked_since = min(self.blocked_since, self.now)
         if not answered.done():
             answered.set_result(verdict)
 
@@ -266,6 +275,8 @@ class World:
         weather = self.weather
         if self._chance(weather.bad_status):
             return HttpStatusError(weather.status, 30.0 if self._chance(weather.retry_after) else None)
+        if self.blocked:
+            return api_error(4)
         if account.login_key in self.wrong_logins or self._secret_of(account) in self.wrong_secrets:
             self.audit.login_failed(account.host, self.now)
             return api_error(2)
