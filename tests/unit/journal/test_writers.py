@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CLAIMS = 15
 
 Report = tuple[list[tuple[int, bool]], list[tuple[list[int], int]]]
-"""What a writer learnt, in its order; and each batch it was granted, with how much it had learnt by then."""
+"""What a writer learnt, in its order; and each batch it was granted, with how much it knew as it asked."""
 
 
 def _journal(path: Path, *, guest: bool = False) -> Journal:
@@ -45,8 +45,9 @@ async def _write(path: Path, seed: int, guest: bool) -> Report:
     known = [_key(dated.event) for dated in writer.history.events]
     while len(granted) < CLAIMS:
         batch = [sent(random.randrange(100)) for _ in range(random.randint(1, 3))]
+        learnt = len(known) + len(writer.news)  # what the decision was made by
         if await writer.send(*batch) is Appended.YES:
-            granted.append(([one.number for one in batch], len(known) + len(writer.news)))
+            granted.append(([one.number for one in batch], learnt))
             writer.note(read(batch[0]) if random.random() < 0.5 else refused(batch[0]))
         await asyncio.sleep(random.choice([0.0, 0.0, 0.003]))
     await writer.journal.close()
