@@ -127,7 +127,12 @@ def assert_no_breach(simulated: Provider) -> None:
 
 
 @pytest.mark.slow(3)
+@pytest.mark.timeout(600)
 def test_twenty_kills_within_a_minute(tmp_path: Path) -> None:
+    """Two are killed again and again, and the third polls on.
+
+    One that starts counts all it finds as sent just now, and so asks for little in its first minute.
+    """
     random, links = Random(1), 40
     with (
         provider(Settings(links=numbered_links(links), latency="0.02-0.3")) as (simulated, url),
@@ -138,7 +143,7 @@ def test_twenty_kills_within_a_minute(tmp_path: Path) -> None:
         with trio(tmp_path, url, storages, links) as replicas:
             began, sent, oldest, untouched = time.monotonic(), requests(simulated), 0.0, 0
             for _ in range(20):
-                victim = random.choice(replicas)
+                victim = random.choice(replicas[:2])
                 time.sleep(random.uniform(0, 2))
                 victim.kill()
                 time.sleep(random.uniform(0, 1))
@@ -151,8 +156,8 @@ def test_twenty_kills_within_a_minute(tmp_path: Path) -> None:
             assert [each.stop() for each in replicas] == [0, 0, 0]
         assert_no_breach(simulated)
     assert untouched > 10
-    # What a killed exporter had in flight holds its place among the fourteen for over a minute.
-    assert 0.2 < polls / intervals < 1.3
+    # What a killed exporter had in flight counts for its link for over two minutes.
+    assert 0.5 < polls / intervals < 1.3
     assert oldest < 6 * INTERVAL
 
 
