@@ -21,12 +21,20 @@ from typing import TYPE_CHECKING
 import atheris
 
 with atheris.instrument_imports(
-    include=["exporter.provider.parsing", "exporter.config", "exporter.webconfig", "exporter.errors"]
+    include=[
+        "aiohttp",
+        "exporter.config",
+        "exporter.errors",
+        "exporter.provider",
+        "exporter.web",
+        "exporter.webconfig",
+    ]
 ):
     from exporter.config import load
     from exporter.errors import ConfigError, PollError
     from exporter.provider.parsing import parse
     from exporter.webconfig import load as load_web
+    from tests.fuzz import wires
 
 from exporter.simulator import Provider, Settings
 from tests.factories import make_link
@@ -123,6 +131,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "json": links(".json"),
     "yaml": links(".yaml"),
     "web": web,
+    "answer": wires.answer,
+    "request": wires.request,
 }
 MEASURED = 200
 """One input in so many is measured."""
@@ -145,6 +155,9 @@ def seeds(target: str) -> Iterator[bytes]:
         yield b"accounts: [{name: a, login: x, password: y, links: [{id: '1'}]}]"
         files = [ROOT / "config.yaml", *(unit / "config" / "bad").glob("*.yaml")]
         yield from (path.read_bytes() for path in files if path.name != SLOW)
+        return
+    if target in {"answer", "request"}:
+        yield from wires.ANSWERS if target == "answer" else wires.REQUESTS
         return
     if target == "web":
         yield b"basic_auth_users: {a: b}"

@@ -80,7 +80,7 @@ ADDRESSES = st.builds(
 )
 PASSWORDS = st.text(string.ascii_letters + string.digits, min_size=6, max_size=20) | st.text(
     string.ascii_letters + string.digits + string.punctuation, min_size=8, max_size=20
-).filter(lambda text: text[0] not in "\"'")
+).filter(lambda text: text[0] != text[-1] or text[0] not in "\"'")
 LINKS = st.one_of(
     st.fixed_dictionaries({"id": IDS}, optional={"name": EVERYDAY_NAMES}),
     st.fixed_dictionaries({"link": ADDRESSES}, optional={"name": EVERYDAY_NAMES}),
@@ -91,7 +91,7 @@ LINKS = st.one_of(
 @given(
     links=st.lists(
         LINKS,
-        min_size=1,
+        min_size=6,
         max_size=10,
         unique_by=(lambda link: link.get("name") or link.get("id") or link["link"]),
     ),
