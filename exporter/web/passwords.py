@@ -23,6 +23,9 @@ MOST_WAITING = 32
 MOST_FAILURES = 1000
 """Wrong logins remembered, so that a client that repeats one costs nothing."""
 
+_NICE = 5
+"""A flood of wrong passwords keeps a core busy, and scrapes go first."""
+
 _LONGEST = 72
 """Bytes of a password that bcrypt looks at."""
 
@@ -39,7 +42,7 @@ class Passwords:
         self._right: dict[str, bytes] = {}  # by user, so that wrong logins cannot push it out
         self._wrong: OrderedDict[bytes, None] = OrderedDict()
         self._queue = FairQueue(MOST_WAITING)
-        self._thread = Threads(1, "password")
+        self._thread = Threads(1, "password", nice=_NICE)
 
     def open(self) -> None:
         """Starts the thread that checks. Raises ``RuntimeError`` if the system allows none."""
