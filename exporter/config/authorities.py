@@ -28,5 +28,5 @@ def read_authorities(folder: Path, name: str, sources: Sources) -> str:
     try:
         context.load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError):
-        raise ValueError(f"the file holds no certificates, or damaged ones: {_ADVICE}") from None
+        raise ValueError(f"the file contains no certificate, or a damaged one: {_ADVICE}") from None
     return text

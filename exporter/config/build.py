@@ -1,4 +1,4 @@
-"""From files without faults to the frozen models the exporter works with, and what to warn of."""
+"""From files without errors to the frozen models the exporter works with, and what to warn of."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from exporter.model import Account, Link
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from exporter.config.document import Loc, Source
+    from exporter.config.document import Document, Loc
     from exporter.config.schema import AccountSection, File, LinkSection
     from exporter.config.secrets import Secrets
     from exporter.errors import Fault
@@ -29,13 +29,13 @@ _ANSWER = 0.1
 
 
 def build(file: File, secrets: Secrets) -> tuple[Account, ...]:
-    """The accounts that ``file`` and ``secrets`` make, without what stands in link files."""
+    """The accounts that ``file`` and ``secrets`` make, without the links of link files."""
     return tuple(
         _account(file, section, secrets, ("accounts", index)) for index, section in enumerate(file.accounts)
     )
 
 
-def storage_url(secrets: Secrets, document: Source) -> SecretStr:
+def storage_url(secrets: Secrets, document: Document) -> SecretStr:
     """The storage's URL; a relative path of a database starts at the folder of the configuration."""
     url = secrets.storage_url or SecretStr(DEFAULT_STORAGE)
     scheme, _, path = url.get_secret_value().partition(":")
@@ -46,7 +46,6 @@ def storage_url(secrets: Secrets, document: Source) -> SecretStr:
 
 def _account(file: File, section: AccountSection, secrets: Secrets, loc: Loc) -> Account:
     urls = (section.base_url, *(section.fallback_urls or ()))
-    proxies = ((url, secrets.proxies[loc].proxy_for(url)) for url in urls)
     return Account(
         name=section.name,
         credentials=secrets.credentials[loc],
@@ -58,7 +57,7 @@ def _account(file: File, section: AccountSection, secrets: Secrets, loc: Loc) ->
         format=section.format,
         timeout=section.timeout,
         max_concurrent_requests=section.max_concurrent_requests,
-        proxies=tuple((url, proxy) for url, proxy in proxies if proxy),
+        proxies=secrets.proxies[loc],
         authorities=secrets.authorities[loc],
     )
 
@@ -91,9 +90,9 @@ def _bounds(file: File, account: AccountSection, refresh: float) -> tuple[float,
     return account.min_interval or file.min_interval, longest
 
 
-def clear_text(accounts: tuple[Account, ...], document: Source) -> Iterator[Fault]:
+def clear_text(accounts: tuple[Account, ...], document: Document) -> Iterator[Fault]:
     """Warn of passwords that travel unencrypted."""
-    message = "plain http: the login and the password travel unencrypted, write https://"
+    message = "the login and the password are sent unencrypted over http: write https://"
     for index, account in enumerate(accounts):
         loc: Loc = ("accounts", index)
         if values.in_the_clear(account.base_url):

@@ -1,7 +1,7 @@
 """How the values of a file must agree with each other.
 
-These run on the plain document, whatever the schema said of it: each looks only at what it needs, so that a
-fault in one place does not hide those in another.
+These run on the plain document, whatever the schema said of it: each looks only at what it needs, so that an
+error in one place does not hide those in another.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def check(data: Plain, secrets: Secrets, report: Report) -> None:
             report.add((*loc, "links"), message)
         _unique(addresses(loc, account), "{first} on line {line} is the same address: remove one", report)
     names = (((*loc, "name"), account.get("name")) for loc, account in accounts)
-    _unique(names, "{first} on line {line} has this name already: write another", report)
+    _unique(names, "{first} on line {line} already has this name: choose another", report)
     message = (
-        "{first} on line {line} is the same login, and the provider counts by login: join the two accounts"
+        "{first} on line {line} has the same login, and the provider counts by login: merge the two accounts"
     )
     _unique(_logins(accounts, secrets), message, report)
 
@@ -92,7 +92,7 @@ def check_others(links: list[tuple[Loc, Section]], held: Held, report: Report) -
 
 def _refuse(claim: Claim, at: Loc, first: str, report: Report) -> None:
     if claim[0] == "name":
-        report.add(at, f"{first} has this name already: write another")
+        report.add(at, f"{first} already has this name: choose another")
     else:
         report.add(at, f"{first} is the same link: remove one")
 

@@ -17,7 +17,7 @@ from exporter.config.secrets import given_as
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from exporter.config.document import Loc, Source
+    from exporter.config.document import Document, Loc
     from exporter.config.intervals import Section
     from exporter.config.secrets import Secrets
     from exporter.errors import Fault
@@ -63,7 +63,7 @@ _ODD_IDS = (
 )
 
 
-def doubts(document: Source, secrets: Secrets) -> Iterator[Fault]:
+def doubts(document: Document, secrets: Secrets) -> Iterator[Fault]:
     """The warnings about ``config.yaml``."""
     data = mapping(document.data)
     if secrets.storage_url is not None:
@@ -76,7 +76,7 @@ def doubts(document: Source, secrets: Secrets) -> Iterator[Fault]:
         yield from link_doubts(document, (((*loc, "links", number), link) for number, link in links))
 
 
-def _storage(document: Source, section: Section, url: str) -> Iterator[Fault]:
+def _storage(document: Document, section: Section, url: str) -> Iterator[Fault]:
     if re.search(r"\$\{[^{}]*\}|\{\{[^{}]*\}\}", url):
         (key,) = given_as(section, "url")
         message = f"holds {_VARIABLE}: write the URL itself, or its variable's name as url_env"
@@ -87,7 +87,7 @@ def _storage(document: Source, section: Section, url: str) -> Iterator[Fault]:
         yield from _secret(document, section, ("storage",), "url", secret or url)
 
 
-def _account(document: Source, account: Section, loc: Loc, secrets: Secrets) -> Iterator[Fault]:
+def _account(document: Document, account: Section, loc: Loc, secrets: Secrets) -> Iterator[Fault]:
     credentials = secrets.credentials[loc]
     named = {"login": credentials.login, "password": credentials.password, "api_key": credentials.api_key}
     for name, secret in named.items():
@@ -99,12 +99,12 @@ def _account(document: Source, account: Section, loc: Loc, secrets: Secrets) -> 
         yield document.fault((*loc, "timezone"), message)
 
 
-def _secret(document: Source, section: Section, loc: Loc, name: str, value: str) -> Iterator[Fault]:
+def _secret(document: Document, section: Section, loc: Loc, name: str, value: str) -> Iterator[Fault]:
     (key,) = given_as(section, name)
     at = (*loc, key)
     if message := _placeholder(value) or _invisible(value):
         yield document.fault(at, message)
-    elif key == name and document.is_cut(at):
+    elif key == name and document.is_cut(at, value):
         yield document.fault(at, _CUT)
 
 
@@ -112,11 +112,11 @@ def _invisible(value: str) -> str | None:
     try:
         values.visible(value)
     except ValueError:
-        return "holds an invisible character, and it is part of the value: type it all anew"
+        return "contains an invisible character, which is part of the value: type the value again"
     return None
 
 
-def link_doubts(document: Source, links: Iterable[tuple[Loc, Section]]) -> Iterator[Fault]:
+def link_doubts(document: Document, links: Iterable[tuple[Loc, Section]]) -> Iterator[Fault]:
     """The warnings about ``links``, each with its place in ``document``."""
     for loc, link in links:
         for key, look in _LOOKS:

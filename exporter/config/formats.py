@@ -1,4 +1,4 @@
-"""The formats a link file may have, each to a source with the links' list in it."""
+"""The formats a link file may have, each to a document that is a list of links."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from exporter.config.document import parse
-from exporter.config.syntax import TOO_DEEP, Naming, read_text, refuse
-from exporter.config.table import Table
+from exporter.config.syntax import Naming, read_text, refuse
+from exporter.config.table import read_table
+from exporter.config.tree import TOO_DEEP, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from exporter.config.document import Document, Source
+    from exporter.config.document import Document
     from exporter.config.sources import Sources
 
 NAMING = Naming("under link_files", "list at least one link, or write [] for none")
@@ -25,7 +25,7 @@ _PLAINLY = (
     ("trailing comma", "a comma too many: remove it"),
     ("property name", "a key in double quotes is missing here, or a comma is too many"),
     ("',' delimiter", "a comma or a closing bracket is missing here"),
-    ("':' delimiter", "a colon is missing here, behind the key"),
+    ("':' delimiter", "a colon is missing here, after the key"),
     ("Expecting value", "a value is missing here, or text is not in double quotes, or a comma is too many"),
     ("Unterminated string", "the quote that begins here is never closed: close it"),
     ("control character", "a line break or tab inside quotes: close the quotes, or remove it"),
@@ -37,11 +37,16 @@ _STRING_OR_TAB = re.compile(r'"(?:[^"\\]++|\\.)*+"|\t')
 _ESCAPE = re.compile(r"\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\u(?P<half>d[89a-f]..)|\\.", re.IGNORECASE)
 
 
-def open_links(path: Path, sources: Sources) -> Source:
-    """What stands in the link file at ``path``. Raises ConfigError when it can't be read or understood."""
+def open_links(path: Path, sources: Sources) -> Document:
+    """What the link file at ``path`` holds. Raises ConfigError when it can't be read or understood."""
     read = _READERS.get(path.suffix.lower())
     if read is None:
-        refuse(path, 0, 0, "its name must end in .yaml, .yml, .json or .csv: rename it, or narrow link_files")
+        refuse(
+            path,
+            0,
+            0,
+            "its name must end in .yaml, .yml, .json or .csv: rename it, or narrow the pattern",
+        )
     return read(path, read_text(path, sources, NAMING))
 
 
@@ -83,9 +88,9 @@ def _joined(escape: re.Match[str]) -> str:
     return bytes.fromhex(escape["high"] + escape["low"]).decode("utf-16-be")
 
 
-_READERS: dict[str, Callable[[Path, str], Source]] = {
+_READERS: dict[str, Callable[[Path, str], Document]] = {
     ".yaml": _yaml,
     ".yml": _yaml,
     ".json": _json,
-    ".csv": Table,
+    ".csv": read_table,
 }

@@ -42,7 +42,7 @@ def _check_bounds(loc: Loc, levels: list[Section], report: Report) -> None:
     if not _is_adaptive(levels):
         idle = [key for key in ("min_interval", "max_interval") if key in own and not _used_below(levels)]
         for key in idle:
-            message = "is for refresh: adaptive alone: write that as well, or remove this"
+            message = "only works with refresh: adaptive; write that too, or remove this"
             report.add((*loc, key), message, key=True)
         return
     keys = [key for key in ("refresh_interval", "min_interval", "max_interval", "refresh") if key in own]
@@ -99,7 +99,7 @@ def _check_freshness(loc: Loc, levels: list[Section], report: Report) -> None:
         report.add(
             (*loc, keys[0]),
             f"stale_after ({format_duration(stale)}) must be longer than {name} "
-            f"({format_duration(interval)}), or the series come and go between readings: "
+            f"({format_duration(interval)}), or series disappear between readings: "
             f"write stale_after: {format_duration(3 * interval)}",
         )
 

@@ -54,18 +54,7 @@ def _split(text: str) -> SplitResult:
         parts = urlsplit(text)
         if parts.port != 0:
             return parts
-    raise ValueError(f"has a host or port that cannot be: {_WRITE}, and {_ENCODE}")
-
-
-@dataclass(frozen=True, slots=True)
-class Explicit:
-    """The proxy that the file names, for every address; or none for any."""
-
-    proxy: Proxy | None
-
-    def proxy_for(self, url: str) -> Proxy | None:
-        """The proxy for ``url``."""
-        return self.proxy
+    raise ValueError(f"has a host or port that is not valid: {_WRITE}, and {_ENCODE}")
 
 
 @dataclass(frozen=True, slots=True)

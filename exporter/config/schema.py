@@ -132,7 +132,7 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
 
 _MISSING = {
     "accounts": "is missing: list at least one account under it",
-    "name": "is missing: write a name of your choice, it becomes the label account",
+    "name": "is missing: write a name of your choice, which becomes the account label",
 }
 _EXAMPLE = "team: growth"
 

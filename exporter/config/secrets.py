@@ -13,7 +13,7 @@ from exporter import storage_url
 from exporter.config import values
 from exporter.config.authorities import read_authorities
 from exporter.config.document import Loc, Plain, mapping, sequence
-from exporter.config.proxies import Explicit, FromEnvironment, proxy_at
+from exporter.config.proxies import FromEnvironment, proxy_at
 from exporter.config.schema import DEFAULT_STORAGE, DEFAULT_URL
 from exporter.model import Credentials
 
@@ -23,19 +23,20 @@ if TYPE_CHECKING:
 
     from exporter.config.document import Report
     from exporter.config.sources import Sources
+    from exporter.model import Proxy
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What was found, by the account's place: credentials, the way to proxies, certificates of authorities.
+    """What was found, by the account's place: credentials, proxies by address, certificates.
 
     And the storage's URL, if the file names one.
     """
 
     credentials: dict[Loc, Credentials] = field(default_factory=dict)
-    proxies: dict[Loc, Explicit | FromEnvironment] = field(default_factory=dict)
+    proxies: dict[Loc, tuple[tuple[str, Proxy], ...]] = field(default_factory=dict)
     authorities: dict[Loc, str] = field(default_factory=dict, repr=False)
     storage_url: SecretStr | None = None
 
@@ -67,18 +68,18 @@ class Finder:
             self._check_storage(DEFAULT_STORAGE, ("storage",))
         return self._storage(storage) if isinstance(storage, dict) else None
 
-    def _proxies(self, account: dict[str, Plain], loc: Loc) -> Explicit | FromEnvironment:
-        """The way to the account's proxies, tried for each of its addresses."""
+    def _proxies(self, account: dict[str, Plain], loc: Loc) -> tuple[tuple[str, Proxy], ...]:
+        """The account's addresses that are reached through a proxy, each with its proxy."""
         keys = given_as(account, "proxy")
-        if not keys:
-            environment = FromEnvironment(self.environ)
-            for at, url in addresses(loc, account):
-                self._try(environment.proxy_for, url, at)
-            return environment
-        text = self._secret(account, loc, "proxy")
-        if text is None or text.get_secret_value().strip().lower() == "none":
-            return Explicit(None)
-        return Explicit(self._try(proxy_at, text.get_secret_value(), (*loc, keys[0])))
+        if keys:
+            text = self._secret(account, loc, "proxy")
+            url = text.get_secret_value() if text else "none"
+            named = None if url.strip().lower() == "none" else self._try(proxy_at, url, (*loc, keys[0]))
+            found = [(address, named) for _, address in addresses(loc, account)]
+        else:
+            proxy_for = FromEnvironment(self.environ).proxy_for
+            found = [(url, self._try(proxy_for, url, at)) for at, url in addresses(loc, account)]
+        return tuple((address, proxy) for address, proxy in found if proxy)
 
     def _authorities(self, account: dict[str, Plain], loc: Loc) -> str:
         name = account.get("ca_file")
@@ -93,7 +94,7 @@ class Finder:
         found = {name: self._secret(account, loc, name) for name in ("login", "password", "api_key")}
         given = {name: given_as(account, name) for name in found}
         if given["api_key"] and (given["login"] or given["password"]):
-            message = "stands in place of login and password: keep one or the other"
+            message = "login or password is given as well: keep either those or the API key"
             self.report.add((*loc, given["api_key"][0]), message, key=True)
         elif not given["api_key"]:
             self._both(loc, given)
@@ -163,13 +164,11 @@ class Finder:
             )
         if self.environ.get(name):
             return self.environ[name]
-        wrong = "is empty" if name in self.environ else "is not there"
+        wrong = "is empty" if name in self.environ else "is not set"
         # Only what no secret looks like is repeated: it may be one, misplaced.
         if re.fullmatch("[A-Z]+(_[A-Z0-9]+)+", name):
-            raise ValueError(f"the environment variable {name} {wrong}, set it: export {name}=...")
-        raise ValueError(
-            f"the environment variable of this name {wrong}: set it, and write its name here, not the secret"
-        )
+            raise ValueError(f"environment variable {name} {wrong}: run export {name}=...")
+        raise ValueError(f"the environment variable with this name {wrong}: set it, and write its name here")
 
 
 def read_file(folder: Path, name: str, sources: Sources) -> str:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from exporter.config.files import read_bytes
 from exporter.config.patterns import TooManyEntriesError, matches
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Signature: TypeAlias = tuple[int, ...]
 """Equal for a file that has not changed."""
@@ -38,7 +35,7 @@ class Sources:
         self.seen |= {str(folder / name): sign for name, sign in signatures.items()}
         return {name: sign for name, sign in signatures.items() if sign is not None}
 
-    def look(self) -> Mapping[str, Signature | None]:
+    def look(self) -> dict[str, Signature | None]:
         """How the files look now; equal to ``seen`` if none has changed. Blocks."""
         now = Sources()
         now.seen = {path: signature(Path(path)) for path in self.seen}

@@ -1,4 +1,4 @@
-"""From a file's bytes to YAML nodes, and YAML's own complaints in plain words."""
+"""From a file's bytes to text, and YAML's own complaints in plain words."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import yaml
-from yaml.composer import Composer, ComposerError
-
 from exporter.config.files import MOST_BYTES, SpecialFileError, TooLargeError
 from exporter.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import yaml
+
     from exporter.config.sources import Sources
-
-DEEPEST = 50
-"""Levels of nesting taken; the schema needs six. libyaml's own composer would overflow the C stack."""
-
-TOO_DEEP = f"is nested more than {DEEPEST} levels deep: check the brackets, and aliases that hold themselves"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +40,19 @@ CONFIG = Naming(
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 # A part of YAML's complaint; whether to point to where the thing began; what we say instead. libyaml and the
-# pure Python parser word the same complaint differently. Nothing of the file is repeated: the text at fault
+# pure Python parser word the same complaint differently. Nothing of the file is repeated: the wrong text
 # may be half a password.
 _PLAINLY = (
-    ("another document", False, "a second document begins: keep one, remove the --- between them"),
-    ("undefined alias", False, "an alias (*) to nothing: put text that begins with * in quotes"),
-    ("duplicate anchor", False, "an anchor (&) is set twice: put text that begins with & in quotes"),
     ("undefined tag handle", False, "an unknown tag (!): put text that begins with ! in quotes"),
     ("(parsing|scanning) a tag", True, "an unknown tag (!): put text that begins with ! in quotes"),
     ("scanning an a", True, "text cannot begin with * or & here: put it in quotes"),
     (
         "values are not allowed",
         False,
-        "a colon too many, or a line too far in: align keys, quote text with a colon in it or at its end",
+        'unexpected ":": quote values that contain a colon, or fix this line\'s indentation',
     ),
     ("sequence entries are not allowed", False, "a list cannot begin here: begin it on the next line"),
-    ("expected ':'", True, "a key without its colon: write key: value, with a space after the colon"),
+    ("expected ':'", True, "a key without a colon: write key: value, with a space after the colon"),
     ("escape", False, "a backslash means something else inside double quotes: use single quotes"),
     ("quoted scalar", True, "the quote that begins here is never closed: close it"),
     ("expected ',' or", True, "the bracket that opens here is not closed, or a comma is missing: add it"),
@@ -70,38 +61,14 @@ _PLAINLY = (
         False,
         'not indented like the lines above: indent it as they are, or begin a new entry with "- "',
     ),
-    ("block mapping", False, "does not fit what stands above: align keys, put the whole of a text in quotes"),
+    ("block mapping", False, "does not fit the lines above: align keys, and put the whole value in quotes"),
     ("node content", False, "a value is missing here: write it, put text with brackets or commas in quotes"),
     ("document start", False, "the document ended before this: remove it, or check the brackets"),
     ("block scalar", False, "nothing may follow | or > on its line: begin the text on the next one"),
     ("cannot start any token", False, "text cannot begin with this character (@, ` or %): put it in quotes"),
-    ("deep", False, TOO_DEEP),
 )
 
 _SAVE = {".csv": 'save the file as UTF-8 (in Excel: "CSV UTF-8")'}
-
-_FAST: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-
-
-def make_loader(base: Any) -> Any:
-    """A loader on ``base``'s parser, composing in Python so that nesting has an end."""
-    bases = (base,) if issubclass(base, Composer) else (Composer, base)
-
-    class Loader(*bases):  # type: ignore[misc]  # which base it is, is known at run time
-        def __init__(self, stream: str) -> None:
-            base.__init__(self, stream)
-            Composer.__init__(self)
-            self.depth = 0
-
-        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-            if self.depth > DEEPEST:
-                raise ComposerError(None, None, "deep", self.peek_event().start_mark)
-            self.depth += 1
-            node: yaml.Node | None = super().compose_node(parent, index)
-            self.depth -= 1
-            return node
-
-    return Loader
 
 
 def read_text(path: Path, sources: Sources, naming: Naming = CONFIG) -> str:
@@ -137,22 +104,6 @@ def _decode(path: Path, data: bytes) -> str:
     return refuse(path, len(before), len(before[-1]) + 1, f"is not UTF-8 text{guess}: {advice}")
 
 
-def compose(path: Path, text: str, base: Any = _FAST, naming: Naming = CONFIG) -> yaml.Node:
-    """The node tree of ``text``, every scalar as its text.
-
-    Raises ConfigError when it is not one YAML document.
-    ``base`` is the PyYAML loader whose parser is used: libyaml's where PyYAML was built with it.
-    """
-    refuse_control_characters(path, text)
-    try:
-        node: yaml.Node | None = make_loader(base)(text).get_single_node()
-    except yaml.MarkedYAMLError as error:
-        refuse(path, *_explain(error, text))
-    if node is None:
-        refuse(path, 0, 0, f"is empty: {naming.contents}")
-    return node
-
-
 def refuse_control_characters(path: Path, text: str) -> None:
     """Raises ConfigError at the first character in ``text`` that no text file should hold."""
     stray = _FORBIDDEN.search(text)
@@ -161,7 +112,7 @@ def refuse_control_characters(path: Path, text: str) -> None:
         refuse(path, len(before), len(before[-1]) + 1, "a control character: remove it")
 
 
-def _explain(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
+def explain(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
     """Line, column and plain words for YAML's complaint."""
     message, at_start = _plainly(f"{error.context} {error.problem}")
     mark: Any = (error.context_mark if at_start else None) or error.problem_mark
@@ -184,5 +135,5 @@ def _follows_tab(text: str, index: int) -> bool:
 
 
 def refuse(path: Path, line: int, column: int, message: str) -> NoReturn:
-    """Raises ConfigError with this one fault, which concerns the file as a whole or what follows as well."""
+    """Raises ConfigError with this one error, which concerns the file as a whole or what follows as well."""
     raise ConfigError([Fault(str(path), line, column, "", message)]) from None

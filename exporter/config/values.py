@@ -1,4 +1,4 @@
-"""What a single value may be. Each function takes what stands in the file and returns what it means.
+"""What a single value may be. Each function takes what the file says and returns what it means.
 
 All raise ValueError with a sentence that says what is wrong and what to write, and never repeat a value that
 may hold a secret.
@@ -51,18 +51,16 @@ def plain_text(value: object) -> str:
         return value
     if value is None:
         raise ValueError(EMPTY)
-    raise ValueError("must be plain text: put it in quotes if it holds brackets")
+    raise ValueError("must be plain text: put it in quotes if it contains brackets")
 
 
 def one_line(value: object, longest: int = LONGEST_TEXT) -> str:
     """Text without control characters, such as the value of a label; at most ``longest`` characters."""
     text = plain_text(value)
     if len(text) > longest:
-        raise ValueError(f"is longer than {longest} characters: write less")
+        raise ValueError(f"is longer than {longest} characters: shorten it")
     if _UNFIT.search(text):
-        raise ValueError(
-            "holds a line break or another control character: write it on one line, without them"
-        )
+        raise ValueError("contains a line break or another control character: write it on one line")
     return text
 
 
@@ -92,16 +90,16 @@ def visible(text: str) -> str:
     if found := _INVISIBLE.search(text):
         code = f"U+{ord(found[0]):04X}"
         raise ValueError(
-            f"character {found.start() + 1} is invisible ({code}): remove it, or type it all anew"
+            f"character {found.start() + 1} is invisible ({code}): remove it, or type the value again"
         )
     return text
 
 
 def link_id(value: object) -> str:
-    """The provider's number of a link, taken as opaque text."""
+    """The provider's number of a link, as opaque text."""
     text = name(value)
     if re.search(r"\s", text):
-        raise ValueError("holds a space: write the id as the provider shows it, such as 145142")
+        raise ValueError("contains a space: write the id as the provider shows it, such as 145142")
     return text
 
 
@@ -110,12 +108,12 @@ def label_name(value: object) -> str:
     text = plain_text(value)
     if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", text):
         raise ValueError(
-            "is not a label's name: write letters, digits and _ only, not beginning with a digit"
+            "is not a valid label name: use only letters, digits and _, and do not begin with a digit"
         )
     if text.startswith("__"):
-        raise ValueError("labels that begin with __ are Prometheus' own: write another name")
+        raise ValueError("labels that begin with __ are reserved for Prometheus: choose another name")
     if text in _OUR_LABELS:
-        raise ValueError("is a label that the exporter or Prometheus sets itself: write another name")
+        raise ValueError("is a label that the exporter or Prometheus sets: choose another name")
     return text
 
 
@@ -127,7 +125,7 @@ def duration(value: object) -> float:
     except ValueError as error:
         raise ValueError(f"{quote(text)} {error}") from None
     if not seconds:
-        raise ValueError(f"{quote(text)} is no time at all: write a duration such as 10s")
+        raise ValueError(f"{quote(text)} must be longer than 0: write a duration such as 10s")
     return seconds
 
 
@@ -219,24 +217,24 @@ def base_url(value: object) -> str:
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise ValueError("is not a web address: write one such as https://smscentre.com")
     if "@" in parts.netloc:
-        raise ValueError("must not hold a user or password: give them as login and password")
+        raise ValueError("must not contain a user or password: write them as login and password")
     if "?" in text or "#" in text or re.search(r"[\s\\]", text):
         raise ValueError("must end with the host or a path: remove spaces and what follows ? or #")
     if parts.path.rstrip("/").endswith(".php"):
         raise ValueError("must end before /sys/tinyurls.php, which the exporter adds: remove that")
     host = _host(parts.hostname.removesuffix("."))
     if port == 0:
-        raise ValueError("has a port that cannot be: write an address such as https://smscentre.com")
+        raise ValueError("has a port that is not valid: write an address such as https://smscentre.com")
     place = host if port in {None, _DEFAULT_PORTS[parts.scheme]} else f"{host}:{port}"
     return f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
 
 
 def _host(name: str) -> str:
-    """A host's name or address as it stands in a URL. Names may be international (RFC 5890)."""
+    """A host's name or address as in a URL. Names may be international (RFC 5890)."""
     if ":" in name:
         return f"[{name}]"
     if not all(re.fullmatch(r"[\w]([\w-]*[\w])?", label) for label in name.split(".")):
-        raise ValueError("has a host that cannot be: write an address such as https://smscentre.com")
+        raise ValueError("has a host that is not valid: write an address such as https://smscentre.com")
     return name
 
 
@@ -247,7 +245,7 @@ def _split(text: str) -> tuple[SplitResult, int | None]:
         port = parts.port
     except ValueError:
         raise ValueError(
-            "has a host or port that cannot be: write an address such as https://smscentre.com"
+            "has a host or port that is not valid: write an address such as https://smscentre.com"
         ) from None
     return parts, port
 
@@ -269,11 +267,5 @@ def _is_loopback(host: str) -> bool:
 def secret(text: str) -> str:
     """A secret's value, which is never repeated."""
     if not text:
-        raise ValueError("holds nothing: write the secret into it")
-    if len(text) > LONGEST_ADDRESS:
-        raise ValueError(f"holds more than {LONGEST_ADDRESS} characters: write the secret alone")
-    if _UNFIT.search(text):
-        raise ValueError(
-            "holds a line break or another control character: write the secret alone, on one line"
-        )
-    return text
+        raise ValueError("is empty: write the secret into it")
+    return one_line(text, LONGEST_ADDRESS)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
-    from exporter.config.sources import Signature, Sources
+    from exporter.config.sources import Sources
 
 log = structlog.stdlib.get_logger(__name__)
 
 PERIOD = 3.0
-"""Seconds between two looks. A change is taken when two looks in a row find the same."""
+"""Seconds between two looks. A change takes effect when two looks in a row find the same."""
 
 
 class Watcher:
@@ -40,18 +40,13 @@ class Watcher:
 
     async def watch(self) -> None:
         """Watches until it is cancelled. A file that is being written is left alone until it is whole."""
-        followed = self._sources()
-        before: Mapping[str, Signature | None] = followed.seen
-        tried = before
+        before = self._sources().seen
         while True:
             await self._sleep(PERIOD)
             try:
-                if (sources := self._sources()) is not followed:
-                    # A reload, whoever asked for it, has read these.
-                    followed, tried = sources, sources.seen
-                now = await asyncio.to_thread(followed.look)
-                if now == before and now != tried:
-                    tried = now
+                sources = self._sources()
+                now = await asyncio.to_thread(sources.look)
+                if now == before and now != sources.seen:
                     await self._reload()
                 before = now
             except Exception:

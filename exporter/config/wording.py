@@ -53,7 +53,7 @@ _SHAPES = {
 
 
 def validate(data: Any, schema: Schema[File], report: Report) -> File | None:
-    """``data`` as the schema has it; or None, with every fault of shape in ``report``."""
+    """``data`` as the schema has it; or None, with every error of shape in ``report``."""
     try:
         return schema.shape.validate_python(data)
     except ValidationError as error:

@@ -51,13 +51,13 @@ def _check_client(tls: Section, report: Report) -> None:
     policy = tls.get("client_auth_type", "NoClientCert")
     given = given_as(tls, "client_ca")
     if policy in VERIFYING and not given:
-        message = "is missing: write the CA that the clients' certificates are from, no other is trusted"
+        message = "is missing: write the CA of the clients' certificates, because no other is trusted"
         report.add((*TLS, "client_ca_file"), message)
     if policy == "NoClientCert" and given:
         message = f"has no effect without client_auth_type: write client_auth_type: {VERIFYING[1]}"
         report.add((*TLS, given[0]), message, key=True)
     if "client_allowed_sans" in tls and policy in ("NoClientCert", VERIFYING[0]):
-        message = f"lets in clients without a certificate: write client_auth_type: {VERIFYING[1]}"
+        message = f"has no effect on clients without a certificate: write client_auth_type: {VERIFYING[1]}"
         report.add((*TLS, "client_allowed_sans"), message, key=True)
 
 
@@ -68,7 +68,7 @@ def _check_versions(tls: Section, report: Report) -> None:
         report.add((*TLS, key), f"min_version ({least}) is above max_version ({greatest}): swap them")
     suites = {suite for suite in sequence(tls.get("cipher_suites")) if isinstance(suite, str)}
     if greatest == "TLS12" and suites & set(CIPHERS_13) and not suites & set(CIPHERS):
-        message = "lists suites of TLS 1.3 alone, but max_version is TLS12: add one of TLS 1.2"
+        message = "lists only suites of TLS 1.3, but max_version is TLS12: add one of TLS 1.2"
         report.add((*TLS, "cipher_suites"), message)
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.config.document import Report, mapping, read
+from exporter.config.document import Report, mapping
 from exporter.config.sources import Sources
+from exporter.config.tree import read
 from exporter.config.wording import validate
 from exporter.errors import ConfigError
 from exporter.webconfig import values
@@ -36,7 +37,7 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class WebConfig:
-    """A web configuration without faults.
+    """A web configuration without errors.
 
     ``users`` are bcrypt hashes by name; none of them means that no password is asked for. ``warnings`` are
     what works otherwise than it is written.
@@ -52,7 +53,7 @@ class WebConfig:
 def load(path: str | Path, sources: Sources | None = None) -> WebConfig:
     """The web configuration in the file at ``path``.
 
-    Raises ConfigError with all errors of the file. ``sources`` reads it and the files it names; blocks
+    Raises ConfigError with every error of the file. ``sources`` reads it and the files it names; blocks
     meanwhile.
     """
     sources = sources or Sources()
@@ -88,13 +89,15 @@ def _rate_limit(file: File) -> RateLimit | None:
 def _warnings(file: File, document: Document) -> Iterator[Fault]:
     tls, http, users = file.tls_server_config, file.http_server_config, file.basic_auth_users or {}
     if tls and tls.min_version in ("TLS10", "TLS11"):
-        message = f"{tls.min_version} is not spoken here, it is broken: TLS12 is the least"
+        message = f"{tls.min_version} is not secure and not supported: TLS12 is used as the lowest version"
         yield document.fault((*TLS, "min_version"), message)
     if http and http.http2:
-        message = "HTTP/2 is not spoken here: clients are told so, and use HTTP/1.1"
+        message = "HTTP/2 is not supported: clients use HTTP/1.1"
         yield document.fault(("http_server_config", "http2"), message)
     if users and not tls:
-        message = "passwords travel unencrypted without tls_server_config: keep the port inside"
+        message = (
+            "passwords are sent unencrypted: add tls_server_config, or keep the port inside your network"
+        )
         yield document.fault(("basic_auth_users",), message, key=True)
     for user, hashed in users.items():
         if values.cost(hashed) >= _COSTLY:

@@ -58,7 +58,7 @@ class Tls:
 
 
 def _canonical(name: str) -> str:
-    """An address in one spelling, as Go writes it; any other name as it stands."""
+    """An address in one spelling, as Go writes it; any other name unchanged."""
     try:
         return str(ipaddress.ip_address(name))
     except ValueError:
@@ -100,12 +100,12 @@ class Loader:
         return read_file(self.folder, text, self.sources) if key.endswith("_file") else text
 
     def _trust(self, context: ssl.SSLContext, section: Section, authority: str) -> None:
-        # As in Go, what the file holds is trusted, be it a root or not.
+        # As in Go, what the file holds is trusted, whether it is a root or not.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         try:
             context.load_verify_locations(cadata=authority)
         except ssl.SSLError:
-            self._refuse(section, "client_ca", "holds a certificate that cannot be read: copy it again")
+            self._refuse(section, "client_ca", "contains a certificate that cannot be read: copy it again")
 
     def _present(self, context: ssl.SSLContext, section: Section, certificate: str, key: str) -> None:
         try:
@@ -121,18 +121,18 @@ class Loader:
 def _certificates(text: str) -> str:
     found = _CERTIFICATE.findall(text)
     if not found:
-        raise ValueError("holds no certificate: it must begin with -----BEGIN CERTIFICATE-----")
+        raise ValueError("contains no certificate: it must begin with -----BEGIN CERTIFICATE-----")
     return "\n".join(found)
 
 
 def _private_key(text: str) -> str:
     if _LOCKED.search(text):
         raise ValueError(
-            "holds a key with a passphrase: write one without, made with openssl pkey -in ... -out ..."
+            "contains a key with a passphrase: write one without, made with openssl pkey -in ... -out ..."
         )
     found = _KEY.search(text)
     if not found:
-        raise ValueError("holds no private key: it must begin with -----BEGIN PRIVATE KEY-----")
+        raise ValueError("contains no private key: it must begin with -----BEGIN PRIVATE KEY-----")
     return found[0]
 
 
@@ -146,8 +146,8 @@ def _explain(error: ssl.SSLError, certificate: str) -> tuple[str, str]:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=certificate)
     except ssl.SSLError:
-        return "cert", "holds a certificate that cannot be read: copy it again"
-    return "key", "holds a key that cannot be read: copy it again"
+        return "cert", "contains a certificate that cannot be read: copy it again"
+    return "key", "contains a key that cannot be read: copy it again"
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def boolean(value: object) -> bool:
     text = plain_text(value)
     if text.casefold() in _YES | _NO:
         return text.casefold() in _YES
-    raise ValueError(f"{quote(text)} is neither true nor false: write one of them")
+    raise ValueError(f"{quote(text)} is not a boolean: write true or false")
 
 
 def client_auth(value: object) -> str:
@@ -82,7 +82,7 @@ def client_auth(value: object) -> str:
     text = plain_text(value)
     if text in _TRUSTING:
         raise ValueError(
-            f"{text} takes certificates without checking them, which cannot be done here: "
+            f"{text} accepts certificates without checking them, which is not supported: "
             f"write {_one_of(list(VERIFYING))}"
         )
     return known(("NoClientCert", *VERIFYING), "a way to ask for certificates")(value)
@@ -97,7 +97,7 @@ def greatest_version(value: object) -> str:
     """The greatest version of TLS; older ones than 1.2 are not spoken here (RFC 8996)."""
     text = least_version(value)
     if text in ("TLS10", "TLS11"):
-        raise ValueError(f"{text} is not spoken here, it is broken: write TLS12 or TLS13")
+        raise ValueError(f"{text} is not secure and not supported: write TLS12 or TLS13")
     return text
 
 
@@ -114,14 +114,14 @@ def user(value: object) -> str:
     """A user's name. HTTP ends it at the first colon (RFC 7617)."""
     text = name(value)
     if ":" in text:
-        raise ValueError("holds a colon, where the name ends for HTTP: write the user without it")
+        raise ValueError("contains a colon, where HTTP ends the name: remove it")
     return text
 
 
 def users(found: dict[str, str]) -> dict[str, str]:
     """At least one user: a file that lets everybody in should say so by having none of them."""
     if not found:
-        raise ValueError("holds nobody: write a user and a bcrypt hash, or remove the key")
+        raise ValueError("names no user: write a user and a bcrypt hash, or remove the key")
     return found
 
 
@@ -130,18 +130,16 @@ def password_hash(value: object) -> str:
     text = plain_text(value)
     match = _HASH.fullmatch(text)
     if match is None:
-        raise ValueError("is not a bcrypt hash: write the output of htpasswd -nBC 10 behind its colon")
+        raise ValueError("is not a bcrypt hash: write what htpasswd -nBC 10 prints after the colon")
     if match[1] == "2":
         raise ValueError("is a hash of bcrypt's first version, $2$, which cannot be checked: make it again")
     if not 4 <= int(match[2]) <= 31:
-        raise ValueError("has a cost that bcrypt does not know: make the hash again, with 10")
+        raise ValueError("has a cost outside 4 to 31: make the hash again, with 10")
     try:
         # The cheapest cost takes a millisecond and tells whether the rest can be read.
         bcrypt.checkpw(b"", f"${match[1]}$04{text[text.rindex('$') :]}".encode())
     except ValueError:
-        raise ValueError(
-            "is a bcrypt hash with characters wrong in it: copy it again, or make another"
-        ) from None
+        raise ValueError("is a damaged bcrypt hash: copy it again, or make another") from None
     return text
 
 
@@ -176,5 +174,5 @@ def header(value: object) -> str:
     """The value of a response header: ASCII, as HTTP has it (RFC 9110)."""
     text = address(value)
     if not text.isascii():
-        raise ValueError("holds characters that are not ASCII: write it without them")
+        raise ValueError("contains characters that are not ASCII: remove them")
     return text

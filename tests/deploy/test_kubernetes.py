@@ -155,7 +155,7 @@ def test_the_secret_as_it_comes_is_refused(overlay: str, tmp_path: Path) -> None
         (tmp_path / name).touch()
     with pytest.raises(ConfigError) as caught:
         load(tmp_path / "config.yaml", tmp_path, {})
-    assert str(caught.value).count("holds nothing: write the secret into it") == len(secret)
+    assert str(caught.value).count("is empty: write the secret into it") == len(secret)
 
 
 @needs.kubernetes_schemas

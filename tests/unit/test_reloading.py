@@ -261,4 +261,4 @@ def test_tls_cannot_come_or_go_while_the_exporter_runs(tmp_path: Path, begin: bo
 
 def test_warnings_of_the_web_configuration_are_among_those_of_a_load(tmp_path: Path) -> None:
     (warning,) = Files(tmp_path, users("alice")).in_force.warnings
-    assert "passwords travel unencrypted" in str(warning)
+    assert "passwords are sent unencrypted" in str(warning)

@@ -44,7 +44,7 @@ def test_ages_are_measured_by_the_longest_interval(tmp_path: Path) -> None:
     more = ", refresh: adaptive, max_interval: 30m, stale_after: 1h"
     assert faults_of(tmp_path, "links.csv", links=more) == (
         "links.csv:2:4: stale_after: stale_after (25m) must be longer than one and a half times max_interval "
-        "(30m), or the series come and go between readings: write stale_after: 1h30m"
+        "(30m), or series disappear between readings: write stale_after: 1h30m"
     )
 
 
@@ -107,7 +107,7 @@ def test_links_that_are_elsewhere_already(tmp_path: Path) -> None:
     ]
     assert faults_of(tmp_path, "*.csv", "*.json", "c.*").splitlines() == [
         "b.json:2:9: [0].id: a.csv:3 is the same link: remove one",
-        "b.json:3:20: [1].name: a.csv:2 has this name already: write another",
+        "b.json:3:20: [1].name: a.csv:2 already has this name: choose another",
         "c.yaml:1:10: [0].link: a.csv:4 is the same link: remove one",
     ]
 
@@ -116,11 +116,11 @@ def test_everything_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id\n1 2\n")
     (tmp_path / "b.yaml").write_text("- {idd: 1}\n")
     assert faults_of(tmp_path, "?.*", "", links=", links: [{id: 1 3}]").splitlines() == [
-        "a.csv:2:1: id: holds a space: write the id as the provider shows it, such as 145142",
+        "a.csv:2:1: id: contains a space: write the id as the provider shows it, such as 145142",
         "b.yaml:1:3: [0].id: is missing: write the short link's id, or link with the full address",
         'b.yaml:1:4: [0].idd: unknown key "idd": did you mean "id"?',
         "config.yaml:4:70: accounts[0].link_files[1]: is blank: write at least one letter or digit",
-        "config.yaml:4:88: accounts[0].links[0].id: holds a space: write the id as the provider shows it, "
+        "config.yaml:4:88: accounts[0].links[0].id: contains a space: write the id as the provider shows it, "
         "such as 145142",
     ]
 

@@ -174,7 +174,7 @@ def test_storages(tmp_path: Path, url: str) -> None:
 
 def test_warns_of_plain_http(tmp_path: Path) -> None:
     urls = "base_url: http://smscentre.com, fallback_urls: ['http://10.0.0.1', 'https://a.example', 'http://[::1]'],"
-    message = "plain http: the login and the password travel unencrypted, write https://"
+    message = "the login and the password are sent unencrypted over http: write https://"
     assert warnings_of(tmp_path, with_account(urls)) == [
         f"/config.yaml:3:60: accounts[0].base_url: {message}",
         f"/config.yaml:3:98: accounts[0].fallback_urls[0]: {message}",

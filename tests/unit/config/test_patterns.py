@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from exporter.config import Sources, load
@@ -33,6 +33,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @settings(deadline=None)
 @given(steps=st.lists(STEPS, min_size=1, max_size=4), absolute=st.booleans())
 def test_same_files_as_the_standard_library_finds(tree: Path, steps: list[str], absolute: bool) -> None:
+    above = (tree / Path(*steps[:end]) for end in range(1, len(steps)))
+    assume(not any(path.is_file() for path in above))  # nothing is below a file
     pattern = "/".join([str(tree), *steps] if absolute else steps)
     expected = {os.path.normpath(name) for name in glob.iglob(pattern, root_dir=tree, recursive=True)}
     if "**" in steps:  # a folder is no file to read
@@ -89,14 +91,14 @@ def test_walk_that_grows_too_large_later_keeps_the_old_configuration(tmp_path: P
     config = load(path, {}, sources=sources)
     for number in range(150):
         (tmp_path / "links" / str(number)).mkdir()
-    assert list(sources.look()) == [str(path)]
+    assert sources.look() == sources.seen  # and does not fail
     with pytest.raises(ConfigError, match="looks at more than 10000 files and folders"):
         load(path, {}, config)
 
 
 def test_files_of_the_kernel_are_not_read(tmp_path: Path) -> None:
     assert faults_of(tmp_path, "/proc/self/[s]tatus") == (
-        "/proc/self/status: its name must end in .yaml, .yml, .json or .csv: rename it, or narrow link_files"
+        "/proc/self/status: its name must end in .yaml, .yml, .json or .csv: rename it, or narrow the pattern"
     )
     (tmp_path / "kernel.csv").symlink_to("/proc/kmsg")
     assert faults_of(tmp_path, "kernel.csv") == (

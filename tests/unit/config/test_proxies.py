@@ -201,7 +201,7 @@ def test_no_proxy_does_not_exclude(no_proxy: str, url: str) -> None:
     [
         ("HTTPS_PROXY", "socks5h://hunter2:1", "is a SOCKS proxy, which is not supported: "),
         ("https_proxy", "ftp://hunter2", "is not a proxy's address: write http://host:port"),
-        ("HTTPS_PROXY", "hunter:hunter2", "has a host or port that cannot be: write http://host:port"),
+        ("HTTPS_PROXY", "hunter:hunter2", "has a host or port that is not valid: write http://host:port"),
     ],
 )
 def test_a_variable_without_a_usable_proxy_is_an_error(
@@ -236,5 +236,7 @@ def test_certificates_are_read_with_comments_in_any_charset(tmp_path: Path) -> N
 
 def test_a_certificate_that_is_damaged_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "corp.pem").write_bytes(trustme.CA().cert_pem.bytes()[:200])
-    message = "accounts[0].ca_file: the file holds no certificates, or damaged ones: write the path of a file"
+    message = (
+        "accounts[0].ca_file: the file contains no certificate, or a damaged one: write the path of a file"
+    )
     assert message in fault(tmp_path, "ca_file: corp.pem,")

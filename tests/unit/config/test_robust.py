@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from exporter.config import load
 from exporter.config.document import Document, quote
-from exporter.config.syntax import compose
+from exporter.config.syntax import CONFIG
+from exporter.config.tree import parse
 from exporter.errors import ConfigError
 
 EXAMPLE = Path(__file__).parents[3] / "config.yaml"
@@ -114,7 +115,7 @@ def test_any_value_in_an_account(path: Path, key: str, value: object) -> None:
 
 
 def document(text: str, base: type = yaml.BaseLoader) -> Document:
-    return Document("config.yaml", compose(Path("config.yaml"), text, base))
+    return parse(Path("config.yaml"), text, CONFIG, base)
 
 
 def test_both_parsers_read_the_same() -> None:

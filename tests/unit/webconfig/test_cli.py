@@ -175,7 +175,7 @@ def test_check_reads_the_web_configuration_too(tmp_path: Path) -> None:
     done = check(tmp_path, "--web.config.file=web.yaml")
     assert done.returncode == 0
     assert done.stdout == "config.yaml is valid: 1 account, 1 link\nweb.yaml is valid\n"
-    assert done.stderr.startswith("warning: web.yaml:1:1: basic_auth_users: passwords travel unencrypted")
+    assert done.stderr.startswith("warning: web.yaml:1:1: basic_auth_users: passwords are sent unencrypted")
 
 
 @pytest.mark.parametrize("command", ["check", "serve", "demo"])

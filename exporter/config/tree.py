@@ -1,0 +1,208 @@
+"""From YAML's events to a document: anchors, aliases and merges (``<<``) resolved, and each place kept.
+
+PyYAML's own composer and constructor would do, but they keep no places, take a key twice in silence, and let
+a few lines of aliases grow without end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import yaml
+
+from exporter.config.document import NOT_UNICODE, SURROGATE, Document, Map, Seq, path_of
+from exporter.config.syntax import CONFIG, explain, read_text, refuse, refuse_control_characters
+from exporter.errors import ConfigError, Fault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from exporter.config.document import Loc, Place, Plain
+    from exporter.config.sources import Sources
+    from exporter.config.syntax import Naming
+
+DEEPEST = 50
+"""Levels of nesting allowed; the schema needs six."""
+
+TOO_DEEP = f"is nested more than {DEEPEST} levels deep: check the brackets and aliases"
+MOST_VALUES, FEW_VALUES = 1_000_000, 100_000
+
+_FAST: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+
+
+def read(path: Path, sources: Sources, naming: Naming = CONFIG) -> Document:
+    """The mapping in the file at ``path``. Raises ConfigError when there is none to be had."""
+    document = parse(path, read_text(path, sources, naming), naming)
+    if not isinstance(document.data, Map):
+        message = f"the file must be a mapping: begin with a key such as {naming.first_key}"
+        raise ConfigError([document.fault((), message), *document.faults])
+    return document
+
+
+def parse(path: Path, text: str, naming: Naming, base: Any = _FAST) -> Document:
+    """The one YAML document in ``text``, every scalar as its text. Raises ConfigError when there is none.
+
+    ``base`` is the PyYAML loader whose parser is used: libyaml's where PyYAML was built with it.
+    """
+    refuse_control_characters(path, text)
+    try:
+        document = _Builder(path, text, base).build()
+    except yaml.MarkedYAMLError as error:
+        refuse(path, *explain(error, text))
+    if document is None:
+        refuse(path, 0, 0, f"is empty: {naming.contents}")
+    return document
+
+
+@dataclass(slots=True)
+class _Anchored:
+    """What an anchor names, where it begins, how many values it holds and how deep they are nested."""
+
+    value: Plain
+    place: Place
+    size: int
+    depth: int
+
+
+class _Builder:
+    def __init__(self, path: Path, text: str, base: Any) -> None:
+        self._path = path
+        self._events = yaml.parse(text, Loader=base)
+        self._document = Document(str(path), text=text)
+        self._anchors: dict[str, _Anchored | None] = {}
+        self._size = 0
+        # Aliases may make more of a text than it shows, but of a few lines nothing that takes seconds.
+        self._most = min(MOST_VALUES, FEW_VALUES + len(text))
+        self._deepest = 0
+
+    def build(self) -> Document | None:
+        """The document; None when there is none."""
+        next(self._events)  # the stream begins
+        if isinstance(next(self._events), yaml.StreamEndEvent):
+            return None
+        event = next(self._events)
+        self._document.data, self._document.start = self._value(event, (), 1)
+        next(self._events)  # the document ends
+        if not isinstance(event := next(self._events), yaml.StreamEndEvent):
+            self._stop(event, "a second document begins: keep one, remove the --- between them")
+        return self._document
+
+    def _value(self, event: Any, loc: Loc, depth: int) -> tuple[Plain, Place]:
+        """What begins with ``event``, and where."""
+        if isinstance(event, yaml.AliasEvent):
+            return self._aliased(event, depth)
+        self._grow(1, event)
+        self._deepen(depth, event)
+        anchor, place = event.anchor, _place(event)
+        if anchor is None:
+            return self._fresh(event, loc, depth), place
+        if anchor in self._anchors:
+            self._stop(event, "an anchor (&) is set twice: put text that begins with & in quotes")
+        self._anchors[anchor] = None  # until it is whole
+        size, deepest, self._deepest = self._size, self._deepest, depth
+        value = self._fresh(event, loc, depth)
+        self._anchors[anchor] = _Anchored(value, place, self._size - size + 1, self._deepest - depth)
+        self._deepest = max(deepest, self._deepest)
+        return value, place
+
+    def _aliased(self, event: yaml.AliasEvent, depth: int) -> tuple[Plain, Place]:
+        if event.anchor not in self._anchors:
+            self._stop(event, "an alias (*) to nothing: put text that begins with * in quotes")
+        found = self._anchors[event.anchor]
+        if found is None:
+            self._stop(event, "an alias (*) inside its own anchor (&): remove it")
+        self._grow(found.size, event)
+        self._deepen(depth + found.depth, event)
+        return found.value, found.place
+
+    def _fresh(self, event: Any, loc: Loc, depth: int) -> Plain:
+        if event.tag not in (None, "!") and not event.tag.startswith("tag:yaml.org,2002:"):
+            self._document.spoilt.add(loc)
+            self._note(_place(event), loc, "an unknown tag (!): put text that begins with ! in quotes")
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._map(loc, depth)
+        return (
+            self._seq(loc, depth) if isinstance(event, yaml.SequenceStartEvent) else self._scalar(event, loc)
+        )
+
+    def _scalar(self, event: Any, loc: Loc) -> str | None:
+        text: str = event.value
+        if not event.style and text in _NULLS:
+            self._document.empties.append(loc)
+            return None
+        if SURROGATE.search(text):
+            self._note(_place(event), loc, NOT_UNICODE)
+            return SURROGATE.sub("?", text)
+        return text
+
+    def _seq(self, loc: Loc, depth: int) -> Seq:
+        entries = Seq()
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            value, place = self._value(event, (*loc, len(entries)), depth + 1)
+            entries.append(value)
+            entries.places.append(place)
+        return entries
+
+    def _map(self, loc: Loc, depth: int) -> Map:
+        own, merged = Map(), Map()
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            if not isinstance(event, yaml.ScalarEvent):
+                self._refuse_key(event, loc, depth)
+            elif event.value == "<<" and not event.style:
+                self._merge(merged, loc, depth)
+            else:
+                self._entry(own, event, loc, depth)
+        own.inherit(merged)
+        return own
+
+    def _refuse_key(self, event: yaml.Event, loc: Loc, depth: int) -> None:
+        self._document.spoilt.add(loc)
+        self._note(_place(event), loc, "a key must be plain text: put a value with {{ }} in quotes")
+        self._value(event, loc, depth + 1)
+        self._value(next(self._events), loc, depth + 1)
+
+    def _entry(self, own: Map, event: Any, loc: Loc, depth: int) -> None:
+        key, at = event.value, _place(event)
+        value, place = self._value(next(self._events), (*loc, key), depth + 1)
+        if SURROGATE.search(key):
+            self._note(at, (*loc, key), NOT_UNICODE)
+        elif key in own:
+            # without a value it may be a piece of a secret with commas in it
+            message = f"this key is already set on line {own.places[key][0][0]}: keep one of the two"
+            self._note(at, (*loc, key if value else "?"), message)
+        else:
+            own[key], own.places[key] = value, (at, place)
+
+    def _merge(self, merged: Map, loc: Loc, depth: int) -> None:
+        """Adds the keys of the mappings that ``<<`` names: of two that are the same, the first."""
+        event = next(self._events)
+        value, place = self._value(event, loc, depth + 1)
+        sources = zip(value, value.places, strict=True) if isinstance(value, Seq) else [(value, place)]
+        for source, at in sources:
+            if not isinstance(source, Map):
+                self._note(at, loc, "<< takes mappings only: write an alias (*name) to one")
+                continue
+            self._grow(len(source), event)
+            merged.inherit(source)
+
+    def _grow(self, count: int, event: yaml.Event) -> None:
+        self._size += count
+        if self._size > self._most:
+            self._stop(event, f"aliases make this document larger than {self._most} values: write fewer")
+
+    def _deepen(self, depth: int, event: yaml.Event) -> None:
+        self._deepest = max(self._deepest, depth)
+        if depth > DEEPEST + 1:
+            self._stop(event, TOO_DEEP)
+
+    def _note(self, place: Place, loc: Loc, message: str) -> None:
+        self._document.faults.append(Fault(self._document.file, *place, path_of(loc), message))
+
+    def _stop(self, event: yaml.Event, message: str) -> NoReturn:
+        refuse(self._path, *_place(event), message)
+
+
+def _place(event: Any) -> Place:
+    return event.start_mark.line + 1, event.start_mark.column + 1
