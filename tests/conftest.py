@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from itertools import zip_longest
 
 import pytest
 from hypothesis import settings
 
 from exporter import logs
+
+# What is compiled once need not be compiled by every worker, and by every exporter that a test starts.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The same examples each time where a change is judged; new ones each time where it is made.
 settings.register_profile("ci", derandomize=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,12 +20,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOON = 1_790_000_100
-LINES = list(history.history(NOON))
+
+
+@cache
+def _lines() -> list[str]:
+    """Takes seconds to make, so it is not made where no test asks for it."""
+    return list(history.history(NOON))
 
 
 def _samples(family: str, link: str) -> dict[int, float]:
     pattern = re.compile(rf'{family}{{[^}}]*link="{link}"[^}}]*}} (\S+) (\d+)\n')
-    return {int(found[2]): float(found[1]) for line in LINES if (found := pattern.fullmatch(line))}
+    return {int(found[2]): float(found[1]) for line in _lines() if (found := pattern.fullmatch(line))}
 
 
 @pytest.mark.parametrize(
@@ -46,10 +52,10 @@ def test_it_goes_back_four_weeks_and_the_rules_work_for_more_than_one() -> None:
 
 
 def test_it_has_the_links_series_as_the_exporter_names_and_types_them() -> None:
-    told = dict(re.findall(r"# TYPE (\w+) (\w+)", "".join(line for line in LINES if line.startswith("#"))))
+    told = dict(re.findall(r"# TYPE (\w+) (\w+)", "".join(line for line in _lines() if line.startswith("#"))))
     ours = {family.name.removesuffix("_total"): family.type for family in FAMILIES}
     assert told == {name: kind for name, kind in ours.items() if name != "smsc_link_failing"}
-    assert LINES[-1] == "# EOF\n"
+    assert _lines()[-1] == "# EOF\n"
 
 
 def test_each_pass_of_the_rules_reads_what_those_before_recorded() -> None:

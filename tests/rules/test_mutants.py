@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests import needs
-from tests.rules.mutation import RULE_TEXTS, all_rules, notices, parse
-from tests.rules.shipped import ALERTS, label
+from tests.rules.mutation import RULE_TEXTS, all_rules, notices
+from tests.rules.shipped import ALERTS, label, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
