@@ -20,7 +20,7 @@ from exporter.journal.redis_script import READINGS
 from exporter.limits.constants import longest_count
 from exporter.simulator import Settings, numbered_links
 from tests import needs
-from tests.e2e.faults.machine import stepped, without_jemalloc
+from tests.e2e.faults.machine import hurried, stepped, without_jemalloc
 from tests.processes import Program, exporter, free_port, get, until
 from tests.providers import provider
 from tests.redis_servers import redis_server
@@ -32,24 +32,32 @@ if TYPE_CHECKING:
 
     from exporter.simulator import Provider
 
+    Hurry = Callable[[], dict[str, str] | None]
+
 pytestmark = needs.redis
 
 INTERVAL = 21.0
+SPEED = 4.0
+"""How fast clocks run where they are hurried."""
 LISTENING = r"event=listening url=(\S+)"
 
 
 class Replica:
-    """One of several, in a folder of its own; ``url`` is where it is scraped."""
+    """One of several, in a folder of its own; ``url`` is where it is scraped.
 
-    def __init__(self, folder: Path, stack: contextlib.ExitStack, links: int) -> None:
+    ``hurry`` makes the environment of each of its lives.
+    """
+
+    def __init__(self, folder: Path, stack: contextlib.ExitStack, links: int, hurry: Hurry) -> None:
         self._folder = folder
+        self._hurry = hurry
         self._stack = stack
         self._links = links
         self.start()
 
     def start(self) -> None:
         self._program: Program = self._stack.enter_context(
-            exporter("--web.listen-address=127.0.0.1:0", cwd=self._folder)
+            exporter("--web.listen-address=127.0.0.1:0", cwd=self._folder, env=self._hurry())
         )
         self.url = self._program.expect(LISTENING)[1]
 
@@ -102,14 +110,19 @@ def write_config(folder: Path, provider_url: str, storage: str, links: int = 1, 
 
 @contextlib.contextmanager
 def trio(
-    folder: Path, provider_url: str, storages: list[str], links: int, **account: Any
+    folder: Path,
+    provider_url: str,
+    storages: list[str],
+    links: int,
+    hurry: Hurry = lambda: None,
+    **account: Any,
 ) -> Iterator[list[Replica]]:
     """Three replicas that serve every link."""
     with contextlib.ExitStack() as stack:
         replicas = []
         for number, storage in enumerate(storages):
             write_config(folder / str(number), provider_url, storage, links, **account)
-            replicas.append(Replica(folder / str(number), stack, links))
+            replicas.append(Replica(folder / str(number), stack, links, hurry))
         for replica in replicas:
             until(replica.filled, "all links at every replica", 120)
         yield replicas
@@ -190,22 +203,23 @@ def state_of(replica: Replica) -> str:
     return str(state)
 
 
-@pytest.mark.slow(5)  # after an empty Redis nothing is sent for some three minutes
+@needs.faketime
+@pytest.mark.slow(2)  # after an empty Redis nothing is sent for some three minutes, by hurried clocks
 def test_redis_is_killed_and_comes_back_empty(tmp_path: Path) -> None:
-    links = 20
+    links, since = 20, time.time()
     with (
-        provider(Settings(links=numbered_links(links), latency="0.02-0.3")) as (simulated, url),
-        redis_server(tmp_path) as server,
+        provider(Settings(links=numbered_links(links), latency="0.02-0.3"), SPEED) as (simulated, url),
+        redis_server(tmp_path, env=without_jemalloc(hurried(SPEED))) as server,
     ):
         server.age()
         storages = [server.url.get_secret_value()] * 3
-        with trio(tmp_path, url, storages, links, timeout="1s") as replicas:
+        with trio(tmp_path, url, storages, links, lambda: hurried(SPEED, since), timeout="4s") as replicas:
             server.kill()
             for each in replicas:
                 until(lambda: each.storage(0), "a lost storage")  # noqa: B023 - called at once
                 until(lambda: state_of(each) == "waiting", "an account that waits")  # noqa: B023 - called at once
             sent = requests(simulated)
-            time.sleep(INTERVAL)
+            time.sleep(INTERVAL / SPEED)
             assert requests(simulated) == sent, "requests that nobody recorded"
             server.start()
             for each in replicas:
