@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grafana_foundation_sdk.builders.common import StackingConfig
+from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.builders.common import GraphThresholdsStyleConfig, StackingConfig
 from grafana_foundation_sdk.models import common
 
 from grafana.boards.parts import (
+    DATASOURCE,
     Property,
     account,
     board,
@@ -26,13 +28,14 @@ from grafana.boards.parts import (
     number,
     query,
     rows,
+    runbook,
     thresholds,
     timeline,
     words,
 )
 
 if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders import dashboard, stat, statetimeline, table, timeseries
+    from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
 
 PROCESS = 'job=~"$job", instance=~"$instance"'
 ACCOUNTS = f'{PROCESS}, account=~"$account"'
@@ -68,6 +71,16 @@ STATES = {
 """States of an account, the worse the higher: of several exporters the worst shows."""
 
 
+RUNBOOKS = {
+    "throttled": "SmscAccountThrottled",
+    "waiting": "SmscStorageDown",
+    "unreachable": "SmscAccountUnreachable",
+    "unauthorized": "SmscAccountUnauthorized",
+    "blocked": "SmscAccountBlocked",
+}
+"""Of each state that is not *polling*."""
+
+
 def exporter_board() -> dashboard.Dashboard:
     """The board."""
     found = 'label_values(smsc_exporter_build_info{job=~"$job"}, instance)'
@@ -91,13 +104,38 @@ def exporter_board() -> dashboard.Dashboard:
             _states().span(24).height(5),
             _age().span(12).height(8),
             _lag().span(12).height(8),
+            _capacity().span(12).height(8),
             _concurrency().span(12).height(8),
-            _pauses().span(12).height(8),
+            _pauses().span(24).height(5),
             _request_time().span(12).height(8),
             _scrape_time().span(12).height(8),
             _builds().span(24).height(5),
         ],
+    ).annotations([_restarts(), _reloads()])
+
+
+def _mark(name: str, shade: str, happened: str) -> dashboard.AnnotationQuery:
+    return (
+        dashboard.AnnotationQuery()
+        .name(name)
+        .datasource(DATASOURCE)
+        .enable(enable=True)
+        .icon_color(shade)
+        .expr(happened)
+        .title_format(name)
+        .text_format("{{instance}} ({{job}})")
+        .step("1m")
     )
+
+
+def _restarts() -> dashboard.AnnotationQuery:
+    started = f"changes(process_start_time_seconds{{{PROCESS}}}[2m]) > 0"
+    return _mark("Restarts", "orange", _of_exporters(started))
+
+
+def _reloads() -> dashboard.AnnotationQuery:
+    loaded = f"smsc_exporter_config_last_reload_success_timestamp_seconds{{{PROCESS}}}"
+    return _mark("Reloads", "blue", f"changes({loaded}[2m]) > 0")
 
 
 # --- the first row ----------------------------------------------------------------------------------------
@@ -267,12 +305,13 @@ def _states() -> statetimeline.Panel:
         )
         .mappings(words(STATES))
         .thresholds(thresholds("text"))
+        .links([runbook(name, f"Runbook: {state}") for state, name in RUNBOOKS.items()])
     )
 
 
 def _age() -> timeseries.Panel:
     age = f"time() - {by_link(f'smsc_link_last_success_timestamp_seconds{{{LINKS}}}')}"
-    return graph(
+    panel = graph(
         "Age of the figures",
         "How long ago links were read, by account: the most neglected link, and the median. A link's clicks"
         " are withheld when its figures are older than its stale_after: 15 minutes, unless told otherwise.",
@@ -280,16 +319,43 @@ def _age() -> timeseries.Panel:
         query(f"max by (job, account) ({age})", f"{WHO}, oldest"),
         query(f"quantile by (job, account) (0.5, {age})", f"{WHO}, median", ref="B"),
     ).fill_opacity(0)
+    return _lined(panel, 900)
 
 
 def _lag() -> timeseries.Panel:
-    return graph(
+    panel = graph(
         "Polling lag",
         "How late the most overdue link of each account is. Steadily above zero: more links than can be"
         " read in their interval, or a provider that is slow.",
         "s",
         query(f"max by (job, account) (smsc_account_polling_lag_seconds{{{ACCOUNTS}}})", WHO),
     ).axis_soft_max(60)
+    return _lined(panel, 300)
+
+
+def _lined(panel: timeseries.Panel, bad: float) -> timeseries.Panel:
+    """Draws a red line at the value from which an alert may fire."""
+    style = GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
+    return panel.thresholds(thresholds("transparent", (bad, "red"))).thresholds_style(style)
+
+
+def _capacity() -> timeseries.Panel:
+    """The exporter does not export what the intervals ask for. What is sent, with the lag, says the same."""
+    sent = f"sum by (job, account) (rate(smsc_api_requests_total{{{ACCOUNTS}}}[$__rate_interval]))"
+    seconds = f"rate(smsc_api_request_duration_seconds_sum{{{ACCOUNTS}}}[$__rate_interval])"
+    count = f"rate(smsc_api_request_duration_seconds_count{{{ACCOUNTS}}}[$__rate_interval])"
+    usual = f"(sum by (job, account) ({seconds}) / sum by (job, account) ({count}))"
+    limit = f"max by (job, account) (smsc_account_concurrency_limit{{{ACCOUNTS}}})"
+    links = f"max by (job, account) (smsc_account_links{{{ACCOUNTS}}})"
+    possible = f"({limit} / {usual} < 0.05 * {links} or 0.05 * {links})"
+    panel = graph(
+        "Capacity used",
+        "Requests that are sent, of those that are possible: as many as fit at once, and three a minute for"
+        " each link. Near 100 % with a polling lag, the intervals ask for more than is possible.",
+        "percentunit",
+        query(f"{sent} / {possible}", WHO),
+    )
+    return _lined(panel.fill_opacity(0), 1)
 
 
 def _concurrency() -> timeseries.Panel:

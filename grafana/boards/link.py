@@ -58,12 +58,16 @@ def link_board() -> dashboard.Dashboard:
         ],
         panels=[
             _day().span(7).height(4),
-            _month().span(6).height(4),
+            _month().span(5).height(4),
             _all_time().span(4).height(4),
             _age().span(3).height(4),
-            _state().span(4).height(4),
+            _state().span(5).height(4),
+            _which().span(16).height(3),
+            _band().span(8).height(3),
             _expected().span(24).height(11),
             _states().span(24).height(5),
+            _days().span(12).height(10),
+            _since().span(12).height(10),
             _weeks().span(12).height(10),
             _corrections().span(12).height(10),
             _rhythm().span(24).height(10),
@@ -146,6 +150,30 @@ def _state() -> stat.Panel:
         .thresholds(thresholds("red"))
         .override_by_name("ok", [color("green")])
     )
+
+
+def _which() -> stat.Panel:
+    known = f"max by ({KEY}, id, short_link) (smsc_link_info{{{THIS}}})"
+    return number(
+        "Id and short link",
+        "As the provider knows the link.",
+        "none",
+        latest(known, "{{id}}   {{short_link}}"),
+    ).text_mode(common.BigValueTextMode.NAME)
+
+
+def _band() -> stat.Panel:
+    return number(
+        "Expected clicks",
+        "Whether there is enough history to say how many clicks are to be expected: a week of it. Prometheus'"
+        " rules record the band below.",
+        "none",
+        latest(f"(count({_recorded('smsc:clicks:expected')}) or 0 * count({_known()})) > bool 0", "band"),
+    ).mappings(words({"0": ("needs a week of history", "text"), "1": ("known", "green")}))
+
+
+def _known() -> str:
+    return by_link(f"smsc_link_info{{{THIS}}}")
 
 
 # --- graphs -----------------------------------------------------------------------------------------------
@@ -236,6 +264,39 @@ def _weeks() -> timeseries.Panel:
     return panel.time_from("24h").override_by_name("now", [color("blue"), custom("lineWidth", 3)])
 
 
+def _days() -> timeseries.Panel:
+    """At 00:00 UTC of a day is what the provider said of it within half an hour after its end in UTC."""
+    day = by_link(f"last_over_time(smsc_link_clicks_yesterday{{{THIS}}}[20m] offset -24h30m)")
+    return (
+        graph(
+            "Clicks by day",
+            "The last 30 days, as the provider counts them in the account's time zone. A day appears when it"
+            " is over. Right for zones from UTC eastwards, such as Moscow's; in others it is the day before.",
+            "locale",
+            query(day, "clicks").interval("1d"),
+        )
+        .interval("1d")
+        .time_from("30d")
+        .draw_style(common.GraphDrawStyle.BARS)
+        .fill_opacity(60)
+        .override_by_name("clicks", [color("blue")])
+    )
+
+
+def _since() -> timeseries.Panel:
+    count = f"smsc_link_clicks_all_time{{{THIS}}}"
+    return (
+        graph(
+            "Clicks since first seen",
+            "All clicks since Prometheus saw the link first, or of the last 30 days.",
+            "locale",
+            query(f"{by_link(count)} - {by_link(f'min_over_time({count}[30d] @ end())')}", "clicks"),
+        )
+        .time_from("30d")
+        .override_by_name("clicks", [color("blue")])
+    )
+
+
 def _corrections() -> timeseries.Panel:
     taken_back = f"{by_link(f'smsc_link_clicks_total{{{THIS}}}')} - {_clicks('all_time')}"
     return (
@@ -251,7 +312,7 @@ def _corrections() -> timeseries.Panel:
         .override_by_name(
             "taken back",
             [
-                color("red"),
+                color("orange"),
                 custom("axisPlacement", "right"),
                 custom("axisSoftMax", 10),
                 custom("fillOpacity", 30),

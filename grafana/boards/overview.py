@@ -29,6 +29,7 @@ from grafana.boards.parts import (
     number,
     query,
     rows,
+    runbook_of,
     thresholds,
     to_link_board,
     words,
@@ -71,8 +72,11 @@ def overview() -> dashboard.Dashboard:
             _anomalies().span(3).height(4),
             _failing().span(3).height(4),
             _oldest().span(3).height(4),
+            _curve().span(12).height(9),
             _in_all().span(12).height(9),
-            _top().span(12).height(9),
+            _campaigns().span(12).height(10),
+            _movers().span(12).height(10),
+            _top().span(24).height(9),
             _links().span(24).height(16),
             _alerts().span(24).height(6),
             _about().span(24).height(7),
@@ -108,17 +112,27 @@ def _change() -> stat.Panel:
             latest(f"{now} / ({before} > 0) - 1"),
         )
         .decimals(1)
-        .thresholds(thresholds("orange", (-0.25, "text"), (0, "green")))
+        .thresholds(thresholds("orange", (-0.25, "text")))
     )
 
 
 def _month() -> stat.Panel:
+    pace = by_link(f"increase(smsc_link_clicks_total{{{CHOSEN}}}[1w])")
+    left = "(days_in_month() - day_of_month() + 1 - hour() / 24)"
+    known = by_link(f"smsc_link_clicks_all_time{{{CHOSEN}}} offset 1w")
     return number(
         "Clicks this month",
-        f"The month so far, and the whole month before. {MIDNIGHT}",
+        "The month so far, the whole month before, and a forecast: the month so far, and for the days that"
+        " are left the pace of the last seven days. It needs a week of history. It counts days in UTC, so"
+        f" that it means nothing in a month's first and last hours. {MIDNIGHT}",
         "locale",
         latest(f"sum({_clicks('month')})", "this month so far"),
         latest(f"sum({_clicks('previous_month')})", "previous, whole", ref="B"),
+        latest(
+            f"sum({_clicks('month')}) + on () sum({pace}) / 7 * on () {left} and on () count({known})",
+            "forecast",
+            ref="C",
+        ),
     )
 
 
@@ -162,7 +176,93 @@ def _oldest() -> stat.Panel:
     )
 
 
+# --- campaigns ----------------------------------------------------------------------------------------------
+
+
+def _of_value(clicks: str) -> str:
+    """Clicks by the value of the label that is chosen: those of all links that have it."""
+    by_value = f"max by ({KEY}, $label) ({clicks})"
+    named = f'label_replace({by_value}, "group", "none", "", "")'
+    return f'sum by (group) (label_replace({named}, "group", "${{1}}", "$label", "(.+)"))'
+
+
+def _campaigns() -> table.Panel:
+    return (
+        listing(
+            "Clicks by $label",
+            "Choose a label above, such as campaign: the clicks of all links that have the same value of it."
+            f" By default it is the link itself. {MIDNIGHT}",
+            rows(_of_value(f"smsc_link_clicks_today{{{CHOSEN}}}")),
+            rows(_of_value(f"smsc_link_clicks_yesterday{{{CHOSEN}}}"), ref="B"),
+            rows(_of_value(f"smsc_link_clicks_month{{{CHOSEN}}}"), ref="C"),
+        )
+        .transformations(
+            columns({"group": "Value", "Value #A": "Today", "Value #B": "Yesterday", "Value #C": "Month"})
+        )
+        .override_by_name("Value", [custom("minWidth", 140)])
+        .override_by_name("Today", [custom("cellOptions", {"type": "gauge", "mode": "basic"}), *_bars()])
+        .sort_by([TableSortByFieldState().display_name("Today").desc(desc=True)])
+    )
+
+
+def _bars() -> list[Property]:
+    return [color("blue"), Property(id_val="min", value=0), custom("minWidth", 200)]
+
+
+def _day(offset: str = "") -> str:
+    """Clicks of a day that ends ``offset`` ago, by link. See ``hourly``."""
+    counter = f"smsc_link_clicks_total{{{CHOSEN}}}[1d] {offset}".rstrip()
+    return by_link(f"round(increase({counter})) unless resets({counter}) > 0")
+
+
+def _movers() -> table.Panel:
+    moved = f"{_day()} - {_day('offset 1d')}"
+    top = f"and on ({KEY}) topk by () (10, abs({moved}))"
+    return (
+        listing(
+            "Top movers",
+            "The ten links whose clicks of the last 24 hours differ most from those of the 24 hours before."
+            " It needs two days of history.",
+            rows(f"{moved} {top}"),
+            rows(f"{_day()} {top}", ref="B"),
+            rows(f"{_day('offset 1d')} {top}", ref="C"),
+        )
+        .transformations(
+            columns(
+                {
+                    "link": "Link",
+                    "account": "Account",
+                    "job": "Job",
+                    "Value #A": "Difference",
+                    "Value #B": "Last 24 hours",
+                    "Value #C": "Before",
+                }
+            )
+        )
+        .override_by_name("Link", [_board_of_link(), custom("minWidth", 140)])
+        .sort_by([TableSortByFieldState().display_name("Difference").desc(desc=True)])
+    )
+
+
 # --- graphs -----------------------------------------------------------------------------------------------
+
+
+def _curve() -> timeseries.Panel:
+    return (
+        graph(
+            "Clicks of the day so far",
+            "All chosen links together, as the day goes on, with yesterday and the same day last week."
+            f" {MIDNIGHT}",
+            "locale",
+            query(f"sum({_clicks('today')})", "today"),
+            query(f"sum({_clicks('today', ' offset 1d')})", "yesterday", ref="B"),
+            query(f"sum({_clicks('today', ' offset 1w')})", "a week before", ref="C"),
+        )
+        .time_from("24h")
+        .override_by_name("today", [color("blue"), custom("lineWidth", 3)])
+        .override_by_name("yesterday", [color("orange"), *_faint()])
+        .override_by_name("a week before", [color("purple"), *_faint()])
+    )
 
 
 def _in_all() -> timeseries.Panel:
@@ -267,7 +367,7 @@ def _dressed(panel: table.Panel) -> table.Panel:
             [
                 Property(id_val="unit", value="percentunit"),
                 Property(id_val="decimals", value=0),
-                *colored_by("text", (-1, "orange"), (-0.25, "text"), (0, "green")),
+                *colored_by("text", (-1, "orange"), (-0.25, "text")),
             ],
         )
         .override_by_name(
@@ -317,6 +417,9 @@ def _alerts() -> table.Panel:
         .no_value("No alert fires")
         # What is said of an empty table would be said in an empty cell too: an account's alert has no link.
         .override_by_regexp("Account|Link", [Property(id_val="noValue", value=UNKNOWN)])
+        .override_by_name(
+            "Alert", [runbook_of("Read the runbook", '${__data.fields["Alert"]:percentencode}')]
+        )
         .override_by_name("Since", [Property(id_val="unit", value="dateTimeFromNow")])
         .override_by_name("Link", [_board_of_link()])
         .override_by_name(

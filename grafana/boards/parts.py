@@ -245,6 +245,22 @@ def to_link_board(title: str, fields: dict[str, str]) -> Property:
     return Property(id_val="links", value=[{"title": title, "url": url}])
 
 
+def runbook_of(title: str, name: str) -> Property:
+    """Links to a runbook, which every exporter serves. ``name`` may be a reference to a field."""
+    return Property(
+        id_val="links", value=[{"title": title, "url": f"{_RUNBOOKS}{name}", "targetBlank": True}]
+    )
+
+
+def runbook(name: str, title: str) -> dashboard.DashboardLink:
+    """A link to a runbook, for a panel."""
+    link = dashboard.DashboardLink(title).type(models.DashboardLinkType.LINK)
+    return link.url(f"{_RUNBOOKS}{name}").target_blank(target_blank=True)
+
+
+_RUNBOOKS = "http://${exporter}/runbooks/"
+
+
 # --- variables --------------------------------------------------------------------------------------------
 
 _ALL = models.VariableOption(text="All", value="$__all")
@@ -292,6 +308,14 @@ def job(*, several: bool = True) -> dashboard.QueryVariable:
     return choice("job", "Job", found, all_value=".+", several=several)
 
 
+def exporter() -> dashboard.QueryVariable:
+    """Where the runbooks are: any exporter. It is hidden, but a board's settings can have another address."""
+    found = choice(
+        "exporter", "Runbooks on", "label_values(smsc_exporter_build_info, instance)", several=False
+    )
+    return found.hide(models.VariableHide.HIDE_VARIABLE)
+
+
 def account(*, several: bool = True) -> dashboard.QueryVariable:
     """Which account."""
     found = f"label_values(smsc_account_links{{{chosen('job', several=several)}}}, account)"
@@ -331,26 +355,33 @@ def board(
     variables: Sequence[dashboard.DatasourceVariable | dashboard.QueryVariable],
     panels: Sequence[Panel],
 ) -> dashboard.Dashboard:
-    """A board that links to the others; panels fill its rows from the left."""
+    """A board that links to the others; panels fill its rows from the left.
+
+    The board of one link gets only the data source from boards of many: it has no *All*.
+    """
+    kept = "${datasource:queryparam}&${job:queryparam}&${account:queryparam}"
     built = (
         dashboard.Dashboard(title)
         .uid(uid)
         .description(description)
         .tags([TAG])
-        .readonly()  # what is changed here is changed in code
+        .editable()
         .time(since, "now")
         .refresh("1m")
         .timezone("browser")
         .tooltip(models.DashboardCursorSync.CROSSHAIR)
-        .variables(list(variables))
-        .link(
-            dashboard.DashboardLink("SMSC boards")
-            .type(models.DashboardLinkType.DASHBOARDS)
-            .tags([TAG])
-            .include_vars(include_vars=False)
-            .keep_time(keep_time=True)
-        )
+        .variables([*variables, exporter()])
     )
+    for other in ("overview", "link", "exporter"):
+        if uid != f"smsc-{other}":
+            passed = "${datasource:queryparam}" if other == "link" else kept
+            built = built.link(
+                dashboard.DashboardLink(other.title())
+                .type(models.DashboardLinkType.LINK)
+                .icon("dashboard")
+                .url(f"/d/smsc-{other}?{passed}")
+                .keep_time(keep_time=True)
+            )
     for place, panel in enumerate(panels, start=1):
         built = built.with_panel(panel.id(place))
     return built

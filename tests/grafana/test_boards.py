@@ -14,7 +14,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from exporter.errors import Outcome
 from exporter.exposition import FAMILIES
 from exporter.model import State
-from grafana.boards.exporter import OUTCOMES, STATES
+from grafana.boards.exporter import OUTCOMES, RUNBOOKS, STATES
 from grafana.boards.parts import UNKNOWN
 from grafana.build import boards
 from tests.factories import make_telemetry
@@ -110,8 +110,25 @@ def test_boards_lead_to_boards_that_exist() -> None:
     assert led
     assert led <= uids
     for board in BOARDS.values():
-        (link,) = board["links"]
-        assert set(link["tags"]) <= set(board["tags"])
+        others = {re.split(r"[/?]", link["url"])[2] for link in board["links"]}
+        assert others == uids - {board["uid"]}
+
+
+def test_boards_keep_the_account_but_for_the_board_of_one_link() -> None:
+    """There `All` is not a choice."""
+    for board in BOARDS.values():
+        for link in board["links"]:
+            assert ("${account:queryparam}" in link["url"]) == ("/d/smsc-link" not in link["url"])
+
+
+def test_alerts_and_states_lead_to_their_runbooks() -> None:
+    """Each exporter serves them; see exporter/web/help.py."""
+    led = set(re.findall(r"http://\$\{exporter\}/runbooks/(\w+)", json.dumps(list(BOARDS.values()))))
+    assert led == set(RUNBOOKS.values())
+    assert led <= set(NAMES)
+    assert RUNBOOKS.keys() == set(State) - {State.POLLING}
+    (alerts,) = (panel for _, panel in PANELS if panel["title"] == "Alerts that fire")
+    assert "/runbooks/${__data.fields[" in json.dumps(alerts)
 
 
 @pytest.mark.parametrize("title", ["Links", "Alerts that fire"])

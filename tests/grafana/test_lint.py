@@ -10,7 +10,7 @@ https://github.com/grafana/dashboard-linter/blob/main/docs/index.md
 | template-instance-rule           | to the exporter's board; links are the same whichever exporter        |
 | template-label-promql-rule       | applies; with metrics that exist                                      |
 | template-on-time-change-reload-rule | applies                                                            |
-| template-uneditable-rule         | applies                                                               |
+| template-uneditable-rule         | does not apply: whoever imports a board may change it                 |
 | panel-datasource-rule            | applies, to queries and annotations too                               |
 | panel-title-description-rule     | applies, to panels of all kinds                                       |
 | panel-units-rule                 | applies, to panels of all kinds                                       |
@@ -108,12 +108,12 @@ def test_template_variables_are_used_and_queries_use_no_others(board: str) -> No
     texts += [v["query"]["query"] for v in _variables(board).values() if v["type"] == "query"]
     used = {name for text in texts for name in re.findall(r"\$(\w+)", text)}
     builtin = {name for name in CHOICES if name.startswith("__")}
-    assert used - builtin == _variables(board).keys() - {"datasource"}
+    assert used - builtin == _variables(board).keys() - {"datasource", "exporter"}
 
 
 @boards
-def test_uneditable(board: str) -> None:
-    assert BOARDS[board]["editable"] is False
+def test_editable(board: str) -> None:
+    assert BOARDS[board]["editable"] is True
 
 
 @panels
