@@ -7,8 +7,6 @@ import subprocess
 import tomllib
 from fnmatch import fnmatch
 
-import pytest
-
 from exporter import __version__
 from tests.deploy.shipped import DEPLOY, ROOT, read
 
@@ -19,9 +17,6 @@ REPEATED = [
     "CONTRIBUTING.md",
     "deploy/docker/Dockerfile",
     "deploy/helm/smsc-exporter/Chart.yaml",
-    "deploy/kubernetes/prometheus-operator/prometheusrule.yaml",
-    "deploy/prometheus/rules/*.yml",
-    "deploy/prometheus/tests/*.yml",
     "docs/*.md",
     "exporter/*",
     "pyproject.toml",
@@ -43,15 +38,6 @@ def test_all_links_of_the_project_begin_with_its_address() -> None:
 def test_the_address_is_repeated_only_where_it_is_expected() -> None:
     unexpected = [path for path in _files_with(HOMEPAGE) if not any(fnmatch(path, each) for each in REPEATED)]
     assert unexpected == [], "add them to REPEATED, and make sure that CONTRIBUTING.md's command changes them"
-
-
-@pytest.mark.parametrize(
-    "path", sorted((DEPLOY / "prometheus" / "rules").glob("*.yml")), ids=lambda path: path.stem
-)
-def test_runbooks_are_at_the_projects_address(path: str) -> None:
-    urls = re.findall(r"runbook_url: (\S+)", (ROOT / path).read_text(encoding="utf-8"))
-    assert urls
-    assert [url for url in urls if not url.startswith((f"{HOMEPAGE}/", "{{"))] == []
 
 
 def test_the_image_and_the_chart_name_the_address() -> None:

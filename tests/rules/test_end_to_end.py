@@ -229,7 +229,7 @@ def test_a_spike_in_the_simulator_reaches_the_webhook(tmp_path: Path) -> None:
         assert figures, said["description"]
         assert 600 < int(figures[1]) <= 600 + 60 + PER_STEP
         assert int(figures[2]) == 207
-        assert said["runbook_url"].endswith("/SmscLinkClickSpike.md")
+        assert "<title>SmscLinkClickSpike " in get(said["runbook_url"])[1]
         until(_seen(prometheus, "new"), "the spike of the new link")
         assert {labels["link"] for labels in prometheus.ask("ALERTS")} == {"promo"}
         assert running.stop() == 0
