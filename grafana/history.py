@@ -93,7 +93,9 @@ def _labels(link: SimulatedLink, *, info: bool) -> str:
 def passes(rules: Iterable[dict[str, Any]], wanted: Iterable[str]) -> list[list[dict[str, Any]]]:
     """The recording rules behind what is wanted, so that each pass reads what the ones before recorded."""
     recording = [rule for rule in rules if "record" in rule]
-    reads = {rule["record"]: set(re.findall(r"smsc:[a-z_:0-9]+", rule["expr"])) for rule in recording}
+    reads: dict[str, set[str]] = {}
+    for rule in recording:  # several may record one name
+        reads.setdefault(rule["record"], set()).update(re.findall(r"smsc:[a-z_:0-9]+", rule["expr"]))
     needed, left = set(), set(wanted)
     while left:
         needed |= left

@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--links", type=int, default=1000, help="of the cost; default: %(default)s")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    found = [cost.measure(options.links)] if options.what == "cost" else _table(options)
+    found = cost.measure(options.links) if options.what == "cost" else _table(options)
     print(json.dumps(found, indent=2) if options.json else text(found))
 
 

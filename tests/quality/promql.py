@@ -275,6 +275,7 @@ def _apply(operator: str, labels: tuple[Labels, ...], left: Rows, right: Rows, k
 
 FUNCTIONS: dict[str, Any] = {
     "abs": np.abs,
+    "clamp": np.clip,
     "clamp_max": np.minimum,
     "clamp_min": np.maximum,
     "sqrt": np.sqrt,

@@ -44,6 +44,7 @@ def _of_days(links: Sequence[Traffic], labels: tuple[Labels, ...]) -> dict[str, 
     """The provider's figures of days and months, where the traffic has them."""
     figures = {
         "smsc_link_clicks_yesterday": [link.yesterday for link in links],
+        "smsc_link_clicks_month": [link.month for link in links],
         "smsc_link_clicks_previous_month": [link.previous_month for link in links],
     }
     return {name: Vector(labels, np.array(rows)) for name, rows in figures.items() if rows[0] is not None}

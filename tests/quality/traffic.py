@@ -77,6 +77,7 @@ class Traffic:
     events: Sequence[Event]
     sent: int = 0  # the step at which a campaign was sent
     yesterday: Figures | None = None
+    month: Figures | None = None
     previous_month: Figures | None = None
 
 

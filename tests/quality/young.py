@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tests.quality.promql import Vector
 from tests.quality.rules import behind, evaluate, firing, scraped, shipped
 from tests.quality.score import SIZES, Tally, episodes, rate, score, share
-from tests.quality.traffic import DAY, SCORED, STEPS
+from tests.quality.traffic import DAY, SCORED, STEP, STEPS
 from tests.quality.young_traffic import BURSTY, CAMPAIGNS, EVERGREEN, MAILING, town
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ ALERTS = {"SmscYoungLinkSurge": "spike", "SmscYoungLinkDead": "drop"}
 WORDS = {"spike": "surge", "drop": "death"}
 
 WEEK = 7 * DAY
+BEFORE = SCORED - DAY
+"""Steps that are left out, because nothing was scraped then."""
+
 OLD = "older than a week"
 """The name under which alerts are counted that begin on a link with a week of history."""
 
@@ -41,13 +45,24 @@ def judge(seed: int) -> Table:
     rules = behind(shipped("clicks.yml", "young.yml"), ALERTS)
     table: Table = {}
     with np.errstate(all="ignore"):
-        engine = evaluate(rules, scraped(links))
+        engine = evaluate(rules, _since_then(links), STEPS - BEFORE, since=0)
         for rule in rules:
             if event := ALERTS.get(rule.get("alert", "")):
-                fires = firing(engine, rule)
+                fires = firing(engine, rule, SCORED - BEFORE)
                 table |= {(event, kind): tally for kind, tally in score(links, fires, event, span).items()}
                 table[event, OLD] = Tally(false=_on_old_links(links, fires))
     return table
+
+
+def _since_then(links: list[Traffic]) -> dict[str, Vector]:
+    """What Prometheus has since it was installed, with a day before; the first step is at 0 seconds."""
+    stored = scraped(links)
+    return {
+        name: Vector(
+            vector.labels, vector.rows[:, BEFORE:] - BEFORE * STEP * name.endswith("_timestamp_seconds")
+        )
+        for name, vector in stored.items()
+    }
 
 
 def span(link: Traffic) -> tuple[int, int]:

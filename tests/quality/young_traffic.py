@@ -2,8 +2,9 @@
 
 A town is one account. Its exporter is installed at step ``SCORED``, halfway through the 60 days: nothing was
 scraped before, but the provider's own figures know what came before. Thirty campaigns are sent in the 23 days
-after that, and twenty evergreen links exist already. All links share their hours of the day, give or take
-45 minutes, and the weather of ``traffic.py``: caches that stand still, scrapes that fail, corrections.
+after that. Twenty evergreen links have existed for months. All links share their hours of the day, give or
+take 45 minutes. They share the weather of ``traffic.py``: caches that stand still, scrapes that fail, and
+corrections.
 """
 
 from __future__ import annotations
@@ -102,10 +103,11 @@ def _link(rng: Generator, kind: Kind, number: int, account: _Account) -> Traffic
     rate = _with_events(rng, kind, draft)
     clicks = np.cumsum(rng.poisson(rate) + draft.trials).astype(float)
     total, all_time, read_at = account.weather.seen(rng, clicks, draft.born)
-    if campaign:  # made for this message alone
-        total, all_time = total - 1000, all_time - 1000
-    yesterday, previous_month = _provider_figures(clicks, account, campaign=campaign)
-    for figures in (yesterday, previous_month):
+    # A campaign's link was made for this message alone; another one has three months before this traffic.
+    earlier = -1000 if campaign else round(90 * DAY * clicks[-1] / STEPS)
+    total, all_time = total + earlier, all_time + earlier
+    yesterday, month, previous_month = _provider_figures(clicks, account, campaign=campaign)
+    for figures in (yesterday, month, previous_month):
         account.weather.hide(figures, np.isnan(total))
     yesterday[_day(np.arange(STEPS), account) != _day(np.nan_to_num(read_at) // STEP, account)] = np.nan
     return Traffic(
@@ -117,6 +119,7 @@ def _link(rng: Generator, kind: Kind, number: int, account: _Account) -> Traffic
         draft.events,
         sent=draft.sent,
         yesterday=yesterday,
+        month=month,
         previous_month=previous_month,
     )
 
@@ -303,15 +306,20 @@ def _day(step: Any, account: _Account) -> Any:
 
 def _provider_figures(
     clicks: NDArray[np.float64], account: _Account, *, campaign: bool
-) -> tuple[Figures, Figures]:
-    """Clicks of the day before and of the month before, at each step; months have 30 days."""
+) -> tuple[Figures, Figures, Figures]:
+    """Clicks of the day before, this month and the month before, at each step; months have 30 days."""
     place = _day(np.arange(STEPS), account) + 1
     days = np.bincount(place, weights=np.diff(clicks, prepend=0), minlength=DAYS + 1).astype(float)
     before = 0.0 if campaign else days[1:15].mean()  # a day before this traffic begins
     yesterday = np.where(place > 0, days[np.maximum(place - 1, 0)], before)
     month = (np.arange(-1, DAYS) + account.day_of_month) // 30
     previous = np.array([_in_month(days, month, which - 1, before) for which in month.tolist()])
-    return np.round(yesterday), previous[place]
+    earlier = np.array(
+        [_in_month(days[:nth], month[:nth], which, 0) for nth, which in enumerate(month.tolist())]
+    )
+    began = np.where(month == month[0], before * ((account.day_of_month - 1) % 30), 0)
+    today = clicks - (np.cumsum(days) - days)[place]
+    return np.round(yesterday), np.round(began + earlier)[place] + today, previous[place]
 
 
 def _in_month(days: Figures, month: NDArray[np.int_], which: int, before: float) -> float:

@@ -1,8 +1,9 @@
-"""From the provider to a person: a spike in the simulator ends as a message at a webhook.
+"""From the provider to a person: what happens in the simulator ends as a message at a webhook.
 
-The rules and configurations are those that are shipped, with a week of history made beforehand and backfilled
-as docs/alerting.md tells it. Copies differ in addresses, and in waiting less: the click rules run every two
-seconds and their alerts fire the second time, a scrape comes each second, a group of alerts waits for one.
+The rules and configurations are those that are shipped. History is made beforehand and backfilled as
+docs/alerting.md tells it: a week for old links, a day for young ones. Copies differ in addresses, and wait
+less: the click rules run every two seconds and their alerts fire the second time, a scrape comes each second,
+a group of alerts waits for one.
 """
 
 from __future__ import annotations
@@ -35,19 +36,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from exporter.simulator import Provider
+
 pytestmark = [needs.prometheus, needs.alertmanager]
 
 STEP = 300
 STEPS = 8 * 288 + 60
 """Eight days and five hours, in steps of five minutes: the rules ask for a week."""
 
-LINKS = {
-    name: SimulatedLink(id=str(n), url=f"https://example.com/{n}", short=f"smsc.tips/{n}", rate=0)
-    for n, name in enumerate(("promo", "steady", "new"), start=1)
-}
-OLD_LINKS = ("promo", "steady")
-PER_STEP = 5
-"""Clicks on each old link in five minutes."""
+YOUNG_STEPS = 30 * 12
+"""Thirty hours: the rules of young links look back over one day, at what others recorded."""
+
+PER_STEP = 10
+"""Clicks on each link with a history in five minutes."""
+
+SILENT_STEPS = 4
+"""How long the campaign that stops has been silent when Prometheus starts: 20 minutes."""
+
+
+def _links(*names: str) -> dict[str, SimulatedLink]:
+    return {
+        name: SimulatedLink(id=str(n), url=f"https://example.com/{n}", short=f"smsc.tips/{n}", rate=0)
+        for n, name in enumerate(names, start=1)
+    }
 
 
 class Prometheus(NamedTuple):
@@ -79,28 +90,29 @@ def _prometheus(folder: Path) -> Iterator[Prometheus]:
         assert running.stop() == 0
 
 
-def _history(until_then: int) -> str:
-    """A week and more of two links' series, as an exporter on another host served them."""
+def _history(until_then: int, counts: dict[str, list[int]]) -> str:
+    """The links' series up to a moment, as an exporter on another host served them."""
     lines = []
-    for name in ("smsc_link_clicks_total", "smsc_link_last_success_timestamp_seconds"):
-        counts = name.endswith("_total")
-        lines.append(f"# TYPE {name.removesuffix('_total')} {'counter' if counts else 'gauge'}")
-        for link in OLD_LINKS:
-            labels = f'{{job="smsc",instance="old:10145",account="main",link="{link}"}}'
-            for step in range(STEPS):
-                at = until_then - (STEPS - 1 - step) * STEP
-                lines.append(f"{name}{labels} {step * PER_STEP if counts else at} {at}")
+    for name in ("clicks_total", "clicks_all_time", "last_success_timestamp_seconds"):
+        family, kind = name.removesuffix("_total"), "counter" if name.endswith("_total") else "gauge"
+        lines.append(f"# TYPE smsc_link_{family} {kind}")
+        for link, clicks in counts.items():
+            series = f'smsc_link_{name}{{job="smsc",instance="old:10145",account="main",link="{link}"}}'
+            for step, count in enumerate(clicks):
+                at = until_then - (len(clicks) - 1 - step) * STEP
+                lines.append(f"{series} {count if name.startswith('clicks') else at} {at}")
     return "\n".join([*lines, "# EOF\n"])
 
 
-def _backfill(folder: Path) -> None:
+def _backfill(folder: Path, counts: dict[str, list[int]], *wanted: str) -> None:
     """Puts the history into Prometheus' storage, and what the recording rules would have made of it."""
     now = int(time.time())
-    (folder / "history.txt").write_text(_history(now))
+    (folder / "history.txt").write_text(_history(now, counts))
     history.promtool(folder, "openmetrics", "history.txt", "data")
-    rules = read(PROMETHEUS / "rules" / "clicks.yml")["groups"][0]["rules"]
-    for each in history.passes(rules, ["smsc:clicks:smooth"]):
-        history.record(folder, each, [(now - STEPS * STEP, now)])
+    groups = [read(PROMETHEUS / "rules" / name)["groups"][0] for name in ("clicks.yml", "young.yml")]
+    longest = max(len(clicks) for clicks in counts.values())
+    for each in history.passes([rule for group in groups for rule in group["rules"]], wanted):
+        history.record(folder, each, [(now - longest * STEP, now)])
 
 
 def _edit(path: Path, **changes: tuple[str, str]) -> None:
@@ -114,11 +126,12 @@ def _edit(path: Path, **changes: tuple[str, str]) -> None:
 
 def _install(folder: Path, target: str, alertmanager_port: int) -> None:
     shutil.copytree(PROMETHEUS / "rules", folder / "rules")
-    _edit(
-        folder / "rules" / "clicks.yml",
-        interval=("interval: 5m", "interval: 2s"),
-        wait=("for: 5m", "for: 2s"),
-    )
+    for rules in ("clicks.yml", "young.yml"):
+        _edit(
+            folder / "rules" / rules,
+            interval=("interval: 5m", "interval: 2s"),
+            wait=("for: 5m", "for: 2s"),
+        )
     shutil.copy(PROMETHEUS / "prometheus.yml", folder)
     _edit(
         folder / "prometheus.yml",
@@ -160,6 +173,7 @@ def _alertmanager(folder: Path, webhook: int) -> Iterator[int]:
         folder / ALERTMANAGER.name,
         receivers=("http://127.0.0.1:5001/", f"http://127.0.0.1:{webhook}/"),
         group=("group_wait: 30s", "group_wait: 1s"),
+        digest=("group_wait: 15m", "group_wait: 1s"),
     )
     command = [
         alertmanager(),
@@ -173,26 +187,46 @@ def _alertmanager(folder: Path, webhook: int) -> Iterator[int]:
         yield port
 
 
-def _document(provider_url: str) -> dict[str, Any]:
-    links = [{"id": link.id, "name": name, "labels": {"team": "growth"}} for name, link in LINKS.items()]
+def _document(provider_url: str, names: dict[str, SimulatedLink]) -> dict[str, Any]:
+    links = [{"id": link.id, "name": name, "labels": {"team": "growth"}} for name, link in names.items()]
     account = {"name": "main", "login": "demo", "password": "demo", "base_url": provider_url, "links": links}
     return {"refresh_interval": "21s", "storage": {"url": "memory:"}, "accounts": [account]}
 
 
+class Everything(NamedTuple):
+    """What runs between the provider and a person."""
+
+    simulated: Provider
+    prometheus: Prometheus
+    arrived: list[tuple[str, dict[str, Any]]]
+
+
+@contextlib.contextmanager
+def _everything(
+    folder: Path, links: dict[str, SimulatedLink], counts: dict[str, list[int]], *wanted: str
+) -> Iterator[Everything]:
+    """All of it, with a past: counts of clicks, and what rules recorded on the way to ``wanted``."""
+    with contextlib.ExitStack() as stack:
+        simulated, provider_url = stack.enter_context(provider(Settings(links=list(links.values()))))
+        for name, clicks in counts.items():
+            simulated.add_clicks(links[name].id, clicks[-1])
+        (folder / "config.yaml").write_text(json.dumps(_document(provider_url, links)))
+        running = stack.enter_context(exporter("--web.listen-address=127.0.0.1:0", cwd=folder))
+        target = running.expect(r"event=listening url=(\S+)")[1]
+        _backfill(folder, counts, *wanted)  # while the exporter reads its links for the first time
+        webhook, arrived = stack.enter_context(_webhook())
+        _install(folder, target, stack.enter_context(_alertmanager(folder, webhook)))
+        prometheus = stack.enter_context(_prometheus(folder))
+        until(lambda: len(prometheus.ask("smsc_link_up == 1")) == len(links), "a poll of every link")
+        yield Everything(simulated, prometheus, arrived)
+        assert running.stop() == 0
+
+
 @pytest.mark.slow(2)
 def test_a_spike_in_the_simulator_reaches_the_webhook(tmp_path: Path) -> None:
-    with contextlib.ExitStack() as stack:
-        simulated, provider_url = stack.enter_context(provider(Settings(links=list(LINKS.values()))))
-        for name in OLD_LINKS:
-            simulated.add_clicks(LINKS[name].id, (STEPS - 1) * PER_STEP)
-        (tmp_path / "config.yaml").write_text(json.dumps(_document(provider_url)))
-        running = stack.enter_context(exporter("--web.listen-address=127.0.0.1:0", cwd=tmp_path))
-        target = running.expect(r"event=listening url=(\S+)")[1]
-        _backfill(tmp_path)  # while the exporter reads its links for the first time
-        webhook, arrived = stack.enter_context(_webhook())
-        _install(tmp_path, target, stack.enter_context(_alertmanager(tmp_path, webhook)))
-        prometheus = stack.enter_context(_prometheus(tmp_path))
-
+    links = _links("promo", "steady", "new")
+    counts = {name: [step * PER_STEP for step in range(STEPS)] for name in ("promo", "steady")}
+    with _everything(tmp_path, links, counts, "smsc:clicks:smooth") as (simulated, prometheus, arrived):
         # All is quiet, and known to be: the rules have figures and a line for both old links.
         until(
             lambda: (
@@ -200,39 +234,60 @@ def test_a_spike_in_the_simulator_reaches_the_webhook(tmp_path: Path) -> None:
             ),
             "a delta and an alarm line of both old links",
         )
-        until(lambda: len(prometheus.ask("smsc_link_up == 1")) == len(LINKS), "a poll of every link")
         assert prometheus.ask("ALERTS") == []
 
         # The new link has no history to compare with, so it is silent by design.
         for name in ("promo", "new"):
-            simulated.add_clicks(LINKS[name].id, 600)
+            simulated.add_clicks(links[name].id, 600)
         until(lambda: arrived, "a message")
-        (path, message) = arrived[0]
-        assert path == "/chat"
-        assert message["status"] == "firing"
-        assert message["groupLabels"] == {"job": "smsc", "account": "main"}
-        (alert,) = message["alerts"]
-        assert alert["labels"] == {
-            "alertname": "SmscLinkClickSpike",
-            "severity": "warning",
-            "job": "smsc",
-            "account": "main",
-            "link": "promo",
-            "team": "growth",
-        }
-        said = alert["annotations"]
+        said = _said(arrived[0], "/chat", alertname="SmscLinkClickSpike", severity="warning", link="promo")
         assert said["summary"] == "Unusually many clicks on promo (account main)"
         figures = re.fullmatch(
-            r"(\d+) clicks in an hour, above the alarm line of (\d+); 60 are usual at this hour\.",
+            r"(\d+) clicks in an hour, above the alarm line of (\d+); 120 are usual at this hour\.",
             said["description"],
         )
         assert figures, said["description"]
-        assert 600 < int(figures[1]) <= 600 + 60 + PER_STEP
-        assert int(figures[2]) == 207
+        assert 600 < int(figures[1]) <= 600 + 120 + PER_STEP
+        assert int(figures[2]) == 397
         assert "<title>SmscLinkClickSpike " in get(said["runbook_url"])[1]
         until(_seen(prometheus, "new"), "the spike of the new link")
         assert {labels["link"] for labels in prometheus.ask("ALERTS")} == {"promo"}
-        assert running.stop() == 0
+
+
+@pytest.mark.slow(1)
+def test_a_campaign_that_stops_and_one_that_surges_reach_the_webhook(tmp_path: Path) -> None:
+    """Both within half an hour: 20 minutes are in the history, the rest is two runs of the rules."""
+    links = _links("stops", "surges", "goes-on")
+    going = [step * PER_STEP for step in range(YOUNG_STEPS)]
+    stopped = [min(count, going[-1 - SILENT_STEPS]) for count in going]
+    counts = {name: stopped if name == "stops" else going for name in links}
+    wanted = ("smsc:young:delta", "smsc:young:all_time")
+    with _everything(tmp_path, links, counts, *wanted) as (simulated, prometheus, arrived):
+        until(lambda: arrived, "a message about the campaign that stops")
+        said = _said(arrived[0], "/chat", alertname="SmscYoungLinkDead", severity="warning", link="stops")
+        assert said["summary"] == "Clicks on the new link stops (account main) have stopped"
+        until(
+            lambda: prometheus.ask('smsc:young:new{link="surges"} <= smsc:young:surge_bound'),
+            "its alarm line",
+        )
+        simulated.add_clicks(links["surges"].id, 600)
+        until(lambda: arrived[1:], "a message about the campaign that surges")
+        said = _said(arrived[1], "/digest", alertname="SmscYoungLinkSurge", severity="info", link="surges")
+        assert said["summary"].startswith("A surge of clicks on the new link surges (account main)")
+        assert {labels["link"] for labels in prometheus.ask("ALERTS")} == {"stops", "surges"}
+
+
+def _said(arrived: tuple[str, dict[str, Any]], path: str, **labels: str) -> dict[str, str]:
+    """The annotations of the only alert in a message that goes where it should, with these labels."""
+    to, message = arrived
+    assert to == path
+    assert message["status"] == "firing"
+    assert message["groupLabels"] == {"job": "smsc", "account": "main"}
+    (alert,) = message["alerts"]
+    assert alert["labels"] == {"job": "smsc", "account": "main", "team": "growth", **labels}
+    said: dict[str, str] = alert["annotations"]
+    assert said["runbook_url"].endswith(f"/runbooks/{labels['alertname']}")
+    return said
 
 
 def _seen(prometheus: Prometheus, link: str) -> Callable[[], bool]:

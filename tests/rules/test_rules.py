@@ -27,6 +27,7 @@ from tests.rules.shipped import (
     rules,
     run,
 )
+from tests.rules.test_mutants import YOUNG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,3 +166,13 @@ def test_the_retention_the_rules_need_is_told_where_it_is_set() -> None:
     flag = "--storage.tsdb.retention.time=40d"
     assert flag in (PROMETHEUS / "prometheus.yml").read_text()
     assert flag in (ROOT / "docs" / "alerting.md").read_text()
+
+
+def test_every_constant_of_young_links_has_a_mutant() -> None:
+    text = (PROMETHEUS / "rules" / "young.yml").read_text()
+    left = {number for number, line in enumerate(text.splitlines()) if re.search(r"\S +# constant", line)}
+    for guard, _, _ in YOUNG.values():
+        for found in re.finditer(guard, text):
+            first = text[: found.start()].count("\n")
+            left -= set(range(first, first + len(found[0].splitlines())))
+    assert [text.splitlines()[number] for number in sorted(left)] == []
