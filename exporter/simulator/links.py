@@ -222,7 +222,7 @@ def demo_links() -> tuple[SimulatedLink, ...]:
         replace(
             _campaign(145156, "campaign-surges", sent_ago=86_400.0, clicks=3000),
             spike_clicks=1500,
-            spike_at=3300.0,
+            spike_at=12_000.0,  # the rules have to know three hours before it
         ),
     )
 
