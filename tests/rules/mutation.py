@@ -97,15 +97,15 @@ def _needed(documents: Documents, expected: Iterable[Any]) -> set[int]:
     return needed
 
 
-SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{([^}]*)\})?")
-"""A word, which may be the name of a series, with its matchers."""
+SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*|(?={))(?:\{([^}]*)\})?")
+"""A word, which may be the name of a series, with its matchers; or these alone."""
 
 
 def _selects(name: str, matchers: str, rule: dict[str, Any]) -> bool:
     """Whether a selector may find what the rule makes: no label that the rule sets says otherwise."""
-    own = {"ALERTS", rule["alert"]} if "alert" in rule else {rule["record"]}
-    labels = {**rule.get("labels", {}), **({"alertname": rule["alert"]} if "alert" in rule else {})}
-    return name in own and all(
-        re.fullmatch(value, labels.get(label, value))
+    own = ("ALERTS", rule["alert"]) if "alert" in rule else (rule["record"],)
+    labels = {"__name__": own[0], "alertname": own[-1], **rule.get("labels", {})}
+    return name in ("", *own) and all(
+        label not in labels or re.fullmatch(value, labels[label])
         for label, value in re.findall(r'(\w+)=~?"([^"]*)"', matchers)
     )
