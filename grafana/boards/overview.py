@@ -66,9 +66,9 @@ def overview() -> dashboard.Dashboard:
         since="now-2d",
         variables=[datasource(), job(), account(), *link_filter(), link()],
         panels=[
-            _today().span(6).height(4),
+            _today().span(5).height(4),
             _change().span(3).height(4),
-            _month().span(6).height(4),
+            _month().span(7).height(4),
             _anomalies().span(3).height(4),
             _failing().span(3).height(4),
             _oldest().span(3).height(4),
@@ -129,7 +129,7 @@ def _month() -> stat.Panel:
         latest(f"sum({_clicks('month')})", "this month so far"),
         latest(f"sum({_clicks('previous_month')})", "previous, whole", ref="B"),
         latest(
-            f"sum({_clicks('month')}) + on () sum({pace}) / 7 * on () {left} and on () count({known})",
+            f"round(sum({_clicks('month')}) + on () sum({pace}) / 7 * on () {left}) and on () count({known})",
             "forecast",
             ref="C",
         ),
@@ -206,7 +206,8 @@ def _campaigns() -> table.Panel:
 
 
 def _bars() -> list[Property]:
-    return [color("blue"), Property(id_val="min", value=0), custom("minWidth", 200)]
+    own = Property(id_val="fieldMinMax", value=True)  # else the longest bar is that of all columns
+    return [color("blue"), Property(id_val="min", value=0), own, custom("minWidth", 200)]
 
 
 def _day(offset: str = "") -> str:
@@ -239,6 +240,7 @@ def _movers() -> table.Panel:
                 }
             )
         )
+        .min_width(70)
         .override_by_name("Link", [_board_of_link(), custom("minWidth", 140)])
         .sort_by([TableSortByFieldState().display_name("Difference").desc(desc=True)])
     )

@@ -31,7 +31,7 @@ board.panels.forEach(({ fieldConfig }) => restoreInfinity(fieldConfig));
 // --- field options: all that the board sets, each taken as it is -------------------------------------------
 
 function fieldOptions() {
-  const ids = new Set(['unit', 'color', 'thresholds', 'min', 'max', 'decimals', 'displayName', 'noValue', 'mappings', 'links']);
+  const ids = new Set(['unit', 'color', 'thresholds', 'min', 'max', 'decimals', 'displayName', 'noValue', 'mappings', 'links', 'fieldMinMax']);
   for (const { fieldConfig } of board.panels) {
     Object.keys(fieldConfig.defaults.custom ?? {}).forEach((name) => ids.add(`custom.${name}`));
     for (const { properties } of fieldConfig.overrides) properties.forEach(({ id }) => ids.add(id));

@@ -56,7 +56,7 @@ for (const variable of board.templating.list) {
   let value = chosen[variable.name] ?? variable.current?.value;
   if (value === undefined) value = (await offered(variable))[0] ?? '';
   variables[variable.name] = value === '$__all' ? variable.allValue : value;
-  shown.push([variable.label, value === '$__all' ? 'All' : value]);
+  if (variable.hide !== 2) shown.push([variable.label, value === '$__all' ? 'All' : value]);
 }
 
 async function offered(variable) {
@@ -67,6 +67,8 @@ async function offered(variable) {
 function putIn(text, more = {}) {
   return text.replace(/\$(\w+)/g, (_, name) => ({ ...variables, ...more })[name]);
 }
+
+board.panels.forEach((panel) => { panel.title = putIn(panel.title); });
 
 // --- queries -----------------------------------------------------------------------------------------------
 
