@@ -30,11 +30,6 @@ def hurried(speed: float, since: float | None = None) -> dict[str, str]:
     return {**os.environ, "LD_PRELOAD": str(FAKETIME[0]), "FAKETIME": f"+{ahead:.3f} x{speed:g}"}
 
 
-def without_jemalloc(env: dict[str, str]) -> dict[str, str]:
-    """For a Redis server with another clock: jemalloc asks for the time before libfaketime can tell it."""
-    return {**env, "LD_PRELOAD": f"{env['LD_PRELOAD']}:libc.so.6"}
-
-
 def stepped(file: Path) -> dict[str, str]:
     """The environment of a process whose wall clock, and no other, is off by what ``file`` says."""
     told = {"FAKETIME_TIMESTAMP_FILE": str(file), "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
