@@ -140,6 +140,8 @@ def failed_tests(folder: Path, test: str, *options: str) -> list[str]:
     """The names of the tests that fail in that folder."""
     options = (
         "-q",
+        "-m",
+        "",  # slow ones too
         "-n0",
         "--no-cov",
         "-p",
