@@ -246,17 +246,19 @@ class Host:
         secret.paused_until = secret.waits_until = -inf
 
     def _refused(self, attempt: Attempt, order: int, at: float) -> None:
-        """Error 2. One that was sent before a verified login was refused changes nothing but the count."""
+        """Error 2. One that was under way when a verified login was refused does no more than count."""
         self.failed_logins.append(at)
         self._refused_at = at
         name = attempt.request.secret
-        if name not in self.secrets_in_use or attempt.order <= self._revoked_order:
+        if name not in self.secrets_in_use:
             return
         secret = self.secret(name)
-        if secret.trust is Trust.VERIFIED:
-            self._revoke(attempt, order)
         if secret.trust is not Trust.NEW:
             self._revoked[name] = at
+        if attempt.order <= self._revoked_order:
+            return
+        if secret.trust is Trust.VERIFIED:
+            self._revoke(attempt, order)
         secret.trust = Trust.NEW
         secret.paused_until = at + doubled(FIRST_PAUSE, secret.refusals, LONGEST_PAUSE)
         secret.refusals += 1

@@ -174,9 +174,12 @@ async def test_a_server_that_began_anew_without_its_file_is_told_again(own_place
     await forgotten(own_place, restart)
 
 
+@pytest.mark.parametrize("keys", [(EVENTS, LASTING, READINGS), (EPOCH,)])
 @scenario
-async def test_a_server_that_lost_one_of_its_keys_is_told_again(own_place: RedisPlace) -> None:
-    await forgotten(own_place, lambda server: server.look.delete(EVENTS, LASTING, READINGS))
+async def test_a_server_that_lost_one_of_its_keys_is_told_again(
+    own_place: RedisPlace, keys: tuple[str, ...]
+) -> None:
+    await forgotten(own_place, lambda server: server.look.delete(*keys))
 
 
 @pytest.fixture

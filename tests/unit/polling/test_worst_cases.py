@@ -99,10 +99,7 @@ def test_all_accepted_logins_are_refused_at_once(exporters: int) -> None:
     assert audit.worst_failed_logins == 4
 
 
-ONE_MORE = pytest.mark.xfail(reason="refusals of what was under way do not count as those of a second login")
-
-
-@pytest.mark.parametrize("seed", [3, pytest.param(5, marks=ONE_MORE)])
+@pytest.mark.parametrize("seed", [3, 5])
 def test_all_accepted_logins_are_refused_while_many_are_under_way(exporters: int, seed: int) -> None:
     world = _crowd(exporters, SLOW, seed)
     world.at(300, partial(_refuse_all, world))
