@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from exporter.config.document import Loc, Plain, mapping, sequence
+from exporter.config.secrets import given_as
 from exporter.webconfig.values import CIPHERS, CIPHERS_13, VERIFYING, VERSIONS
 
 if TYPE_CHECKING:
@@ -29,11 +30,6 @@ def check(data: Plain, report: Report) -> None:
         _check_client(tls, report)
         _check_versions(tls, report)
     _check_rate(mapping(document.get("rate_limit")), report)
-
-
-def given_as(section: Section, name: str) -> list[str]:
-    """The keys of ``section`` that give the PEM text ``name``: inline, or as a file."""
-    return [key for key in (name, f"{name}_file") if key in section]
 
 
 def _check_pairs(tls: Section, report: Report) -> None:

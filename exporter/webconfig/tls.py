@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from exporter.config.secrets import read_file
+from exporter.config.secrets import given_as, read_file
 from exporter.webconfig import values
-from exporter.webconfig.checks import TLS, Section, given_as
+from exporter.webconfig.checks import TLS, Section
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

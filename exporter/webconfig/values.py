@@ -88,9 +88,7 @@ def client_auth(value: object) -> str:
     return known(("NoClientCert", *VERIFYING), "a way to ask for certificates")(value)
 
 
-def least_version(value: object) -> str:
-    """The least version of TLS."""
-    return known(VERSIONS, "a version")(value)
+least_version = known(VERSIONS, "a version")
 
 
 def greatest_version(value: object) -> str:
