@@ -28,7 +28,7 @@ Key = TypeVar("Key")
 
 OURS = {"SmscLinkClickSpike": "spike", "SmscLinkClicksFlatline": "drop"}
 
-SEEDS = {"alerts": "4000-4079", "young": "5000-5047"}
+SEEDS = {"alerts": "4000-4079", "young": "6000-6039"}
 """None of them tuned on."""
 
 Table = dict[tuple[str, str, str], Tally]

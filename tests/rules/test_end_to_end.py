@@ -48,10 +48,13 @@ YOUNG_STEPS = 30 * 12
 """Thirty hours: the rules of young links look back over one day, at what others recorded."""
 
 PER_STEP = 10
-"""Clicks on each link with a history in five minutes."""
+"""Clicks on each old link in five minutes."""
 
-SILENT_STEPS = 4
-"""How long the campaign that stops has been silent when Prometheus starts: 20 minutes."""
+YOUNG_PER_STEP = 60
+"""And on each young one: enough to notice a death even where Prometheus starts minutes late."""
+
+SILENT_STEPS = 5
+"""How long the campaign that stops is silent in its history: a window of 20 minutes lies within."""
 
 
 def _links(*names: str) -> dict[str, SimulatedLink]:
@@ -256,9 +259,9 @@ def test_a_spike_in_the_simulator_reaches_the_webhook(tmp_path: Path) -> None:
 
 @pytest.mark.slow(1)
 def test_a_campaign_that_stops_and_one_that_surges_reach_the_webhook(tmp_path: Path) -> None:
-    """Both within half an hour: 20 minutes are in the history, the rest is two runs of the rules."""
+    """Both within half an hour: 25 minutes are in the history, the rest is two runs of the rules."""
     links = _links("stops", "surges", "goes-on")
-    going = [step * PER_STEP for step in range(YOUNG_STEPS)]
+    going = [step * YOUNG_PER_STEP for step in range(YOUNG_STEPS)]
     stopped = [min(count, going[-1 - SILENT_STEPS]) for count in going]
     counts = {name: stopped if name == "stops" else going for name in links}
     wanted = ("smsc:young:delta", "smsc:young:all_time")
@@ -270,7 +273,7 @@ def test_a_campaign_that_stops_and_one_that_surges_reach_the_webhook(tmp_path: P
             lambda: prometheus.ask('smsc:young:new{link="surges"} <= smsc:young:surge_bound'),
             "its alarm line",
         )
-        simulated.add_clicks(links["surges"].id, 600)
+        simulated.add_clicks(links["surges"].id, 4000)
         until(lambda: arrived[1:], "a message about the campaign that surges")
         said = _said(arrived[1], "/digest", alertname="SmscYoungLinkSurge", severity="info", link="surges")
         assert said["summary"].startswith("A surge of clicks on the new link surges (account main)")
