@@ -111,6 +111,48 @@ def _holds(folder: Path, series: list[dict[str, str]], tests: list[dict[str, Any
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+CAMPAIGNS = {
+    ("1", 'link="sale", team="growth"'): 5,
+    ("2", 'link="sale", team="growth"'): 4,  # another exporter of the same link, which read it earlier
+    ("1", 'link="more", team="growth"'): 7,
+    ("1", 'link="plain"'): 2,
+}
+
+
+@needs.prometheus
+def test_clicks_are_added_up_by_the_label_that_is_chosen(tmp_path: Path) -> None:
+    series = [
+        {
+            "series": f'smsc_link_clicks_today{{job="a", instance="{instance}", account="main", {link}}}',
+            "values": str(clicks),
+        }
+        for (instance, link), clicks in CAMPAIGNS.items()
+    ]
+    by_team = _asked("overview", "Clicks by $label", label="team")
+    by_link = _asked("overview", "Clicks by $label")
+    tests = [
+        _count(by_team, ('{group="growth"}', 12), ('{group="none"}', 2)),
+        _count(by_link, ('{group="sale"}', 5), ('{group="more"}', 7), ('{group="plain"}', 2)),
+    ]
+    _holds(tmp_path, series, tests)
+
+
+@needs.prometheus
+def test_restarts_and_reloads_are_marked_when_they_happen(tmp_path: Path) -> None:
+    names = ("process_start_time_seconds", "smsc_exporter_config_last_reload_success_timestamp_seconds")
+    series = [{"series": f"{name}{{{A1}}}", "values": "1x9 600x9"} for name in names]
+    series.append({"series": f'smsc_exporter_build_info{{{A1}, version="1"}}', "values": "1x19"})
+    # What else Prometheus scrapes is not an exporter.
+    series.append({"series": f"process_start_time_seconds{{{NODE}}}", "values": "1x9 600x9"})
+    marks = (_asked("exporter", panel, "annotation") for panel in ("Restarts", "Reloads"))
+    tests = [
+        {"expr": mark, "eval_time": at, "exp_samples": found}
+        for mark in marks
+        for at, found in (("8m", []), ("10m", [{"labels": f"{{{A1}}}", "value": 1}]), ("14m", []))
+    ]
+    _holds(tmp_path, series, tests)
+
+
 @needs.prometheus
 def test_figures_are_of_what_is_chosen_and_of_nothing_else(tmp_path: Path) -> None:
     series = [{"series": name, "values": str(value)} for name, value in SERIES.items()]
