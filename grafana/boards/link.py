@@ -158,7 +158,7 @@ def _which() -> stat.Panel:
         "Id and short link",
         "As the provider knows the link.",
         "none",
-        latest(known, "{{id}}   {{short_link}}"),
+        latest(known, "id {{id}}, {{short_link}}"),
     ).text_mode(common.BigValueTextMode.NAME)
 
 
