@@ -99,7 +99,7 @@ def _row(event: str, tally: Tally) -> dict[str, Any]:
         "precision": share(tally.true, tally.true + tally.false),
         **{f"class {nth}": _found(tally, edge) for nth, edge in enumerate((0, *SIZES[event]), 1)},
         "false per link-week": rate(tally.false, tally.link_weeks),
-        "resends told": tally.excused,
+        "resends reported": tally.excused,
         "delay, min": float(np.median(tally.delays)) if tally.delays else None,
     }
 
