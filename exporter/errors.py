@@ -16,7 +16,7 @@
         ├── MalformedError          an answer came, but not a whole one for this link
         │   └── NoAnswerError       an empty body or a web page: the API itself did not speak
         ├── HttpStatusError         the HTTP status was not 200
-        ├── PollTimeoutError        no whole answer within the account's ``timeout``
+        ├── PollTimeoutError        no complete answer within the account's ``timeout``
         ├── UnreachableError        no connection, or it broke before an answer
         └── CrashedError            our own code failed
 
@@ -196,7 +196,7 @@ class HttpStatusError(PollError):
 
 
 class PollTimeoutError(PollError):
-    """No whole answer came within the account's ``timeout``; the provider may still be working on it."""
+    """No complete answer came within the account's ``timeout``; the provider may still be working on it."""
 
     outcome = Outcome.TIMEOUT
     transport = True

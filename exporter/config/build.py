@@ -113,7 +113,7 @@ def overload(account: Account, spot: Fault) -> Iterator[Fault]:
     more = f" or max_concurrent_requests: {needed}" if needed <= MAX_IN_FLIGHT else ""
     message = (
         f"{len(account.links)} links ask for {wanted:.1f} requests a second, but "
-        f"max_concurrent_requests: {account.max_concurrent_requests} carries about {carried:.0f} "
+        f"max_concurrent_requests: {account.max_concurrent_requests} allows about {carried:.0f} "
         f"(at 100 ms an answer), so links with few clicks will be read late: "
         f"write refresh_interval: {slowest}{more}"
     )

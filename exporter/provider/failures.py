@@ -61,7 +61,7 @@ def _failure(error: Exception, exchange: Exchange) -> PollError:
         return UnreachableError(_why_not_sent(error, exchange), sent=False)
     match error:
         case TimeoutError():
-            return PollTimeoutError(f"no whole answer within {exchange.timeout:g} s")
+            return PollTimeoutError(f"no complete answer within {exchange.timeout:g} s")
         case _ if _is_too_much(error):
             return NoAnswerError(f"the answer is larger than {MOST_RECEIVED // 1024} KiB with its headers")
         case aiohttp.ClientPayloadError():

@@ -164,9 +164,9 @@ def _salvage(text: str) -> _Fields:
     elif found := _SALVAGE_ERROR.fullmatch(text):
         fields = {"error": found[1], "error_code": found[2]}
     else:
-        raise _BadAnswerError("the answer is not whole JSON", text)
+        raise _BadAnswerError("the answer is not complete JSON", text)
     if _STRUCTURE.search(fields.get("link") or fields.get("error") or ""):
-        raise _BadAnswerError("the answer is not whole JSON", text)
+        raise _BadAnswerError("the answer is not complete JSON", text)
     return {name: value if name in ("link", "error") else value.strip('"') for name, value in fields.items()}
 
 
@@ -184,13 +184,13 @@ def _xml(text: str) -> _Fields:
     """An XML answer."""
     document = _DOCUMENT.fullmatch(text)
     if not document:
-        raise _BadAnswerError("the answer is not whole XML", text)
+        raise _BadAnswerError("the answer is not complete XML", text)
     inside, at, pairs = document[1].lstrip(), 0, list[tuple[str, object]]()
     while element := _ELEMENT.match(inside, at):
         pairs.append((element[1], _unescaped(element[2])))
         at = element.end()
     if at != len(inside):
-        raise _BadAnswerError("the answer is not whole XML", inside[at:])
+        raise _BadAnswerError("the answer is not complete XML", inside[at:])
     return _unique(pairs)
 
 
@@ -285,7 +285,7 @@ def _name(fields: _Fields, name: str) -> str:
     if len(value.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
         raise _BadAnswerError(f"{name} is longer than {_LONGEST_NAME // 1024} KiB", value)
     if _UNPRINTABLE.search(value):
-        raise _BadAnswerError(f"{name} holds control characters", value)
+        raise _BadAnswerError(f"{name} contains control characters", value)
     return value
 
 

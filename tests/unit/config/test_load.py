@@ -198,7 +198,7 @@ def test_warns_of_overload(tmp_path: Path) -> None:
     text = many_links(3000).replace("password: b", "password: b\n    max_concurrent_requests: 1")
     assert warnings_of(tmp_path, text) == [
         "/config.yaml:3:5: accounts[0]: 3000 links ask for 50.0 requests a second, but "
-        "max_concurrent_requests: 1 carries about 10 (at 100 ms an answer), "
+        "max_concurrent_requests: 1 allows about 10 (at 100 ms an answer), "
         "so links with few clicks will be read late: write refresh_interval: 5m or max_concurrent_requests: 5"
     ]
 

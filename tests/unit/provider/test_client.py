@@ -331,7 +331,7 @@ def test_a_request_with_an_answer_is_not_abandoned(
 @BOTH
 def test_the_timeout_covers_the_whole_answer(method: str, answer: Answer) -> None:
     error = failure(PollTimeoutError, answer, method=method, timeout=0.2)
-    assert str(error) == "no whole answer within 0.2 s"
+    assert str(error) == "no complete answer within 0.2 s"
 
 
 class Resolver(AbstractResolver):
@@ -648,8 +648,8 @@ MOJIBAKE = "Лог-0001 x".encode() + "ы".encode("cp1251")
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (f"{{{PHP}", "the answer is not whole JSON: '{\"***\"'"),
-        (f"<{html.escape(PASSWORD)}>", "the answer is not whole XML: '<***>'"),
+        (f"{{{PHP}", "the answer is not complete JSON: '{\"***\"'"),
+        (f"<{html.escape(PASSWORD)}>", "the answer is not complete XML: '<***>'"),
         (MOJIBAKE, "the answer has an unknown shape: '***ы'"),
         (quote(PASSWORD).lower(), "the answer has an unknown shape: '***'"),
     ],

@@ -232,7 +232,7 @@ def test_a_proxy_whose_name_is_unknown_is_named(url: str) -> None:
             "the connection broke in the middle of the answer",
             False,
         ),
-        (sleeps, PollTimeoutError, "no whole answer within 0.2 s", True),
+        (sleeps, PollTimeoutError, "no complete answer within 0.2 s", True),
     ],
     ids=["502", "504", "a web page", "nothing", "closes", "resets", "cut short", "timeout"],
 )
