@@ -1,4 +1,4 @@
-"""From files without errors to the frozen models the exporter works with, and what to warn of."""
+"""Builds the frozen models that the exporter works with, from files without errors, and warns of overload."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ANSWER = 0.1
 
 
 def build(file: File, secrets: Secrets) -> tuple[Account, ...]:
-    """The accounts that ``file`` and ``secrets`` make, without the links of link files."""
+    """Builds the accounts from ``file`` and ``secrets``, without the links of link files."""
     return tuple(
         _account(file, section, secrets, ("accounts", index)) for index, section in enumerate(file.accounts)
     )
@@ -103,7 +103,7 @@ def clear_text(accounts: tuple[Account, ...], document: Document) -> Iterator[Fa
 
 
 def overload(account: Account, spot: Fault) -> Iterator[Fault]:
-    """Warn, at ``spot``, when the links ask for more requests a second than fit, at 100 ms an answer."""
+    """Warn at ``spot`` if the links need more requests a second than are possible at 100 ms an answer."""
     wanted = sum(1 / link.refresh_interval for link in account.links)
     carried = account.max_concurrent_requests / _ANSWER
     if wanted <= carried:

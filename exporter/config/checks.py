@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from exporter.config.secrets import Secrets
 
 Claim: TypeAlias = tuple[str, str]
-"""What a link takes for itself in its account: an ``id``, a ``link`` or a ``name``, and which."""
+"""What must be unique in an account: the key ``id``, ``link`` or ``name``, with its value."""
 
 Held: TypeAlias = dict[Claim, tuple[str, int]]
-"""Claims of links elsewhere, with the file and line where those stand."""
+"""The claims of links in other files, with the file and line of each."""
 
 
 def check(data: Plain, secrets: Secrets, report: Report) -> None:
-    """Report everything in ``data`` that does not agree with something else in it."""
+    """Report all values in ``data`` that contradict each other."""
     document = mapping(data)
     accounts = list(entries(document, (), "accounts"))
     check_intervals((), [document], report)
@@ -58,7 +58,7 @@ def entries(section: Section, loc: Loc, key: str) -> Iterator[tuple[Loc, Section
 
 
 def _unique(entries: Iterable[tuple[Loc, object]], message: str, report: Report) -> None:
-    """Report each entry whose value, when it is text at all, was there before."""
+    """Report each entry whose text is the same as that of an earlier entry."""
     seen: dict[str, Loc] = {}
     for loc, value in entries:
         if not isinstance(value, str):
@@ -83,7 +83,7 @@ def check_links(links: list[tuple[Loc, Section]], levels: Sequence[Section], rep
 
 
 def check_others(links: list[tuple[Loc, Section]], held: Held, report: Report) -> None:
-    """Report those of ``links`` that are elsewhere already."""
+    """Report each link that another file already has."""
     for claim, at in claims(links):
         if claim in held:
             file, line = held[claim]
@@ -98,7 +98,7 @@ def _refuse(claim: Claim, at: Loc, first: str, report: Report) -> None:
 
 
 def claims(links: Iterable[tuple[Loc, Section]]) -> Iterator[tuple[Claim, Loc]]:
-    """What ``links`` take for themselves, and where they say so."""
+    """The claims of ``links``, each with its place."""
     for loc, link in links:
         for key in ("id", "link"):
             if isinstance(value := link.get(key), str):

@@ -1,4 +1,4 @@
-"""A file as plain dicts, lists and text, with the place of everything in it; and what is wrong in it."""
+"""A file as plain dicts, lists and text, with the place and the errors of everything in it."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ class Seq(list[Plain]):
 
 
 def mapping(value: Plain) -> dict[str, Plain]:
-    """``value`` when it is a mapping, else an empty one: for checks that run beside other errors."""
+    """Returns ``value`` if it is a mapping, else an empty one, so that checks can go on after an error."""
     return value if isinstance(value, dict) else {}
 
 
 def sequence(value: Plain) -> list[Plain]:
-    """``value`` when it is a list, else an empty one."""
+    """Returns ``value`` if it is a list, else an empty one."""
     return value if isinstance(value, list) else []
 
 
 def quote(text: str) -> str:
-    """``text`` in double quotes, on one line and not too long: fit for a message."""
+    """Returns ``text`` in double quotes, on one line and cut if long, for a message."""
     short = text if len(text) <= 60 else text[:57] + "..."
     return json.dumps(SURROGATE.sub("?", short), ensure_ascii=False)
 
@@ -109,7 +109,7 @@ class Document:
         return self.fault(loc, "").path
 
     def place(self, loc: Loc, *, key: bool = False) -> Place:
-        """Where the value at ``loc`` begins, or its key; what is missing is missing from its mapping."""
+        """Where the value at ``loc`` begins, or its key. For a missing value, that of its mapping."""
         value, key_at, at = self.data, self.start, self.start
         for step in loc:
             if isinstance(value, Seq) and isinstance(step, int):
@@ -144,7 +144,7 @@ class Report:
             self.faults.append(self.document.fault(loc, message, key=key, hidden=hidden))
 
     def add_empties(self) -> None:
-        """Report what has no value, except inside of what is wrong as a whole."""
+        """Report keys without a value, except in sections that are wrong as a whole."""
         for loc in self.document.empties:
             if not any(loc[:end] in self.places for end in range(len(loc))):
                 self.add(loc, EMPTY)

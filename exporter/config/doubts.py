@@ -1,4 +1,4 @@
-"""Warns of values that may stand where they do, but that probably nobody meant.
+"""Warns of values that are allowed, but that probably nobody meant.
 
 A warning about an ordinary value is worse than none, so each rule matches a whole value. No warning repeats
 a value: it may be a secret.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from exporter.errors import Fault
 
 SHORT_LINK_DOMAINS = ("smsc.tips",)
-"""Where the provider's short links are."""
+"""The domains of the provider's short links."""
 
 _CUT = "is cut at the #, which begins a comment: put the whole value in quotes, or write # and a space"
 _QUOTED = "has quotes inside its quotes, and they are part of the value: remove them"
@@ -139,7 +139,7 @@ def _link(value: str) -> str | None:
 
 
 def _placeholder(value: str) -> str | None:
-    """What ``value`` seems to be in place of a value; None for what may well be one."""
+    """What ``value`` seems to be instead of a real value, or None."""
     if not _MAY_BE.match(value):
         return None
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":

@@ -1,4 +1,4 @@
-"""Reads files whose content somebody else decides: regular files only, and at most 8 MiB of each."""
+"""Reads files that others write: only regular files, of at most 8 MiB each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The formats a link file may have, each to a document that is a list of links."""
+"""Reads link files in each of their formats to a document that is a list of links."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ESCAPE = re.compile(r"\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\u(?P<half>d[
 
 
 def open_links(path: Path, sources: Sources) -> Document:
-    """What the link file at ``path`` holds. Raises ConfigError when it can't be read or understood."""
+    """Reads the link file at ``path``. Raises ConfigError if it cannot be read or understood."""
     read = _READERS.get(path.suffix.lower())
     if read is None:
         refuse(
@@ -55,7 +55,7 @@ def _yaml(path: Path, text: str) -> Document:
 
 
 def _json(path: Path, text: str) -> Document:
-    """JSON is YAML but for a few details, and YAML's parser tells the places."""
+    """Reads JSON with YAML's parser, which gives the places. JSON is YAML, except for a few details."""
     if not text.strip():
         refuse(path, 0, 0, f"is empty: {NAMING.contents}")
     _refuse_what_is_not_json(path, text)

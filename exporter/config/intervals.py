@@ -1,4 +1,4 @@
-"""How the times of a file must agree: how often links are read, and how old their readings may grow.
+"""Checks that the times of a file agree: how often links are read, and how old readings may become.
 
 ``levels`` are the mappings that a value is inherited through, the outermost first: the file, one of its
 accounts, one of that account's links. Each function reports what the innermost level brought about.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Section: TypeAlias = dict[str, Plain]
 
 KEYS = ("refresh", "refresh_interval", "min_interval", "max_interval", "stale_after")
-"""What is looked at in each level."""
+"""The keys that are checked at each level."""
 
 LONGEST_WAIT = 1.5
 """Intervals from a reading to the next, once, where the clicks have just made the interval another one."""
@@ -30,14 +30,14 @@ _LINK = 3  # levels down to a link
 
 
 def check_intervals(loc: Loc, levels: list[Section], report: Report) -> None:
-    """Report intervals and ages at ``loc`` that do not agree."""
+    """Report intervals and ages at ``loc`` that contradict each other."""
     if len(levels) < _LINK:
         _check_bounds(loc, levels, report)
     _check_freshness(loc, levels, report)
 
 
 def _check_bounds(loc: Loc, levels: list[Section], report: Report) -> None:
-    """Report bounds that nothing uses, or that ``refresh_interval``, which is the mean, lies outside of."""
+    """Report bounds that nothing uses, and bounds that exclude ``refresh_interval``, which is the mean."""
     own = levels[-1]
     if not _is_adaptive(levels):
         idle = [key for key in ("min_interval", "max_interval") if key in own and not _used_below(levels)]
@@ -75,7 +75,7 @@ def _used_below(levels: list[Section]) -> bool:
 
 
 def _is_adaptive(levels: list[Section]) -> bool:
-    """Whether the clicks decide on intervals here. They don't for a link that has an interval of its own."""
+    """Whether the clicks decide on intervals here. They do not if a link has its own interval."""
     if len(levels) == _LINK and "refresh_interval" in levels[-1]:
         return False
     text = next((level["refresh"] for level in reversed(levels) if "refresh" in level), None)

@@ -1,4 +1,4 @@
-"""The link files of an account: which there are, what is in them, and what of it is in force."""
+"""The link files of an account, with their content and the links that are in force."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LinkFile:
-    """What is in force of a link file.
+    """The links of a file that are in force.
 
     ``account`` is the account's name, ``name`` the file's, from the configuration's folder on. ``signature``
     is that of what was read last. If that had ``faults``, then ``links`` are those of the last content that
@@ -51,7 +51,7 @@ class LinkFile:
     inherited: Inherited | None = field(default=None, repr=False, compare=False)
 
     def held(self, folder: Path) -> Held:
-        """What its links take for themselves; ``folder`` is the configuration's."""
+        """The claims of its links. ``folder`` is the configuration's."""
         file = str(folder / self.name)
         held: Held = {}
         for link, line in zip(self.links, self.lines, strict=True):
@@ -69,7 +69,7 @@ class Inherited:
 
 
 class _Draft:
-    """What a link file holds now. Raises ConfigError with its errors."""
+    """Reads the present content of a link file. Raises ConfigError with its errors."""
 
     def __init__(self, path: Path, levels: Sequence[Section], sources: Sources) -> None:
         self._document = open_links(path, sources)
@@ -92,16 +92,16 @@ class _Draft:
 
     @property
     def warnings(self) -> tuple[Fault, ...]:
-        """What is probably not meant in it."""
+        """The warnings about it."""
         return tuple(link_doubts(self._document, self._links))
 
     def held(self) -> Held:
-        """What its links take for themselves."""
+        """The claims of its links."""
         file, lines = self._document.file, self.lines
         return {claim: (file, lines[int(loc[0])]) for claim, loc in claims(self._links)}
 
     def clashes(self, held: Held) -> list[Fault]:
-        """Where a link of it is elsewhere already."""
+        """The errors for its links that another file already has."""
         report = Report(self._document)
         check_others(self._links, held, report)
         return sorted(report.faults)
@@ -212,7 +212,7 @@ class LinkFiles:
                 del drafts[name]
 
     def _refused(self, before: LinkFile, faults: Iterable[Fault]) -> LinkFile:
-        """What the file had, but for links that ``config.yaml`` itself has now."""
+        """The former content of the file, without the links that ``config.yaml`` has now."""
         pairs = [
             (link, line)
             for link, line in zip(before.links, before.lines, strict=True)

@@ -1,4 +1,4 @@
-"""Which proxy leads to an address: the one the file names, or the environment's.
+"""Finds the proxy for an address: the one in the file, or the one in the environment.
 
 ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` mean what they mean to programs written in Go, such as
 Prometheus: https://pkg.go.dev/golang.org/x/net/http/httpproxy. In one thing they differ: a variable that
@@ -139,7 +139,7 @@ def _ip(host: str) -> Address | None:
 
 
 def _ascii(name: str) -> str:
-    """An international name as it stands in DNS (RFC 5890); any other as it is."""
+    """An international name as DNS has it (RFC 5890). Any other name is unchanged."""
     try:
         return name.encode("idna").decode()
     except UnicodeError:

@@ -15,13 +15,13 @@ from exporter.config import values
 from exporter.config.wording import Schema
 
 DEFAULT_INTERVAL = 60.0
-"""Seconds between two readings of a link where the file says nothing."""
+"""Seconds between two readings of a link, if the file does not say."""
 
 LONGEST_INTERVALS = 10
-"""The longest adaptive interval where the file says nothing, in refresh intervals."""
+"""The longest adaptive interval, in refresh intervals, if the file does not say."""
 
 DEFAULT_STORAGE = "sqlite:data/exporter.db"
-"""Where the state is kept where the file says nothing."""
+"""Where the state is kept, if the file does not say."""
 
 DEFAULT_URL = "https://smscentre.com"
 """The provider's own address."""
@@ -128,7 +128,7 @@ SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
     ("accounts",): AccountSection,
     ("accounts", "links"): LinkSection,
 }
-"""Which section stands where, by the keys that lead there."""
+"""The section at each place, by the keys that lead there."""
 
 _MISSING = {
     "accounts": "is missing: list at least one account under it",

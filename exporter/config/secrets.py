@@ -51,7 +51,7 @@ class Finder:
     sources: Sources = field(repr=False)
 
     def find(self, data: Plain) -> Secrets:
-        """Every secret that ``data`` names; what is wrong with them goes to the report."""
+        """Finds every secret that ``data`` names. Errors go to the report."""
         document = mapping(data)
         secrets = Secrets(storage_url=self._storage_url(document))
         for index, account in enumerate(sequence(document.get("accounts"))):
@@ -69,7 +69,7 @@ class Finder:
         return self._storage(storage) if isinstance(storage, dict) else None
 
     def _proxies(self, account: dict[str, Plain], loc: Loc) -> tuple[tuple[str, Proxy], ...]:
-        """The account's addresses that are reached through a proxy, each with its proxy."""
+        """The account's addresses that need a proxy, each with its proxy."""
         keys = given_as(account, "proxy")
         if keys:
             text = self._secret(account, loc, "proxy")
@@ -120,7 +120,7 @@ class Finder:
         return url
 
     def _check_storage(self, url: str, loc: Loc) -> None:
-        """Report a URL that means no storage, and a file that is somebody else's."""
+        """Report a URL that is no storage, and a file that another program wrote."""
         try:
             found = storage_url.parse(url)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""From a file's bytes to text, and YAML's own complaints in plain words."""
+"""Reads a file's bytes as text, and puts YAML's own errors into plain words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How messages speak of a file: where it is named, what belongs into it, a key to begin with."""
+    """Words for messages about a file: where it is named, what belongs in it, and a key to begin with."""
 
     where: str
     contents: str
@@ -72,7 +72,7 @@ _SAVE = {".csv": 'save the file as UTF-8 (in Excel: "CSV UTF-8")'}
 
 
 def read_text(path: Path, sources: Sources, naming: Naming = CONFIG) -> str:
-    """The text of the file at ``path``. Raises ConfigError when there is none or it is not UTF-8."""
+    """The text of the file at ``path``. Raises ConfigError if there is no such file or it is not UTF-8."""
     try:
         data = sources.read(path)
     except FileNotFoundError:
@@ -129,11 +129,11 @@ def _plainly(said: str) -> tuple[str, bool]:
 
 
 def _follows_tab(text: str, index: int) -> bool:
-    """Whether a tab stands at ``index``, or in the white space that its line begins with."""
+    """Whether a tab is at ``index``, or in the white space at the start of its line."""
     line = text[text.rfind("\n", 0, index) + 1 : index + 1]
     return line.endswith("\t") or "\t" in line[: len(line) - len(line.lstrip())]
 
 
 def refuse(path: Path, line: int, column: int, message: str) -> NoReturn:
-    """Raises ConfigError with this one error, which concerns the file as a whole or what follows as well."""
+    """Raises ConfigError with this one error, after which nothing more of the file can be read."""
     raise ConfigError([Fault(str(path), line, column, "", message)]) from None

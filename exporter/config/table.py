@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from exporter.config.document import Place
 
 KEYS = ("id", "link", "name", "refresh_interval", "stale_after")
-"""Columns with a meaning of their own; each other one is a label."""
+"""Columns with a meaning of their own. Any other column is a label."""
 
 Row: TypeAlias = list[tuple[str, "Place"]]
 """The text and the place of each cell."""
@@ -37,7 +37,7 @@ _QUOTED = re.compile(r' *+"(?:[^"]++|"")*+"')
 
 
 def read_table(path: Path, text: str) -> Document:
-    """The links in ``text``. Raises ConfigError when it is no table, or when its columns make no links."""
+    """The links in ``text``. Raises ConfigError if it is no table, or if it lacks the columns of links."""
     refuse_control_characters(path, text)
     named = _NAMED.match(text)
     first = next((line for line in text.splitlines() if line.strip()), "")
@@ -72,7 +72,7 @@ class _Rows:
             refuse(path, *self._place(mark), message)
 
     def read(self, at: int) -> Iterator[Row]:
-        """The rows from the index ``at`` on. Raises ConfigError where quotes make no sense."""
+        """The rows from the index ``at`` on. Raises ConfigError if quotes make no sense."""
         row: Row = []
         ended = True
         while at < len(self._text) or not ended:
@@ -132,7 +132,7 @@ def _link(document: Document, names: list[str], row: Row) -> Map:
 
 
 def _check_names(document: Document, header: Row) -> None:
-    """Raises ConfigError where the first line does not name columns that make links."""
+    """Raises ConfigError if the first line does not name the columns of links."""
     line = header[0][1][0]
     if len(header) > _MOST_COLUMNS:
         message = f"more than {_MOST_COLUMNS} columns: remove some"

@@ -1,4 +1,4 @@
-"""From YAML's events to a document: anchors, aliases and merges (``<<``) resolved, and each place kept.
+"""Builds a document from YAML's events. Resolves anchors, aliases and merges (``<<``), and keeps each place.
 
 PyYAML's own composer and constructor would do, but they keep no places, take a key twice in silence, and let
 a few lines of aliases grow without end.
@@ -33,7 +33,7 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
 def read(path: Path, sources: Sources, naming: Naming = CONFIG) -> Document:
-    """The mapping in the file at ``path``. Raises ConfigError when there is none to be had."""
+    """The mapping in the file at ``path``. Raises ConfigError if there is none."""
     document = parse(path, read_text(path, sources, naming), naming)
     if not isinstance(document.data, Map):
         message = f"the file must be a mapping: begin with a key such as {naming.first_key}"
@@ -90,7 +90,7 @@ class _Builder:
         return self._document
 
     def _value(self, event: Any, loc: Loc, depth: int) -> tuple[Plain, Place]:
-        """What begins with ``event``, and where."""
+        """The value that begins with ``event``, and its place."""
         if isinstance(event, yaml.AliasEvent):
             return self._aliased(event, depth)
         self._grow(1, event)

@@ -1,4 +1,4 @@
-"""What a single value may be. Each function takes what the file says and returns what it means.
+"""Checks single values. Each function takes the text of the file and returns its meaning.
 
 All raise ValueError with a sentence that says what is wrong and what to write, and never repeat a value that
 may hold a secret.
@@ -204,7 +204,7 @@ def _zones() -> set[str]:
 
 
 def closest(text: str, known: set[str], cutoff: float = 0.6) -> str | None:
-    """The word of ``known`` that ``text`` was probably meant to be; ``cutoff`` 1 takes only the same."""
+    """The word in ``known`` that ``text`` probably means. ``cutoff`` 1 accepts only the same word."""
     folded = {word.casefold(): word for word in sorted(known)}
     near = difflib.get_close_matches(text.casefold()[:60], folded, n=1, cutoff=cutoff)
     return folded[near[0]] if near else None
@@ -251,7 +251,7 @@ def _split(text: str) -> tuple[SplitResult, int | None]:
 
 
 def in_the_clear(url: str) -> bool:
-    """Whether ``url`` sends what it is given unencrypted over a network."""
+    """Whether requests to ``url`` go unencrypted over a network."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return parts.scheme == "http" and not _is_loopback(host)
@@ -265,7 +265,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def secret(text: str) -> str:
-    """A secret's value, which is never repeated."""
+    """A secret's value. No message repeats it."""
     if not text:
         raise ValueError("is empty: write the secret into it")
     return one_line(text, LONGEST_ADDRESS)

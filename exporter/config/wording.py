@@ -1,4 +1,4 @@
-"""The schema's complaints, in our words and at their places in the file."""
+"""Puts the schema's errors into our words, with their places in the file."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _LARGEST_BODY = 64 * 1024
 
 
 def open_session(resolver: aiohttp.abc.AbstractResolver | None = None) -> aiohttp.ClientSession:
-    """A session as the client wants it; the caller closes it. To be called inside the event loop.
+    """Opens a session for the client. Call it inside the event loop, and close the session.
 
     Certificates are verified. Aiohttp does not ask the environment for proxies or for a ``.netrc``, and keeps
     no cookie: what is sent is what the configuration says.
@@ -99,7 +99,7 @@ class Client:
         raise failed.with_traceback(None)
 
     async def _poll(self, account: Account, link: Link, url: str, exchange: Exchange) -> Reading:
-        """One exchange; whatever goes wrong comes out as aiohttp or Python raises it."""
+        """Does one exchange. Errors are those that aiohttp or Python raises."""
         address, form = _request(account, link, url)
         async with self._session.request(
             account.method,
@@ -142,7 +142,7 @@ _ONCE = (_once,)
 
 
 class _Way(TypedDict, total=False):
-    """What aiohttp is told of headers and of the proxy."""
+    """The arguments of aiohttp for headers and the proxy."""
 
     headers: Mapping[str, str]
     proxy: str
@@ -150,7 +150,7 @@ class _Way(TypedDict, total=False):
 
 
 def _way(exchange: Exchange, headers: Mapping[str, str]) -> _Way:
-    """The way to the provider. Only the proxy may see its password: within a tunnel, the provider would."""
+    """The way to the provider. In a tunnel, only the proxy gets its own headers, with its password."""
     proxy = exchange.proxy
     if proxy is None:
         return {"headers": headers}
@@ -169,7 +169,7 @@ def _trusting(authorities: str) -> ssl.SSLContext:
 
 
 def _request(account: Account, link: Link, url: str) -> tuple[URL, bytes | None]:
-    """Where to send, and which body: with GET none, for the form then stands in the address."""
+    """The address and the body of a request. With GET the form is in the address and there is no body."""
     name, value = link.target
     fields = {"get": "1", **account.credentials.parameters, name: value, "fmt": _FORMATS[account.format]}
     form, endpoint = urlencode(fields), _endpoint(url)

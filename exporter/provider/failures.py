@@ -1,4 +1,4 @@
-"""What went wrong with a request, as a PollError that quotes nothing of the request."""
+"""Turns the errors of a request into a PollError that quotes nothing of the request."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _failure(error: Exception, exchange: Exchange) -> PollError:
 def status_error(
     response: aiohttp.ClientResponse, clock: Callable[[], float], proxy: Proxy | None
 ) -> PollError:
-    """What an HTTP status other than 200 says. Only a proxy answers 407, and it has passed nothing on."""
+    """The error for an HTTP status other than 200. Only a proxy answers 407, and it has passed nothing on."""
     if proxy is not None and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         return UnreachableError(_no_entry(proxy, response.status), sent=False)
     return HttpStatusError(response.status, _retry_after(response.headers, clock))

@@ -1,4 +1,4 @@
-"""Bytes of an answer, in any of the provider's four formats, to a reading or an error.
+"""Turns the bytes of an answer, in any of the provider's four formats, into a reading or an error.
 
 Pure. The formats and the fields are those of the provider's page "Getting data about a short link". An answer
 can come in another format than the one asked for, so its shape decides, never the request. An answer that is
@@ -119,7 +119,7 @@ def _fields(text: str) -> _Fields:
 
 
 def _unique(pairs: list[tuple[str, object]]) -> _Fields:
-    """A JSON object; a key that stands twice leaves open which of the two is meant."""
+    """A JSON object. A key that is in it twice is an error, as either value may be meant."""
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise _BadAnswerError("a key is in the answer twice")
@@ -229,7 +229,7 @@ def _line(text: str) -> _Fields:
 
 
 def _reading(fields: _Fields, link: Link) -> Reading:
-    """The reading, once every field is there and right and the link is the one that was asked about."""
+    """The reading, if all fields are there and right, and the link is the one that was asked for."""
     reading = Reading(
         id=_name(fields, "id"),
         all_time=_count(fields, "cnt"),
@@ -246,7 +246,7 @@ def _reading(fields: _Fields, link: Link) -> Reading:
 
 
 def _check_parts(reading: Reading) -> None:
-    """Refuse a reading in which a day or a month has more clicks than there ever were.
+    """Refuse a reading in which a day or a month has more clicks than all time.
 
     The provider's page says that ``cnt`` counts *all* clicks, so each other count is a part of it. The end of
     a day or a month does not change that, because ``cnt`` does not start again. One percent is let pass: the

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _LEAST_BASE64 = 8
-"""Characters: fewer may stand anywhere by chance, and tell next to nothing."""
+"""Characters. Shorter pieces occur anywhere by chance, and reveal almost nothing."""
 
 
 def _in_base64(secret: str, before: int) -> str:

@@ -22,7 +22,7 @@ _RATE: Loc = ("rate_limit",)
 
 
 def check(data: Plain, report: Report) -> None:
-    """Report everything in ``data`` that does not agree with something else in it."""
+    """Report all values in ``data`` that contradict each other."""
     document = mapping(data)
     tls = document.get(TLS_KEY)
     if isinstance(tls, dict):

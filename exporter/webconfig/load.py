@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.webconfig.schema import File
 
 _COSTLY = 15
-"""The least cost of a bcrypt hash that takes longer than a client waits for."""
+"""The least cost of a bcrypt hash that takes longer than a client waits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ Hash = Annotated[str, PlainValidator(values.password_hash)]
 
 
 class TlsSection(_Section):
-    """``tls_server_config``. What the certificates and keys hold is looked at in ``tls``."""
+    """``tls_server_config``. The module ``tls`` checks the certificates and keys."""
 
     cert: Text | None = None
     key: Text | None = Field(default=None, repr=False)

@@ -1,4 +1,4 @@
-"""Certificates and keys to what Python's ssl needs for a handshake."""
+"""Turns certificates and keys into an SSL context for handshakes."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _explain(error: ssl.SSLError, certificate: str) -> tuple[str, str]:
 
 @contextmanager
 def _as_file(text: str) -> Iterator[str]:
-    """A name for ``text``, for OpenSSL takes names of files alone; nothing is written to a disk."""
+    """A file name for ``text``, because OpenSSL reads only files. Nothing is written to a disk."""
     with _nameless() as file:
         file.write(text.encode())
         file.flush()

@@ -78,7 +78,7 @@ def boolean(value: object) -> bool:
 
 
 def client_auth(value: object) -> str:
-    """What is asked of a client's certificate. Python's ssl never takes one that it has not checked."""
+    """What the port asks of a client's certificate. Python's ssl accepts none that it has not checked."""
     text = plain_text(value)
     if text in _TRUSTING:
         raise ValueError(
@@ -117,14 +117,14 @@ def user(value: object) -> str:
 
 
 def users(found: dict[str, str]) -> dict[str, str]:
-    """At least one user: a file that lets everybody in should say so by having none of them."""
+    """The users, at least one. A file that lets everybody in should leave out the key."""
     if not found:
         raise ValueError("names no user: write a user and a bcrypt hash, or remove the key")
     return found
 
 
 def password_hash(value: object) -> str:
-    """A bcrypt hash, which is never repeated."""
+    """A bcrypt hash. No message repeats it."""
     text = plain_text(value)
     match = _HASH.fullmatch(text)
     if match is None:
