@@ -21,11 +21,15 @@ settings.register_profile("ci", derandomize=True)
 settings.load_profile("ci" if "CI" in os.environ else "default")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that wait for minutes begin first, the longest before all: the others are done meanwhile.
+    """All but unit tests are slow. Those that wait for minutes begin first, the longest before all.
 
     Between two of them comes one that does not wait, for xdist gives each worker two tests at once.
     """
+    for item in items:
+        if "unit" not in item.path.parts:
+            item.add_marker("slow")
     waiting = sorted(filter(_minutes, items), key=_minutes, reverse=True)
     others = [item for item in items if not _minutes(item)]
     between = others[: len(waiting)]

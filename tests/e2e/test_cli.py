@@ -133,7 +133,7 @@ def test_a_storage_that_cannot_be_had_is_said_plainly(tmp_path: Path) -> None:
 def test_warnings_are_logged_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(config("http://smscentre.invalid", "first"))
     with exporter(ANY_PORT, cwd=tmp_path) as running:
-        assert "plain http" in running.expect("config_warning.*")[0]
+        assert "unencrypted over http" in running.expect("config_warning.*")[0]
         running.expect(LISTENING)
         assert running.stop() == 0
 

@@ -74,8 +74,8 @@ def test_links_and_redirects_lead_through_the_proxy(case: str, tmp_path: Path) -
     flags, location, path = CASES[case]
     with exporter(*FLAGS, *flags, cwd=tmp_path) as running:
         listening = running.expect(r"event=listening url=(\S+)")[1]
-        metrics = running.expect(rf"({listening}\S+)  the metrics")[1]
-        page = running.expect(rf"({listening}\S*)  the status page")[1]
+        page = running.expect(rf"Status page: +({listening}\S*)")[1]
+        metrics = running.expect(rf"Metrics: +({listening}\S+)")[1]
         assert get(metrics)[0] == get(page)[0] == 200
         with proxied(tmp_path, location, listening + path) as proxy:
             below = f"{proxy}{location.rstrip('/')}"
@@ -102,7 +102,7 @@ def test_a_prefix_is_redirected_to_and_is_no_part_of_what_is_counted(tmp_path: P
         *FLAGS, "--web.route-prefix=/smsc", "--web.health-address=127.0.0.1:0", cwd=tmp_path
     ) as running:
         health = running.expect(r"event=listening_for_health url=(\S+)")[1]
-        url = running.expect(r"(http://\S+)/smsc/metrics ")[1]
+        url = running.expect(r"Metrics: +(http://\S+)/smsc/metrics")[1]
         for path in ("", "/", "/smsc", "/smsc/"):
             with urllib.request.urlopen(url + path) as response:  # noqa: S310 - local
                 assert response.url == f"{url}/smsc/"

@@ -35,7 +35,7 @@ def test_without_any_thread_the_start_fails_with_a_message(command: str, tmp_pat
         timeout=60,
     )
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("smsc-exporter: no thread can be started: raise the limit")
+    assert done.stderr.splitlines()[-1].startswith("smsc-exporter cannot start a thread: raise the limit")
     assert "Traceback" not in done.stderr
 
 

@@ -163,7 +163,7 @@ def test_demo_takes_a_web_configuration_too(tmp_path: Path) -> None:
     with exporter("demo", *FLAGS, cwd=tmp_path) as running:
         url = running.expect(LISTENING)[1]
         assert status(f"{url}/metrics", keys.client("prometheus")) == 200
-        assert f"{url}/metrics" in running.expect("the metrics")[0] or running.lines[-1]
+        assert running.expect(r"Metrics: +(\S+)")[1] == f"{url}/metrics"
         with pytest.raises((urllib.error.URLError, ssl.SSLError, ConnectionError)):
             status(f"{url}/metrics", keys.client())
         assert running.stop() == 0

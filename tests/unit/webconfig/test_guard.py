@@ -471,8 +471,8 @@ def test_what_works_otherwise_than_it_is_written_is_warned_of(tmp_path: Path) ->
     warnings = [str(fault).removeprefix(str(path)) for fault in load(path).warnings]
     assert warnings == [
         ":1:29: http_server_config.http2: HTTP/2 is not supported: clients use HTTP/1.1",
-        ":2:1: basic_auth_users: passwords are sent unencrypted without tls_server_config: "
-        "keep the port inside",
+        ":2:1: basic_auth_users: passwords are sent unencrypted: "
+        "add tls_server_config, or keep the port inside your network",
         ':3:10: basic_auth_users["?"]: a bcrypt cost of 15 takes seconds for each login: 10 is usual',
     ]
     assert "$2b$" not in repr(load(path))
