@@ -94,17 +94,20 @@ class Exporter:
         self.recorder.ledger.configure(request_of(account) for account in config.accounts)
         await self.recorder.open()
         await self.apply(config)
+        if self.recorder.journal.fail_closed and not self.recorder.journal.up:
+            self.recorder.restored = False  # lost since it was opened: nothing was read
         self.poller.start()
         if not self.recorder.restored:
             self._restoring = asyncio.create_task(self._restore())
 
     async def _restore(self) -> None:
         """Reads what the journal knows of the links once it can be reached; until then nothing is sent."""
-        while not self.recorder.journal.up:  # noqa: ASYNC110 - a look four times a second costs nothing
+        while not self.recorder.restored:
             await asyncio.sleep(RESTORE_PERIOD)
-        async with self._applying:
-            await self._apply(self._config)
-        self.recorder.restored = True
+            if self.recorder.journal.up:
+                async with self._applying:
+                    await self._apply(self._config)
+                self.recorder.restored = self.recorder.journal.up  # lost meanwhile: nothing was read
 
     async def apply(self, config: Config) -> None:
         """Switches to ``config``; links that stay keep their readings and their schedules.

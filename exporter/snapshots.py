@@ -70,8 +70,13 @@ class Snapshots:
         late = []
         for key, snapshot in built.items():
             known = before.get(key)
-            if known is not None and not _same(known, snapshot) and known.target == snapshot.target:
+            if known is None or _same(known, snapshot) or known.target != snapshot.target:
+                continue
+            if known.reading is not None:
                 built[key] = known.under(snapshot.link)
+            elif known.outcome is not None:  # the figures, if any, come from a journal that was away
+                built[key] = snapshot.ended(known.outcome)
+            if built[key] is not snapshot:
                 late.append(built[key])
         return late
 

@@ -98,7 +98,10 @@ class Journal(Protocol):
     not ``up``; otherwise this process is alone and goes on from memory.
     """
 
-    fail_closed: bool
+    @property
+    def fail_closed(self) -> bool:
+        """Whether others may send as well. It may change."""
+        ...
 
     @property
     def up(self) -> bool:

@@ -95,7 +95,6 @@ class SharedJournal:
     """
 
     def __init__(self, store: Store, clock: Clock) -> None:
-        self.fail_closed = store.fail_closed
         self._store = store
         self._clock = clock
         self._using = asyncio.Lock()
@@ -103,10 +102,16 @@ class SharedJournal:
         self._outbox = Outbox(store.look, store.most)
         self._reader: Reader
         self._connected = self._failing = self._entered = self._missed = False
+        self._refusal = ""
         self._tries = 0
         self._retry_at = 0.0
         self._closing = asyncio.Event()
         self._work: asyncio.Task[None] | None = None
+
+    @property
+    def fail_closed(self) -> bool:
+        """Whether nothing may be sent while it is not ``up``."""
+        return self._store.fail_closed
 
     @property
     def up(self) -> bool:
@@ -296,6 +301,8 @@ class SharedJournal:
                 self._hand_over(await self._enter())
             except LostError as lost:
                 log.debug("storage_not_back", storage=self._store.name, reason=str(lost))
+                if self.fail_closed:
+                    self._outbox.answer_claims(Appended.NO)
             except Exception as error:
                 self._lose(error)
         if self._connected:
@@ -306,13 +313,24 @@ class SharedJournal:
 
     async def _enter(self) -> History | None:
         """Connects. Puts back what the storage forgot; returns what it knows, None if it forgot nothing."""
-        history = await self._store.enter(again=self._entered, missed=self._missed)
+        try:
+            history = await self._store.enter(again=self._entered, missed=self._missed)
+        except StorageError as refused:
+            if self._work is None:
+                raise
+            self._say_refused(str(refused))
+            raise LostError(str(refused)) from None  # it has begun: it may be let in later
         if history is not None:
             history = self._compared(history)
         self._connected = self._entered = True
-        self._missed = False
+        self._missed, self._refusal = False, ""
         self._outbox.looked()
         return history
+
+    def _say_refused(self, reason: str) -> None:
+        if reason != self._refusal:
+            self._refusal = reason
+            log.error("storage_failed", storage=self._store.name, reason=reason)
 
     def _compared(self, history: History) -> History:
         """The history without what was known here before. What the storage lacks is put back into it."""

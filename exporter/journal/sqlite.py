@@ -229,13 +229,14 @@ class SqliteStore:
         db.execute("PRAGMA journal_mode = WAL")
 
     def _reopen(self) -> History:
-        """Opens the file again, or makes a new one."""
+        """Opens the file again, or makes a new one. Nothing may be sent while another exporter has it."""
         self._disconnect()
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._lock.in_place():
             self._lock.release()
-            if not self._lock.take():
-                raise OSError("another process uses it")
+            self.fail_closed = not self._lock.take()
+            if self.fail_closed:
+                raise StorageError("another process uses it")
         return self._prepared(again=True)
 
     def _connect(self, mode: str) -> sqlite3.Connection:

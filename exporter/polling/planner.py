@@ -246,10 +246,13 @@ class Planner:
             return 0
         return next((n for n in addresses if n not in schedule.tried), self._mirror)
 
-    def put_back(self, poll: Poll, now: float) -> None:
-        """The poll did not start: another process was faster, or the request could not be recorded."""
+    def put_back(self, poll: Poll) -> None:
+        """The poll did not start: another process was faster, or the request could not be recorded.
+
+        It is due as it was, or later if another process asked for the link meanwhile.
+        """
         self._released(poll)
-        self._queue.put(poll.schedule, min(poll.schedule.due, now))
+        self._queue.put(poll.schedule, poll.schedule.due)
 
     def _released(self, poll: Poll) -> None:
         poll.schedule.in_flight = False
@@ -278,8 +281,14 @@ class Planner:
         self.concurrency.succeeded()
         schedule.rests_until = -inf
         schedule.failures, schedule.tried = 0, ()
-        if not schedule.in_flight:
-            self._queue.put(schedule, self._regular(schedule, sent_at, now))
+        self._plan(schedule, self._regular(schedule, sent_at, now))
+
+    def _plan(self, schedule: LinkSchedule, due: float) -> None:
+        """Makes a link due; one that is in flight only if its poll is put back."""
+        if schedule.in_flight:
+            schedule.due = due
+        else:
+            self._queue.put(schedule, due)
 
     def _failed(self, poll: Poll, now: float, error: PollError) -> None:
         schedule = poll.schedule
@@ -302,7 +311,7 @@ class Planner:
         schedule.tried = ()
         if outcome is Outcome.THROTTLED:
             self.concurrency.throttled(sent_at, now)
-            self._queue.put(schedule, now)  # the ledger says how long the link rests
+            self._plan(schedule, now)  # the ledger says how long the link rests
         elif outcome in (Outcome.PARAMETERS, Outcome.NOT_FOUND):
             if outcome is Outcome.NOT_FOUND:
                 self.concurrency.succeeded()
@@ -316,8 +325,11 @@ class Planner:
     def _answered(self, poll: Poll, now: float) -> None:
         """The API answered; its address is used for a while."""
         self.answered = True
-        if poll.address != self._mirror:
-            self._mirror, self._mirror_since = poll.address, now
+        if poll.url not in self.account.urls:  # a reload removed it
+            return
+        address = self.account.urls.index(poll.url)
+        if address != self._mirror:
+            self._mirror, self._mirror_since = address, now
 
     def _back_off(self, schedule: LinkSchedule, now: float) -> None:
         schedule.tried = ()
@@ -326,16 +338,15 @@ class Planner:
 
     def _rest(self, schedule: LinkSchedule, until: float) -> None:
         schedule.rests_until = until
-        if not schedule.in_flight:
-            self._queue.put(schedule, until)
+        self._plan(schedule, until)
 
     # --- what other processes did -------------------------------------------------------------------------
 
     def on_sent_elsewhere(self, target: Target, now: float) -> None:
         """Another process is polling the link: it is not due here before half an interval has passed."""
         schedule = self._schedules.get(target)
-        if schedule is not None and not schedule.in_flight:
-            self._queue.put(schedule, max(schedule.rests_until, self._regular(schedule, now, now)))
+        if schedule is not None:
+            self._plan(schedule, max(schedule.rests_until, self._regular(schedule, now, now)))
 
     def on_answered_elsewhere(
         self, target: Target, outcome: Outcome, reading: Reading | None, sent_at: float, now: float
@@ -348,6 +359,8 @@ class Planner:
             self._weights.learn(schedule, reading, sent_at)
             self.on_read(schedule, sent_at, now)
             self._queue.place(schedule, self._weights.weight(schedule), sent_at)
+        elif outcome is Outcome.OK:  # its figures are not told any more
+            self.on_read(schedule, sent_at, now)
         elif outcome in API_OUTCOMES:
             self.on_refused(schedule, outcome, sent_at, now)
         else:

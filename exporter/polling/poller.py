@@ -224,9 +224,8 @@ class Poller:
             if recorded:
                 self._start(planner, poll)
             else:
-                now = self._clock.monotonic()
-                planner.put_back(poll, now)
-                self._wake(planner, now)
+                planner.put_back(poll)
+                self._wake(planner, self._clock.monotonic())
 
     def _start(self, planner: Planner, poll: Poll) -> None:
         task = asyncio.create_task(self._poll(planner, poll))

@@ -171,3 +171,14 @@ def test_what_comes_for_a_target_that_leaves_is_not_taken_over() -> None:
     desk.poll(1, READING)
     assert desk.snapshots.swap(built) == []
     assert desk.of(RENAMED).reading is None
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_what_a_journal_that_was_away_knows_is_taken_when_it_is_back(failed: bool) -> None:
+    desk = Desk(A)
+    if failed:
+        desk.poll(1, outcome=Outcome.TIMEOUT)
+    desk.configure(A, stored=(stored(A, A),))
+    assert (desk.of().total, desk.of().reading) == (110, READING)
+    assert desk.of().outcome is (Outcome.TIMEOUT if failed else None)
+    assert desk.poll(2, make_reading(13, id="1")).total == 113

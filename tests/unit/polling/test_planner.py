@@ -16,6 +16,7 @@ from exporter.errors import (
     HttpStatusError,
     MalformedError,
     NoAnswerError,
+    Outcome,
     PollError,
     PollTimeoutError,
     UnreachableError,
@@ -668,3 +669,41 @@ def test_a_link_that_is_due_keeps_its_turn_through_a_reload_that_changes_its_int
     links = tuple(replace(link, refresh_interval=link.refresh_interval + 1) for link in account.links)
     player.configure([replace(account, links=links)], player.now)
     assert player.planner.status(player.now, WALL).lag == before
+
+
+def test_a_mirror_that_a_reload_removed_is_not_asked_again() -> None:
+    mirrors = "https://m1.example", "https://m2.example"
+    account = make_account(links=make_links(1), fallback_urls=mirrors)
+    player = Player(account)
+    player.poll(REFUSED)
+    poll = player.send()
+    assert poll.url == mirrors[0]
+    player.configure([replace(account, fallback_urls=mirrors[1:])], player.now)
+    player.finish(poll, player.now, None)
+    assert player.send().url == account.base_url
+    player = Player(account)
+    player.poll(REFUSED)
+    poll = player.send()
+    player.configure([replace(account, fallback_urls=mirrors[::-1])], player.now)
+    player.finish(poll, player.now, None)
+    assert player.send().url == mirrors[0]
+
+
+def test_a_link_that_another_process_just_asked_for_is_not_asked_for_again() -> None:
+    player = _player(1)
+    poll = player.send()
+    player.planner.on_sent_elsewhere(poll.link.target, player.now)
+    player.recorder.ledger.withdraw(poll.sent)
+    player.planner.put_back(poll)
+    before = player.now
+    assert player.send().sent_at >= before + MINUTE / 2
+
+
+def test_a_success_of_another_process_without_its_figures_is_no_failure() -> None:
+    player = _player(1)
+    target = player.poll().link.target
+    player.now += MINUTE / 2
+    player.planner.on_answered_elsewhere(target, Outcome.OK, None, player.now, player.now)
+    due = player.planner.next_poll(player.planner.account.links[0], player.now)
+    assert due is not None
+    assert due >= player.now + MINUTE / 2

@@ -399,7 +399,7 @@ class Player(Desk):
     def lose(self, poll: Poll) -> None:
         """Another process was faster."""
         self.recorder.ledger.withdraw(poll.sent)
-        self.planner.put_back(poll, self.now)
+        self.planner.put_back(poll)
         self.planner.on_sent_elsewhere(poll.link.target, self.now)
 
     def hear(self, link: Link, reading: Reading, sent_at: float) -> None:
