@@ -71,11 +71,10 @@ def _config(options: argparse.Namespace) -> str:
 
 def _ask(options: argparse.Namespace) -> None:
     """Replaces the flags by what the user types."""
-    what = "Environment variable that will hold the"
+    what = "Name of the environment variable for the"
     options.login_env = _answer(f"{what} login [{options.login_env}]: ", variable) or options.login_env
-    options.password_env = (
-        _answer(f"{what} password [{options.password_env}]: ", variable) or options.password_env
-    )
+    question = f"{what} password, not the password itself [{options.password_env}]: "
+    options.password_env = _answer(question, variable) or options.password_env
     options.ids = _answer("Ids of your short links, separated by commas: ", id_list)
 
 
@@ -91,9 +90,14 @@ def _answer(question: str, parse: Callable[[str], T]) -> T | None:
 
 
 def variable(text: str) -> str:
-    """The name of an environment variable. Raises ``ValueError`` without ``text``, which may be a secret."""
-    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", text):
-        raise ValueError(f"not the name of a variable: write one such as {LOGIN}, and set it later")
+    """The name of an environment variable. Raises ``ValueError`` without ``text``, which may be a secret.
+
+    Only capitals: a password that is typed by mistake would end up in the file and on the screen.
+    """
+    if not re.fullmatch("[A-Z_][A-Z0-9_]*", text):
+        raise ValueError(
+            f"not the name of a variable: write it in capitals, such as {LOGIN}, and set it later"
+        )
     return text
 
 

@@ -103,7 +103,7 @@ def _secret(document: Document, section: Section, loc: Loc, name: str, value: st
     (key,) = given_as(section, name)
     at = (*loc, key)
     if message := _placeholder(value) or _invisible(value):
-        yield document.fault(at, message)
+        yield document.fault(at, f"its value {message}" if key != name else message)
     elif key == name and document.is_cut(at, value):
         yield document.fault(at, _CUT)
 

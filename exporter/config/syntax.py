@@ -55,7 +55,11 @@ _PLAINLY = (
     ("expected ':'", True, "a key without a colon: write key: value, with a space after the colon"),
     ("escape", False, "a backslash means something else inside double quotes: use single quotes"),
     ("quoted scalar", True, "the quote that begins here is never closed: close it"),
-    ("expected ',' or", True, "the bracket that opens here is not closed, or a comma is missing: add it"),
+    (
+        "expected ',' or",
+        True,
+        "the bracket that opens here is not closed, a comma is missing, or a value with a colon needs quotes",
+    ),
     (
         "block collection",
         False,

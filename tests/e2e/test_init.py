@@ -61,7 +61,7 @@ def test_variables_and_file_are_those_of_the_flags(tmp_path: Path) -> None:
 def test_a_user_is_asked_again_after_a_wrong_answer(tmp_path: Path) -> None:
     done = init(tmp_path, typed="\nmy password\nMY_PASSWORD\nabc\n145142, 145143\n")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "not the name of a variable: write one such as SMSC_LOGIN" in done.stdout
+    assert "not the name of a variable: write it in capitals, such as SMSC_LOGIN" in done.stdout
     assert "my password" not in done.stdout
     assert '"abc" is not an id: write its number, such as 145142' in done.stdout
     assert "export SMSC_LOGIN=... MY_PASSWORD=...\n" in done.stdout

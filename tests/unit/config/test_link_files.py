@@ -270,7 +270,9 @@ def test_faulty_file_keeps_what_it_had_and_touches_no_other(folder: Path) -> Non
     assert reloads.reload() == ["1", "2", "3"]
     assert reloads.faults() == {
         "links/a.csv": ["no column is named id or link: name a column id or link"],
-        "links/c.yaml": ["the bracket that opens here is not closed, or a comma is missing: add it"],
+        "links/c.yaml": [
+            "the bracket that opens here is not closed, a comma is missing, or a value with a colon needs quotes"
+        ],
     }
     before = reloads.config
     reloads.reload()
