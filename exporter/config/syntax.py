@@ -58,7 +58,7 @@ _PLAINLY = (
     (
         "expected ',' or",
         True,
-        "the bracket that opens here is not closed, a comma is missing, or a value with a colon needs quotes",
+        "the bracket that opens here is not closed, a comma is missing, or a colon needs quotes",
     ),
     (
         "block collection",

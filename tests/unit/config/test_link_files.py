@@ -271,7 +271,7 @@ def test_faulty_file_keeps_what_it_had_and_touches_no_other(folder: Path) -> Non
     assert reloads.faults() == {
         "links/a.csv": ["no column is named id or link: name a column id or link"],
         "links/c.yaml": [
-            "the bracket that opens here is not closed, a comma is missing, or a value with a colon needs quotes"
+            "the bracket that opens here is not closed, a comma is missing, or a colon needs quotes"
         ],
     }
     before = reloads.config
