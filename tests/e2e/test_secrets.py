@@ -350,7 +350,7 @@ def spoil_web(running: Program, path: Path) -> None:
         path.write_text(faulty, "utf-8")
         running.expect("reload_failed")
     path.write_text(good, "utf-8")
-    running.expect("event=reloaded")
+    running.expect(r"\breloaded\b")
 
 
 def say(url: str, said: str) -> str:

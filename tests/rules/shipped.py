@@ -52,7 +52,7 @@ def label(alert: dict[str, Any]) -> str:
 
 
 def run(
-    *command: str | Path, cwd: Path = PROMETHEUS, patience: float = 180
+    *command: str | Path, cwd: Path = PROMETHEUS, patience: float = 500
 ) -> subprocess.CompletedProcess[str]:
     """A tool's answer, whatever it is. A quarter of promtool's work would be to save memory."""
     env = {**os.environ, "GOGC": "800"}
