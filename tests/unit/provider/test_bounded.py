@@ -60,6 +60,7 @@ class Flood:
         while not writer.is_closing():
             writer.write(self._block)
             await writer.drain()
+            await asyncio.sleep(0)  # drain does not always, and the loss of the connection would go unnoticed
             self.sent += len(self._block)
 
 
