@@ -3,7 +3,7 @@
 ::
 
     ExporterError
-    ├── ConfigError                 the configuration has faults, all of them listed
+    ├── ConfigError                 the configuration has errors, all of them listed
     ├── StorageError                the state cannot be kept where the configuration says
     └── PollError                   a poll brought no reading
         ├── ApiError                the provider answered with an error number
@@ -13,7 +13,7 @@
         │   ├── BlockedError        4
         │   ├── ThrottledError      9
         │   └── UnknownApiError     any other number
-        ├── MalformedError          an answer came, but not a whole one for this link
+        ├── MalformedError          an answer came, but not a complete one for this link
         │   └── NoAnswerError       an empty body or a web page: the API itself did not speak
         ├── HttpStatusError         the HTTP status was not 200
         ├── PollTimeoutError        no complete answer within the account's ``timeout``
@@ -85,7 +85,7 @@ class ConfigError(ExporterError):
 
 
 def load_both(load: Callable[[], T], other: Callable[[], U]) -> tuple[T, U]:
-    """What both give. Raises ConfigError with the faults of both: whoever mends them has seen them all."""
+    """What both give. Raises ConfigError with the errors of both, so that they can be corrected together."""
     faults: list[Fault] = []
     try:
         loaded = load()

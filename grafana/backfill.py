@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
         group = {"name": f"pass-{number}", "interval": "5m", "rules": rules}
         file = folder / f"{number:02}.yml"
         file.write_text(yaml.safe_dump({"groups": [group]}, width=1000))
-        print(file)  # noqa: T201 - what to work off
+        print(file)
 
 
 if __name__ == "__main__":

@@ -206,11 +206,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"{data} is not an empty folder: name a new one")
     now = int(time.time()) // STEP * STEP
     write(data, now, WANTED, [(now - RECORDED_DAYS * DAY, now)], _progress)
-    print(f"Done: prometheus --storage.tsdb.path={data} --storage.tsdb.retention.time=40d")  # noqa: T201
+    print(f"Done: prometheus --storage.tsdb.path={data} --storage.tsdb.retention.time=40d")
 
 
 def _progress(part: str) -> None:
-    print(f"Writing {part} ...", flush=True)  # noqa: T201
+    print(f"Writing {part} ...", flush=True)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class Outbox:
     def add(self, entry: Entry, *, urgent: bool) -> None:
         """Adds an entry that is written soon, or at once if it is urgent."""
         if not self._entries:
-            self._waits_since = now()
+            self._waits_since = loop_time()
         self._entries.append(entry)
         self._urgent |= urgent
         self._wake.set()
@@ -114,11 +114,11 @@ class Outbox:
 
     def others_are_active(self) -> None:
         """Another process appended events: for a while, writes leave it time between them."""
-        self._others_until = now() + OTHERS
+        self._others_until = loop_time() + OTHERS
 
     def looked(self) -> None:
         """The next look is due ``look`` seconds from now."""
-        self._last_write = now()
+        self._last_write = loop_time()
 
     def wake(self) -> None:
         """Ends the wait."""
@@ -127,10 +127,10 @@ class Outbox:
     async def is_due(self, until: float) -> bool:
         """Waits until a write may have become due, at most ``until``; returns whether it has."""
         due = self._due_at()
-        if due > now():
+        if due > loop_time():
             self._wake.clear()
-            await wait(self._wake, min(due, until) - now())
-        return due <= now()
+            await wait(self._wake, min(due, until) - loop_time())
+        return due <= loop_time()
 
     def _due_at(self) -> float:
         earliest = self._last_write + PACE if self._last_write < self._others_until else -inf
@@ -148,6 +148,6 @@ async def wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-def now() -> float:
+def loop_time() -> float:
     """The event loop's time, in seconds."""
     return asyncio.get_running_loop().time()

@@ -98,6 +98,8 @@ class RedisStore:
             if again:
                 raise
             raise StorageError(f"storage.url: {self.name} refuses us: {refused}{refused.hint}") from None
+        if not events:
+            raise LostError("Redis was emptied at this moment")
         self._epoch, self._position, self._looked_at = epoch, events[-1][0], self._clock.monotonic()
         self._learnt_ids.clear()
         return self._history(server, lasting, events, again=again)

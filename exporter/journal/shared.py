@@ -16,7 +16,7 @@ import structlog
 from exporter.errors import StorageError
 from exporter.journal.journal import Appended, History, StoredReading
 from exporter.journal.kept import Kept, without_reading
-from exporter.journal.outbox import Entry, Outbox, now, wait
+from exporter.journal.outbox import Entry, Outbox, loop_time, wait
 from exporter.limits import Answered
 from exporter.limits.events import binds
 
@@ -186,10 +186,10 @@ class SharedJournal:
 
     async def _run(self) -> None:
         while not self._closing.is_set():
-            if not self._connected and self._retry_at <= now():
+            if not self._connected and self._retry_at <= loop_time():
                 await self._come_back()
             elif not self._connected and self.fail_closed:
-                await wait(self._closing, self._retry_at - now())
+                await wait(self._closing, self._retry_at - loop_time())
             elif await self._outbox.is_due(inf if self._connected else self._retry_at):
                 await self._exchange()
         if not self._connected and not self.fail_closed:
@@ -229,10 +229,10 @@ class SharedJournal:
             if not self.fail_closed:
                 self._lose(lost)
                 return await self._store.write_alone(batch.entries, requests)
-            if (history := await self._enter()) is None:
-                return await self._store.write(batch.entries, requests)
-            self._hand_over(history)
-            return None
+            if (history := await self._enter()) is not None:
+                self._hand_over(history)
+                return None
+            written = await self._store.write(batch.entries, requests)
         if written is None:
             self._hand_over(await self._enter())
         return written
@@ -288,14 +288,14 @@ class SharedJournal:
             log.error("storage_failed", storage=self._store.name, reason=str(error), exc_info=bug)
         self._missed |= bug is not None
         self._connected, self._failing, self._tries = False, True, 0
-        self._retry_at = now() + self._store.pause(self._tries)
+        self._retry_at = loop_time() + self._store.pause(self._tries)
         if self.fail_closed:
             self._outbox.answer_claims(Appended.NO)
 
     async def _come_back(self) -> None:
         """One try. The storage works again once it has taken what it lacks."""
         self._tries += 1
-        self._retry_at = now() + self._store.pause(self._tries)
+        self._retry_at = loop_time() + self._store.pause(self._tries)
         async with self._using:
             try:
                 self._hand_over(await self._enter())

@@ -196,7 +196,7 @@ class SqliteStore:
     def _set_aside(self, damage: str) -> None:
         """If no new file can be made, the mark tells the next start that something is missing."""
         self._disconnect()
-        self._lock.write(self._lock.found or Mark(state=State.LOST))
+        self._lock.write(replace(self._lock.found or Mark(), state=State.LOST))
         log.error("storage_damaged", storage=self.name, reason=damage, kept_as=schema.set_aside(self._path))
 
     def _prepare(self, *, again: bool) -> History:

@@ -178,12 +178,12 @@ def test_the_figures_of_the_limits_are_defined_once() -> None:
     }
     assert defined >= LIMITS
     for _, path, node in _elsewhere():
-        assert not _figures(node) & LITERALS, f"{path}:{node.lineno}"  # type: ignore[attr-defined]
+        assert not _figures(node) & LITERALS, f"{path}:{node.lineno}"  # type: ignore[attr-defined]  # a statement has a line
 
 
 def test_the_limits_are_used_where_requests_are_decided_on_and_named_where_that_is_needed() -> None:
     for room, path, node in _elsewhere():
-        assert _names(node) & LIMITS <= KNOWN_TO.get(room, set()), f"{path}:{node.lineno}"  # type: ignore[attr-defined]
+        assert _names(node) & LIMITS <= KNOWN_TO.get(room, set()), f"{path}:{node.lineno}"  # type: ignore[attr-defined]  # a statement has a line
     decides = PACKAGE / "limits" / "attempts.py", PACKAGE / "limits" / "logins.py"
     used = {
         name for path in decides for node in ast.walk(ast.parse(path.read_text())) for name in _names(node)

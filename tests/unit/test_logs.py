@@ -20,7 +20,7 @@ def stream(request: pytest.FixtureRequest) -> io.TextIOWrapper:
 
 
 def _logged(stream: io.TextIOWrapper, format: str) -> str:  # noqa: A002 - as in what is tested
-    logs.configure("info", format, stream)  # type: ignore[arg-type]
+    logs.configure("info", format, stream)  # type: ignore[arg-type]  # both formats, by name
     structlog.stdlib.get_logger("exporter.test").warning("link_failing", link=NAME)
     stream.seek(0)
     return stream.read()

@@ -57,7 +57,7 @@ def test_a_refusal_that_comes_later_is_said_once_and_tried_again() -> None:
         with capture_logs() as logs:
             await writer.open()
             async with asyncio.timeout(5):
-                while not writer.journal.up:  # noqa: ASYNC110
+                while not writer.journal.up:  # noqa: ASYNC110 - what is awaited happens in another process
                     await asyncio.sleep(0.01)
         await writer.journal.close()
         errors = [line for line in logs if line["log_level"] == "error"]
