@@ -50,8 +50,8 @@ class Attempts:
     def __init__(self) -> None:
         self.order = 0
         self._by_number: dict[int, Attempt] = {}
-        self._by_link: dict[tuple[str, Target], tuple[Attempt, ...]] = {}
-        self._by_login: dict[str, tuple[Attempt, ...]] = {}
+        self._by_link: dict[tuple[str, Target], dict[int, Attempt]] = {}
+        self._by_login: dict[str, dict[int, Attempt]] = {}
         self._in_order: deque[Attempt] = deque()
 
     def get(self, number: int) -> Attempt | None:
@@ -75,8 +75,8 @@ class Attempts:
         attempt = Attempt(request, number, self.order, counts_until, live_until)
         link = request.login, request.target
         self._by_number[number] = attempt
-        self._by_link[link] = (*self._by_link.get(link, ()), attempt)
-        self._by_login[request.login] = (*self._by_login.get(request.login, ()), attempt)
+        self._by_link.setdefault(link, {})[number] = attempt
+        self._by_login.setdefault(request.login, {})[number] = attempt
         self._in_order.append(attempt)
         return attempt
 
@@ -90,16 +90,16 @@ class Attempts:
 
     def _remove(self, attempt: Attempt) -> None:
         if self._by_number.pop(attempt.number, None) is not None:
-            _discard(self._by_link, (attempt.request.login, attempt.request.target), attempt)
-            _discard(self._by_login, attempt.request.login, attempt)
+            _discard(self._by_link, (attempt.request.login, attempt.request.target), attempt.number)
+            _discard(self._by_login, attempt.request.login, attempt.number)
 
     def minute_at(self, request: Request, now: float, assumed: tuple[float, ...] = ()) -> float:
         """When the provider's minute allows one more request for the link: ``now`` or later.
 
         ``assumed`` are the ends of requests that may have been sent without a record.
         """
-        known = (one.counts_until for one in self._by_link.get((request.login, request.target), ()))
-        ends = sorted([*known, *assumed])
+        known = self._by_link.get((request.login, request.target), {}).values()
+        ends = sorted([*(one.counts_until for one in known), *assumed])
         return now if len(ends) < RATE_LIMIT else max(now, ends[-RATE_LIMIT] + RATE_WINDOW)
 
     def place_at(self, login: str, now: float) -> float:
@@ -117,13 +117,12 @@ class Attempts:
         places = self._places(login, now)
         return sum(one.open and one.live_until - one.request.timeout > now for one in places)
 
-    def _places(self, login: str, now: float) -> tuple[Attempt, ...]:
+    def _places(self, login: str, now: float) -> list[Attempt]:
         """The login's attempts that hold a place; drops the others."""
-        there = self._by_login.get(login, ())
-        places = tuple([one for one in there if one.counts_until > now])
-        if len(places) != len(there):
-            self._by_login[login] = places
-        return places
+        there = self._by_login.get(login, {})
+        for number in [one.number for one in there.values() if one.counts_until <= now]:
+            del there[number]
+        return list(there.values())
 
     def forget(self, now: float) -> Iterable[Attempt]:
         """Drops attempts that do not count any more; returns those whose end never became known."""
@@ -136,10 +135,9 @@ class Attempts:
         return lost
 
 
-def _discard(index: dict[Key, tuple[Attempt, ...]], key: Key, attempt: Attempt) -> None:
-    """Removes the attempt from one index, and a key without attempts, so that memory stays bounded."""
-    rest = tuple(one for one in index.get(key, ()) if one is not attempt)
-    if rest:
-        index[key] = rest
-    else:
+def _discard(index: dict[Key, dict[int, Attempt]], key: Key, number: int) -> None:
+    """Removes an attempt from one index, and a key without attempts, so that memory stays bounded."""
+    there = index.get(key, {})
+    there.pop(number, None)
+    if not there:
         index.pop(key, None)

@@ -10,6 +10,7 @@ import ast
 import re
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
@@ -18,6 +19,7 @@ import pytest
 
 from exporter.config import load, values
 from exporter.errors import ConfigError
+from exporter.limits import Dated, Ledger, Request, Sent
 from exporter.webconfig import load as load_web
 from exporter.webconfig import values as web_values
 
@@ -205,3 +207,20 @@ def test_value(take: Callable[[object], object], pump: str) -> None:
             take(text)
 
     assert growth(work, lambda size: pump * size + "!", 1_000, 64_000) <= MOST
+
+
+# --- the record of requests -------------------------------------------------------------------------------
+
+
+def test_requests_of_a_login_that_is_not_ours() -> None:
+    """Another exporter's login is never asked about here, so nothing but time clears its requests away."""
+    theirs = Request("host", "their login", "secret", ("id", "1"), 10.0)
+
+    def work(text: str) -> None:
+        ledger = Ledger()
+        for number in range(len(text)):
+            ledger.learn(Dated(Sent(replace(theirs, target=("id", str(number))), number), 0.0, 0.0, False))
+        ledger.begin(Sent(replace(theirs, login="ours"), len(text)), 1000.0)
+        assert ledger.attempts.get(0) is None
+
+    assert growth(work, lambda size: " " * size, 1_000, 16_000) <= MOST
