@@ -86,7 +86,7 @@ class Exporter:
         fetch = Client(session).fetch
         self.poller = Poller(self.recorder, self.snapshots, fetch, self.telemetry, clock)
         self._scrape = web.Scrape(self.exposition, self.telemetry.registry, clock)
-        self._health = web.Health(alive=lambda: self.poller.broken(), ready=self._not_ready)
+        self._health = web.Health(alive=self.broken, ready=self._not_ready)
         self._page = web.StatusPage(self.exposition, self.poller, self.telemetry, clock, self._not_ready)
 
     async def start(self, config: Config) -> None:
@@ -94,11 +94,7 @@ class Exporter:
         self.recorder.ledger.configure(request_of(account) for account in config.accounts)
         await self.recorder.open()
         await self.apply(config)
-        if self.recorder.journal.fail_closed and not self.recorder.journal.up:
-            self.recorder.restored = False  # lost since it was opened: nothing was read
         self.poller.start()
-        if not self.recorder.restored:
-            self._restoring = asyncio.create_task(self._restore())
 
     async def _restore(self) -> None:
         """Reads what the journal knows of the links once it can be reached; until then nothing is sent."""
@@ -107,7 +103,6 @@ class Exporter:
             if self.recorder.journal.up:
                 async with self._applying:
                     await self._apply(self._config)
-                self.recorder.restored = self.recorder.journal.up  # lost meanwhile: nothing was read
 
     async def apply(self, config: Config) -> None:
         """Switches to ``config``; links that stay keep their readings and their schedules.
@@ -115,13 +110,15 @@ class Exporter:
         What is shown changes in one step. Scrapes and polls go on while it is built.
         """
         async with self._applying:
-            self._config = config
             await self._apply(config)
+            self._config = config
+            if not self.recorder.restored and (self._restoring is None or self._restoring.done()):
+                self._restoring = asyncio.create_task(self._restore())
 
     async def _apply(self, config: Config) -> None:
         links = [link for account in config.accounts for link in account.links]
         stored = await self.recorder.journal.read(self.snapshots.missing(links))
-        known, exposition, plans = await asyncio.to_thread(self._build, config, tuple(stored))
+        known, exposition, plans = await asyncio.to_thread(self._build, config, tuple(stored or ()))
         late = self.snapshots.swap(known)
         self.exposition.swap(exposition)
         for snapshot in late:
@@ -132,6 +129,7 @@ class Exporter:
         )
         await asyncio.sleep(0)  # with 10,000 links each half takes tens of milliseconds
         self.poller.swap(plans)
+        self.recorder.restored = stored is not None or not self.recorder.journal.fail_closed
         self.telemetry.reloaded(self._clock.time())
 
     def _build(self, config: Config, stored: tuple[StoredReading, ...]) -> tuple[Known, Exposition, Plans]:
@@ -159,7 +157,14 @@ class Exporter:
         return web.make_health_app(self._health)
 
     def _not_ready(self) -> str | None:
-        return "stopping" if self._stopping else self.poller.broken()
+        return "stopping" if self._stopping else self.broken()
+
+    def broken(self) -> str | None:
+        """Why nothing is polled and will not be; None while all is well."""
+        task = self._restoring
+        if task is not None and task.done() and not task.cancelled() and task.exception() is not None:
+            return f"reading the storage has stopped: {task.exception()!r}"
+        return self.poller.broken()
 
     async def close(self) -> None:
         """Stops polling and closes the journal."""
@@ -213,7 +218,7 @@ async def serve(
             started(urls)
             systemd = ServiceManager(os.environ)
             systemd.ready(_summary(reloader))
-            watchdog = asyncio.create_task(systemd.keep_watchdog(lambda: exporter.poller.broken() is None))
+            watchdog = asyncio.create_task(systemd.keep_watchdog(lambda: exporter.broken() is None))
             try:
                 await signals.until_stopped(partial(_reload_for, systemd, reloader))
             finally:

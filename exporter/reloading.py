@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from exporter.config import Sources
 from exporter.errors import ConfigError, Fault, load_both
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
     from pathlib import Path
 
     from exporter.config import Config
@@ -124,8 +125,9 @@ class Reloader:
 
     async def _reload(self) -> tuple[str, ...]:
         try:
-            loaded = await asyncio.to_thread(without_searches, self._load, self.in_force)
-            await self._apply(loaded.config)
+            with without_collections():
+                loaded = await asyncio.to_thread(self._load, self.in_force)
+                await self._apply(loaded.config)
         except ConfigError as error:
             return tuple(str(fault) for fault in error.faults)
         except Exception as error:
@@ -136,16 +138,17 @@ class Reloader:
         return ()
 
 
-def without_searches(load: Callable[[Loaded], Loaded], in_force: Loaded) -> Loaded:
-    """Loads without garbage collection, which would stop the event loop for a long time.
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Does without garbage collection, which would stop the event loop for a long time.
 
-    The new configuration stays in memory, so later collections leave it out.
+    What a success leaves stays in memory, so later collections leave it out.
     """
     gc.disable()
     try:
-        return load(in_force)
-    finally:
+        yield
         gc.freeze()
+    finally:
         gc.enable()
 
 

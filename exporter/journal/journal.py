@@ -129,8 +129,8 @@ class Journal(Protocol):
         """Records an end soon, and its reading. Never waits."""
         ...
 
-    async def read(self, links: Collection[LinkKey]) -> Iterable[StoredReading]:
-        """The latest readings of these links, where there are any."""
+    async def read(self, links: Collection[LinkKey]) -> Iterable[StoredReading] | None:
+        """The latest readings of these links, where there are any; None while they cannot be read."""
         ...
 
     async def close(self) -> None:

@@ -150,15 +150,15 @@ class SharedJournal:
             reading = StoredReading(answer.link, target, answer.reading, read_at, answer.total)
         self._outbox.add(Entry(now, answer, reading, now - answer.elapsed), urgent=answer.binds)
 
-    async def read(self, links: Collection[LinkKey]) -> Iterable[StoredReading]:
-        """The latest readings of these links; none while the storage is down."""
+    async def read(self, links: Collection[LinkKey]) -> Iterable[StoredReading] | None:
+        """The latest readings of these links; None while the storage is down."""
         await self.append(())
         async with self._using:
             try:
-                return await self._read(list(links)) if self.up else []
+                return await self._read(list(links)) if self.up else None
             except LostError as lost:
                 self._lose(lost)
-                return []
+                return None
 
     async def _read(self, links: list[LinkKey]) -> list[StoredReading]:
         try:

@@ -88,7 +88,7 @@ async def _reader(
     accounts = {account.name: account for account in config.accounts}
     snapshots = Snapshots(lambda snapshot: None)
     stored = await recorder.journal.read([link.key for link in links])
-    snapshots.swap(snapshots.build(links, stored))
+    snapshots.swap(snapshots.build(links, stored or ()))
     return OneShot(accounts, recorder, snapshots, fetch, clock, mirrors=shared(config))
 
 

@@ -101,7 +101,7 @@ async def restore(journal: Journal, clock: Clock, size: int) -> float:
     gc.disable()
     await Recorder(Ledger(), journal, clock, lambda news: None).open()
     stored = await journal.read(snapshots.missing(account.links))
-    snapshots.swap(snapshots.build(account.links, stored))
+    snapshots.swap(snapshots.build(account.links, stored or ()))
     show(exposition, [account], snapshots.all().values())
     gc.enable()
     page = b"".join(exposition.render(openmetrics=False))

@@ -5,21 +5,27 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+import time
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from exporter.app import Exporter
 from exporter.clock import SystemClock
+from exporter.journal import Appended, History, StoredReading
+from exporter.provider.client import open_session
 from exporter.threads import Threads, stuck
 from tests.applied import config_of, running
 from tests.factories import make_link, make_links, make_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
-    from exporter.app import Exporter
     from exporter.config import Config
+    from exporter.limits import Answered, Sent
+    from exporter.model import Link, LinkKey
 
 MANY = 40
 
@@ -139,3 +145,72 @@ def test_the_end_does_not_wait_for_a_thread_that_is_stuck() -> None:
     assert stuck(patience=0.01)
     release.set()
     assert not stuck(patience=60)
+
+
+class Away:
+    """A journal that others write too, and that can be out of reach."""
+
+    fail_closed = True
+
+    def __init__(self, stored: StoredReading) -> None:
+        self.up = True
+        self.broken = False
+        self._stored = stored
+
+    async def open(self, reader: object) -> History:
+        return History()
+
+    async def append(self, requests: Sequence[Sent]) -> Appended:
+        return Appended.YES if self.up else Appended.NO
+
+    def note(self, answer: Answered) -> None:
+        pass
+
+    async def read(self, links: Collection[LinkKey]) -> list[StoredReading] | None:
+        if self.broken:
+            raise RuntimeError("a bug")
+        return [self._stored] * (self._stored.link in links) if self.up else None
+
+    async def close(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def away(*links: Link) -> AsyncIterator[tuple[Exporter, Away]]:
+    """An exporter whose journal is lost once it has begun; it knows a total of ``link-1``."""
+    late = links[1]
+    stored = StoredReading(late.key, late.target, make_reading(5, id=late.id or ""), time.time(), 70)
+    async with open_session() as session:
+        journal = Away(stored)
+        exporter = Exporter(session, journal, SystemClock())
+        await exporter.start(config_of(links[0]))
+        journal.up = False
+        await exporter.apply(config_of(*links))
+        yield exporter, journal
+        await exporter.close()
+
+
+def test_a_link_that_comes_while_the_journal_is_away_is_not_polled_before_its_total_is_known() -> None:
+    async def main() -> None:
+        async with away(*make_links(2)) as (exporter, journal):
+            assert not exporter.recorder.restored
+            journal.up = True
+            async with asyncio.timeout(60):
+                while not exporter.recorder.restored:  # noqa: ASYNC110 - the exporter looks by itself
+                    await asyncio.sleep(0.01)
+            assert re.search(r'smsc_link_clicks_total\{.*link="link-1".* 70', page(exporter))
+
+    asyncio.run(main())
+
+
+def test_an_error_of_ours_on_the_way_back_is_not_health() -> None:
+    async def main() -> None:
+        async with away(*make_links(2)) as (exporter, journal):
+            assert exporter.broken() is None
+            journal.up, journal.broken = True, True
+            async with asyncio.timeout(60):
+                while exporter.broken() is None:  # noqa: ASYNC110 - the exporter looks by itself
+                    await asyncio.sleep(0.01)
+            assert "a bug" in (exporter.broken() or "")
+
+    asyncio.run(main())

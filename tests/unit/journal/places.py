@@ -51,6 +51,12 @@ class Writer:
             target, total = answer.request.target, answer.total
             self.noted[answer.link] = StoredReading(answer.link, target, answer.reading, read_at, total)
 
+    async def read(self, links: Sequence[LinkKey]) -> list[StoredReading]:
+        """The latest readings of these links; the journal has to work."""
+        stored = await self.journal.read(links)
+        assert stored is not None
+        return list(stored)
+
     def learn(self, news: Sequence[Dated]) -> None:
         self.news.extend(news)
 

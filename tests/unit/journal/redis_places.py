@@ -75,6 +75,12 @@ class Replica:
             stored = StoredReading(answer.link, target, answer.reading, read_at, total)
             self.listener.known[answer.link] = stored
 
+    async def read(self, links: Sequence[LinkKey]) -> list[StoredReading]:
+        """The latest readings of these links; the journal has to work."""
+        stored = await self.journal.read(links)
+        assert stored is not None
+        return list(stored)
+
     async def settled(self) -> None:
         """All that was noted before is written, and all news learnt."""
         await self.journal.append(())

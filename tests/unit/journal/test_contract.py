@@ -56,7 +56,7 @@ async def test_a_reading_is_given_back(place: Place) -> None:
     writer = await place.writer()
     request = await writer.sent()
     writer.note(read(request, 7, total=9, elapsed=2.0))
-    (stored,) = await writer.journal.read([LINK, ("main", "another")])
+    (stored,) = await writer.read([LINK, ("main", "another")])
     assert (stored.link, stored.target, stored.reading.all_time, stored.total) == (LINK, ("id", "1"), 7, 9)
     assert stored.read_at == pytest.approx(place.clock.time() - 2.0)
 
@@ -176,7 +176,7 @@ async def test_of_two_readings_the_one_sent_later_stays(place: Place) -> None:
     two.note(read(late, 9, total=9))
     await two.settled()
     one.note(read(early, 8, total=11, elapsed=1.0))
-    (stored,) = await one.journal.read([LINK])
+    (stored,) = await one.read([LINK])
     assert (stored.reading.all_time, stored.total) == (9, 11)
 
 
@@ -185,7 +185,7 @@ async def test_a_name_that_means_another_link_starts_from_its_own_total(place: P
     writer = await place.writer()
     writer.note(read(await writer.sent(1), 100, total=100))
     writer.note(read(await writer.sent(2), 5, total=5))
-    (stored,) = await writer.journal.read([LINK])
+    (stored,) = await writer.read([LINK])
     assert (stored.target, stored.total) == (("id", "2"), 5)
 
 

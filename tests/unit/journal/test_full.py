@@ -109,7 +109,7 @@ async def test_what_happened_meanwhile_is_on_file_afterwards(disk: SqlitePlace) 
     later = await disk.writer()
     assert later.history.unknown is None
     assert set(later.known) == {before.number, first.number, second.number}
-    readings = await later.journal.read([LINK, ("main", "other")])
+    readings = await later.read([LINK, ("main", "other")])
     assert [stored.reading.all_time for stored in readings] == [3, 9]
 
 
@@ -132,7 +132,7 @@ def test_a_file_that_goes_away_under_us_is_made_again_with_all_that_counts(
         later = await disk.writer()
         assert later.history.unknown is None
         assert set(later.known) == {before.number, meanwhile.number, after.number}
-        (stored,) = await later.journal.read([LINK])
+        (stored,) = await later.read([LINK])
         assert stored.total == 7
 
     run(disk=disk)
@@ -267,6 +267,6 @@ async def test_readings_are_kept_in_memory_for_as_long_as_it_takes(disk: SqliteP
         disk.clock.advance(REMEMBERED + 1)
         await writer.settled()
     await works_again(writer)
-    (stored,) = await writer.journal.read([LINK])
+    (stored,) = await writer.read([LINK])
     assert stored.total == 5
     writer.note(answered(await writer.sent(2)))

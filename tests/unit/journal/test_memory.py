@@ -21,7 +21,7 @@ async def test_it_keeps_a_bounded_number_of_readings() -> None:
     writer = await Place().writer()
     for number in range(MOST_READINGS + 1):
         writer.note(read(sent(), name=f"link-{number}"))
-    stored = await writer.journal.read([("main", "link-0"), ("main", "link-1")])
+    stored = await writer.read([("main", "link-0"), ("main", "link-1")])
     assert [one.link for one in stored] == [("main", "link-1")]
 
 
@@ -29,6 +29,6 @@ async def test_it_keeps_a_bounded_number_of_readings() -> None:
 async def test_a_stored_reading_becomes_the_snapshot_of_its_link() -> None:
     writer = await Place().writer()
     writer.note(read(sent(), total=9))
-    (stored,) = await writer.journal.read([LINK])
+    (stored,) = await writer.read([LINK])
     snapshot = stored.under(make_link("link", id="1"))
     assert (snapshot.key, snapshot.total, snapshot.read_at) == (LINK, 9, stored.read_at)

@@ -109,7 +109,7 @@ async def test_the_permissions_that_are_asked_for_suffice(guarded: Server) -> No
         first.note(with_reading(sent(), 1))
         await first.settled()
         await second.settled()
-        assert [stored.total for stored in await second.journal.read([LINK])] == [1]
+        assert [stored.total for stored in await second.read([LINK])] == [1]
         assert refused(one) in [dated.event for dated in second.listener.news]
         await place.close(first)
         await place.close(second)

@@ -138,11 +138,11 @@ async def test_a_reading_from_the_future_has_no_known_age_and_gives_way(stepped_
     replica.note(with_reading(sent(), 1))
     await replica.settled()
     stepped_place.step(0)
-    (stored,) = await replica.journal.read([LINK])
+    (stored,) = await replica.read([LINK])
     assert (stored.reading.all_time, stored.read_at) == (1, 0)
     replica.note(with_reading(sent(), 2))
     await replica.settled()
-    (stored,) = await replica.journal.read([LINK])
+    (stored,) = await replica.read([LINK])
     assert stored.reading.all_time == 2
     assert stored.read_at == pytest.approx(replica.clock.time(), abs=5)
 
@@ -159,5 +159,5 @@ async def test_our_own_wall_clock_tells_nothing_but_when_a_reading_was_taken(
     reading = make_reading(3, id="1")
     replica.note(answered(one, link=LINK, reading=reading, total=3))
     await replica.settled()
-    (stored,) = await replica.journal.read([LINK])
+    (stored,) = await replica.read([LINK])
     assert stored.read_at == pytest.approx(clock.time(), abs=5)

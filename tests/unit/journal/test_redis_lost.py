@@ -50,7 +50,7 @@ def said(events: Any) -> list[str]:
 @scenario
 async def test_a_broken_connection_is_not_the_loss_of_redis(redis_place: RedisPlace) -> None:
     replica = await redis_place.open(guest=True)
-    await replica.journal.read([LINK])
+    await replica.read([LINK])
     one = sent()
     replica.note(with_reading(one, 3))
     await replica.settled()
@@ -58,7 +58,7 @@ async def test_a_broken_connection_is_not_the_loss_of_redis(redis_place: RedisPl
         redis_place.server.look.client_kill_filter(_type="normal", skipme=True)
         assert await replica.append(sent()) is Appended.YES
         redis_place.server.look.client_kill_filter(_type="normal", skipme=True)
-        assert [stored.total for stored in await replica.journal.read([LINK])] == [3]
+        assert [stored.total for stored in await replica.read([LINK])] == [3]
     assert events == []
     assert replica.listener.unknown == []
 
@@ -76,7 +76,7 @@ async def test_redis_is_lost_and_comes_back_as_it_was(own_place: RedisPlace) -> 
         assert set(await asyncio.gather(*claims)) == {Appended.NO}
         await until(lambda: not second.journal.up)
         assert await first.append(two) is Appended.NO
-        assert list(await first.journal.read([LINK])) == []
+        assert await first.journal.read([LINK]) is None
         own_place.server.thaw()
         await until(lambda: first.journal.up and second.journal.up)
     assert sorted(said(events)) == ["storage_failed"] * 2 + ["storage_works_again"] * 2
@@ -108,7 +108,7 @@ async def test_the_loss_is_told_once(own_place: RedisPlace) -> None:
     own_place.server.kill()
     with capture_logs() as events:
         verdict, stored = await asyncio.gather(replica.append(sent()), replica.journal.read([LINK]))
-    assert (verdict, list(stored)) == (Appended.NO, [])
+    assert (verdict, stored) == (Appended.NO, None)
     assert said(events) == ["storage_failed"]
 
 
@@ -117,7 +117,7 @@ async def test_a_read_that_fails_tells_of_the_loss(own_place: RedisPlace) -> Non
     replica = await own_place.open(guest=True)
     own_place.server.kill()
     with capture_logs() as events:
-        assert list(await replica.journal.read([LINK])) == []
+        assert await replica.journal.read([LINK]) is None
     assert said(events) == ["storage_failed"]
     assert not replica.journal.up
 
@@ -128,7 +128,7 @@ async def test_a_read_that_fails_tells_of_the_loss(own_place: RedisPlace) -> Non
 async def forgotten(place: RedisPlace, forget: Callable[[Server], None]) -> None:
     """Three replicas share events; Redis forgets; one replica is gone for good."""
     first, second, third = [await place.open() for _ in range(3)]
-    await first.journal.read([LINK])
+    await first.read([LINK])
     one, two, plain = sent(1), sent(2), sent(3)
     await first.append(one, plain)
     await second.settled()
@@ -152,7 +152,7 @@ async def forgotten(place: RedisPlace, forget: Callable[[Server], None]) -> None
     assert {one.number, two.number, plain.number} == {event.number for event in found}
     assert refused(one) in found
     assert answered(plain, link=LINK, total=9) in found
-    assert [(stored.reading.all_time, stored.total) for stored in await late.journal.read([LINK])] == [(5, 9)]
+    assert [(stored.reading.all_time, stored.total) for stored in await late.read([LINK])] == [(5, 9)]
     assert late.history.unknown is not None
     assert late.history.unknown.failed_logins == FORGOTTEN_LOGINS
     # Nobody is told of its own events, nor twice of others'.
@@ -392,7 +392,7 @@ async def test_redis_that_takes_what_is_written_again_is_back(
     own_place: RedisPlace, refuse: Callable[[Server], None]
 ) -> None:
     replica = await own_place.open()
-    await replica.journal.read([LINK])
+    await replica.read([LINK])
     refuse(own_place.server)
     replica.note(with_reading(sent(), 3))
     await until(lambda: not replica.journal.up)
@@ -400,7 +400,7 @@ async def test_redis_that_takes_what_is_written_again_is_back(
     own_place.server.look.replicaof("no", "one")
     await until(lambda: replica.journal.up)
     await replica.settled()
-    assert [stored.total for stored in await replica.journal.read([LINK])] == [3]
+    assert [stored.total for stored in await replica.read([LINK])] == [3]
     assert replica.listener.unknown == []
 
 

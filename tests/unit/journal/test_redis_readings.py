@@ -32,7 +32,7 @@ pytestmark = needs.redis
 
 
 async def latest(replica: Replica) -> StoredReading:
-    (stored,) = await replica.journal.read([LINK])
+    (stored,) = await replica.read([LINK])
     return stored
 
 
@@ -53,8 +53,8 @@ async def test_only_what_was_asked_for_is_read(redis_place: RedisPlace) -> None:
     replica = await redis_place.open()
     replica.note(with_reading(sent(), 5))
     await replica.settled()
-    assert list(await replica.journal.read([("main", "another")])) == []
-    assert list(await replica.journal.read([])) == []
+    assert await replica.read([("main", "another")]) == []
+    assert await replica.read([]) == []
 
 
 @scenario
@@ -95,7 +95,7 @@ async def test_a_great_many_readings(redis_place: RedisPlace) -> None:
         reading = make_reading(number, id=str(number))
         replica.note(answered(sent(number), link=("main", name), reading=reading, total=number))
     await replica.settled()
-    stored = await replica.journal.read([("main", name) for name in names])
+    stored = await replica.read([("main", name) for name in names])
     assert [one.total for one in stored] == list(range(CHUNK + 100))
 
 
@@ -112,7 +112,7 @@ async def test_what_is_not_ours_is_passed_over(redis_place: RedisPlace) -> None:
     with capture_logs() as events:
         replica = await redis_place.open()
         assert replica.found == []
-        assert list(await replica.journal.read([("a", "1"), ("a", "2"), ("a", "3")])) == []
+        assert await replica.read([("a", "1"), ("a", "2"), ("a", "3")]) == []
     assert {event["event"] for event in events} == {"storage_not_understood"}
     assert len(events) == 9
     replica.note(with_reading(sent(), 4))

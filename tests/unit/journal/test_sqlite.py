@@ -35,7 +35,7 @@ def rows(disk: SqlitePlace, query: str) -> list[tuple[object, ...]]:
 async def stored_at(disk: SqlitePlace) -> float:
     """The wall-clock time of the one reading on file, as the next start takes it."""
     writer = await disk.writer()
-    (stored,) = await writer.journal.read([LINK])
+    (stored,) = await writer.read([LINK])
     await disk.close(writer)
     return stored.read_at
 
@@ -116,7 +116,7 @@ async def test_a_link_not_read_for_a_month_is_forgotten(disk: SqlitePlace) -> No
     assert await stored_at(disk)
     disk.clock.advance(2 * 86_400)
     writer = await disk.writer()
-    assert list(await writer.journal.read([LINK])) == []
+    assert await writer.read([LINK]) == []
 
 
 @scenario
