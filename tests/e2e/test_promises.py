@@ -223,3 +223,29 @@ def test_a_replica_whose_clock_was_an_hour_ahead_loses_no_figures(tmp_path: Path
     assert fewest == links
     assert corrected < min(read_at)
     assert max(read_at) < now + 1, "a figure was not replaced by a newer one"
+
+
+@pytest.mark.slow(2)
+@pytest.mark.parametrize("outage", ["hang", "http_502"])
+def test_an_outage_of_ten_minutes_is_over_after_ninety_seconds(tmp_path: Path, outage: str) -> None:
+    speed, links = 8.0, 14
+    settings = Settings(links=numbered_links(links), hang_seconds=60 / speed)
+    keys = [("demo", link.id) for link in numbered_links(links)]
+    with provider(settings, speed) as (simulated, url):
+        write_config(tmp_path, account(url, links=links))
+        with serving(tmp_path, hurried(speed)) as (_, address):
+            until(lambda: Page(address).read(keys) == links, "all figures", patience=120)
+            simulated.faults = outage
+            time.sleep(600 / speed)
+            assert ("timeout" if outage == "hang" else "http_error") in Page(address).outcomes(keys)
+            ended, simulated.faults = Page(address).date, ""
+            until(lambda: oldest(address) > ended, "all links read again", patience=300 / speed)
+            page = Page(address)
+    read_at = [page.figure("smsc_link_last_success_timestamp_seconds", key) or 0 for key in keys]
+    assert max(read_at) - ended < 90
+    assert audited(simulated, "worst_window") <= 3
+
+
+def oldest(address: str) -> float:
+    """When the link was read whose figures are the oldest, by the exporter's clock."""
+    return min(figures(address).values(), default=0.0)
