@@ -91,7 +91,7 @@ def test_a_restart_while_fourteen_are_given_up_adds_none_to_them(tmp_path: Path)
             climbed(simulated)
             simulated.faults = "hang"
             until(lambda: audited(simulated, "in_flight") == {"demo": 14}, "fourteen in flight")
-            time.sleep(TIMEOUT)
+            time.sleep(TIMEOUT + 2)  # all are given up, and the provider is at work on them
             running.stop(signal.SIGKILL)
         sent = audited(simulated, "requests")
         with serving(tmp_path, hurried(SPEED, since)):
