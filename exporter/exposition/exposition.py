@@ -114,7 +114,7 @@ class Exposition:
         """Every link as it is now, in order. Another thread may read them."""
         self._expire()
         return [
-            View(slot.snapshot, slot.taken, slot.stale_at, slot.day_ends, slot.month_ends)
+            View(slot.snapshot, slot.taken, slot.stale_at, slot.day_ends, slot.month_ends, slot.last_hour)
             for slot in self._slots
         ]
 

@@ -24,12 +24,17 @@ from exporter.exposition.families import (
     labels_with,
     line_of,
 )
+from exporter.exposition.hour import HOUR, MOST, NOTHING, clicks_of_hour, remember
 from exporter.model import Snapshot
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from exporter.model import Link
+
+LAST_HOUR = "last_hour"
+SHOWN = (*FIGURES, LAST_HOUR)
+"""The clicks of a ``View``, by their short names."""
 
 ROLLOVER = 5.0
 """Seconds after midnight in which the provider's clock may still show the day before."""
@@ -59,13 +64,15 @@ class Slot:
     There is one for each link, so it stores only what takes long to compute.
     """
 
-    __slots__ = ("_period_ends", "queued", "snapshot", "taken", "taken_mono", "zone")
+    __slots__ = ("_past", "_period_ends", "last_hour", "queued", "snapshot", "taken", "taken_mono", "zone")
 
     def __init__(self, link: Link, zone: ZoneInfo) -> None:
         self.snapshot = Snapshot(link)
         self.zone = zone
         self.taken = self.taken_mono = -inf
         self._period_ends = (inf, inf)
+        self._past = NOTHING
+        self.last_hour: int | None = None
         self.queued = inf
 
     @property
@@ -91,9 +98,13 @@ class Slot:
         known, self.snapshot = self.snapshot.reading, snapshot
         if snapshot.reading is not None and snapshot.reading is not known:
             self._take_at(snapshot.read_at, monotonic - max(0.0, now - snapshot.read_at))
+            self.last_hour = clicks_of_hour(self._past, self.taken_mono, snapshot.total)
+            self._past = remember(self._past, self.taken_mono, snapshot.total)
 
     def inherit(self, before: Slot) -> None:
-        """Takes the reading's age from the link's former slot, if the reading has not changed."""
+        """Takes the former readings from the link's former slot, and the age of one that has not changed."""
+        if before._past and self.snapshot.target == before.snapshot.target:
+            self._past, self.last_hour = before._past, before.last_hour
         if self.snapshot.reading is not None and self.snapshot.reading is before.snapshot.reading:
             self._take_at(before.taken, before.taken_mono)
 
@@ -122,10 +133,14 @@ class View(NamedTuple):
     stale_at: float
     day_ends: float
     month_ends: float
+    last_hour: int | None
 
     def figures(self, now: float) -> dict[str, int]:
-        """The clicks that a scrape would show at ``now``, by their names in ``FIGURES``, and no others."""
-        return {FIGURES[family]: clicks for family, clicks in trusted(self, now)}
+        """The clicks that a scrape would show at ``now``, and those of the last hour, by their names."""
+        shown = {FIGURES[family]: clicks for family, clicks in trusted(self, now)}
+        if shown and self.last_hour is not None and now < self.taken + MOST - HOUR:
+            shown[LAST_HOUR] = self.last_hour
+        return shown
 
     def stale(self, now: float) -> bool:
         """Whether the reading, if there is one, is too old for all figures."""
@@ -135,10 +150,11 @@ class View(NamedTuple):
         """Why each of the other figures is not shown, by its name."""
         if self.snapshot.reading is None or self.stale(now):
             reason = "not read yet" if self.snapshot.reading is None else "stale"
-            return dict.fromkeys(FIGURES, reason)
+            return dict.fromkeys(SHOWN, reason)
         shown = self.figures(now)
         reasons = dict.fromkeys(("today", "yesterday"), "since midnight")
         reasons |= dict.fromkeys(("month", "previous_month"), "since the month's end")
+        reasons[LAST_HOUR] = "no reading an hour ago" if self.last_hour is None else "stale"
         return {name: reason for name, reason in reasons.items() if name not in shown}
 
 

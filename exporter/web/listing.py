@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from exporter.errors import Outcome
-from exporter.exposition import FIGURES
+from exporter.exposition import SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +68,7 @@ SORTS: Mapping[str, Key] = {
     "configured": lambda view, now: 0,
     "account": lambda view, now: view.snapshot.link.key,
     "link": lambda view, now: view.snapshot.link.name,
-    **{name: _figure(name) for name in FIGURES},
+    **{name: _figure(name) for name in SHOWN},
     "read": lambda view, now: view.taken if view.snapshot.read_at > 0 else None,
     "state": lambda view, now: ATTENTION.index(state_of(view, now)),
 }
@@ -185,7 +185,7 @@ def select(views: Sequence[View], query: Query, sort: str, now: float) -> Listin
 
 def _totals(views: Sequence[View], now: float) -> dict[str, dict[str, int]]:
     """The clicks of each figure, and over how many links: those whose figure is not withheld."""
-    totals = {name: {"clicks": 0, "links": 0} for name in FIGURES}
+    totals = {name: {"clicks": 0, "links": 0} for name in SHOWN}
     for view in views:
         for name, clicks in view.figures(now).items():
             totals[name]["clicks"] += clicks

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from exporter import __version__
-from exporter.exposition import FIGURES
+from exporter.exposition import SHOWN
 from exporter.limits import RATE_LIMIT
 from exporter.web.listing import PER_PAGE, state_of
 
@@ -66,7 +66,7 @@ def link_row(view: View, next_poll: float | None, now: float) -> Row:
         "short_link": reading.short_link if reading else None,
         "state": state_of(view, now),
         "outcome": view.snapshot.outcome,
-        "clicks": {name: figures.get(name) for name in FIGURES},
+        "clicks": {name: figures.get(name) for name in SHOWN},
         "withheld": view.withheld(now),
         "read_at": moment(read_at),
         "age_seconds": None if read_at is None else round(now - read_at, 3),

@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from exporter.exposition import FIGURES
+from exporter.exposition import SHOWN
 from exporter.web.report import link_row
 from exporter.web.wording import rfc3339
 
@@ -30,7 +30,7 @@ def as_csv(views: Sequence[View], now: float) -> str:
     labels = sorted({name for view in views for name, _ in view.snapshot.link.labels})
     text = io.StringIO()
     write = csv.writer(text).writerow
-    write([*_COLUMNS, *FIGURES, "read_at", *(f"label_{name}" for name in labels)])
+    write([*_COLUMNS, *SHOWN, "read_at", *(f"label_{name}" for name in labels)])
     for view in views:
         row = link_row(view, None, now)
         read_at = row["read_at"] and rfc3339(row["read_at"])

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.errors import Outcome
-from exporter.exposition import FIGURES, View
+from exporter.exposition import SHOWN, View
 from exporter.limits import Answered, Reason, Sent
 from exporter.model import Failure, Snapshot, State
 from exporter.telemetry import LoadedFile
@@ -103,8 +103,8 @@ def test_the_page_never_shows_what_the_metrics_withhold(later: float, set_by: fl
     scraped = _scraped(desk)
     for name, link in told.items():
         shown = {figure: clicks for figure, clicks in link["clicks"].items() if clicks is not None}
-        assert shown == scraped.get(name, {}), name
-        assert shown.keys() | link["withheld"].keys() == set(FIGURES)
+        assert shown == scraped.get(name, {}), name  # of an hour ago nothing is known here
+        assert shown.keys() | link["withheld"].keys() == set(SHOWN)
         assert not shown.keys() & link["withheld"].keys()
 
 
@@ -113,11 +113,12 @@ def test_what_is_withheld_says_why() -> None:
     desk = Desk(link, never)
     desk.read(link)
     clicks, withheld = _of(desk)
-    assert (clicks["today"], clicks["all_time"], withheld) == (1, 7, {})
+    assert (clicks["today"], clicks["all_time"], withheld) == (1, 7, NO_HOUR)
     desk.clock.advance(9 * HOUR)  # midnight in Moscow
     clicks, withheld = _of(desk)
     assert clicks["month"] == 3
-    assert withheld == dict.fromkeys(("today", "yesterday"), "since midnight")
+    assert withheld.keys() == {"today", "yesterday", "last_hour"}
+    assert withheld["today"] == withheld["yesterday"] == "since midnight"
     assert page_of(desk).count(">since midnight<") == 2
     desk.clock.advance(16 * DAY)
     clicks, withheld = _of(desk)
@@ -126,8 +127,35 @@ def test_what_is_withheld_says_why() -> None:
     clicks, withheld = _of(desk)
     assert set(clicks.values()) == {None}
     assert set(withheld.values()) == {"stale"}
-    assert _of(desk, 1)[1] == dict.fromkeys(FIGURES, "not read yet")
-    assert page_of(desk).count(">too old<") == 5
+    assert _of(desk, 1)[1] == dict.fromkeys(SHOWN, "not read yet")
+    assert page_of(desk).count(">too old<") == 6
+
+
+def test_clicks_of_the_last_hour_are_shown_once_a_reading_is_an_hour_old() -> None:
+    busy, idle = (make_link(f"link-{n}", id=f"{n}", stale_after=ANCIENT) for n in range(2))
+    desk = Desk(busy, idle)
+    for place in (*range(1, 61), 66):
+        desk.clock.advance(60)
+        desk.read(busy, id=busy.id, all_time=100 * place)
+        desk.read(idle, id=idle.id, all_time=5)
+    clicks, withheld = _of(desk)
+    assert (clicks["last_hour"], withheld) == (6500, {})
+    assert _of(desk, 1)[0]["last_hour"] == 0
+    assert ask(desk, "/api/v1/links?q=link-0")["totals"]["last_hour"] == {"clicks": 6500, "links": 1}
+    assert names(ask(desk, "/api/v1/links?sort=last_hour")) == ["link-1", "link-0"]
+    assert [line["last_hour"] for line in _csv(desk)] == ["6500", "0"]
+    assert '<td class="number" data-head="Last hour">6,500</td>' in page_of(desk)
+    desk.clock.advance(14 * 60)
+    assert _of(desk)[0]["last_hour"] == 6500
+    desk.clock.advance(60)
+    clicks, withheld = _of(desk)
+    assert (clicks["last_hour"], withheld, clicks["all_time"]) == (None, {"last_hour": "stale"}, 6600)
+
+
+def test_before_a_reading_is_an_hour_old_there_is_a_dash() -> None:
+    desk = Desk()
+    assert '<td class="number withheld" data-head="Last hour">–</td>' in page_of(desk)
+    assert "last_hour" not in [name for name, clicks in _of(desk)[0].items() if clicks is not None]
 
 
 def _of(desk: Desk, place: int = 0) -> tuple[dict[str, Any], dict[str, str]]:
@@ -144,6 +172,7 @@ def test_a_reading_of_unknown_age_has_no_age() -> None:
 
 
 CLICKS = {"all_time": 7, "today": 1, "yesterday": 2, "month": 3, "previous_month": 4, "total": 7}
+NO_HOUR = {"last_hour": "no reading an hour ago"}
 
 
 # --- the rest of what is told -----------------------------------------------------------------------------
@@ -171,7 +200,8 @@ def test_the_api_tells_every_key_with_moments_in_utc() -> None:
         "matching": 1,
         "configured": 1,
         "states": {"ok": 0, "failing": 1, "stale": 0, "waiting": 0},
-        "totals": {name: {"clicks": clicks, "links": 1} for name, clicks in CLICKS.items()},
+        "totals": {name: {"clicks": clicks, "links": 1} for name, clicks in CLICKS.items()}
+        | {"last_hour": {"clicks": 0, "links": 0}},
         "links": [
             {
                 "account": "main",
@@ -182,8 +212,8 @@ def test_the_api_tells_every_key_with_moments_in_utc() -> None:
                 "short_link": "smsc.tips/a",
                 "state": "failing",
                 "outcome": "timeout",
-                "clicks": CLICKS,
-                "withheld": {},
+                "clicks": {**CLICKS, "last_hour": None},
+                "withheld": NO_HOUR,
                 "read_at": "2025-06-15T15:05:39Z",
                 "age_seconds": 61.0,
                 "next_poll": None,
@@ -320,9 +350,9 @@ def _views() -> list[View]:
     read = Snapshot(a).succeeded(make_reading(id="1", today=5), START)
     failing = Snapshot(b).succeeded(make_reading(id="777", today=9, short_link="smsc.tips/zz"), START - 60)
     return [
-        View(read, START, START + 900, START + 900, START + 900),
-        View(failing.ended(Outcome.TIMEOUT), START - 60, START + 840, START + 840, START + 840),
-        View(Snapshot(c), 0.0, 0.0, 0.0, 0.0),
+        View(read, START, START + 900, START + 900, START + 900, None),
+        View(failing.ended(Outcome.TIMEOUT), START - 60, START + 840, START + 840, START + 840, 3),
+        View(Snapshot(c), 0.0, 0.0, 0.0, 0.0, None),
     ]
 
 
@@ -347,6 +377,7 @@ def _views() -> list[View]:
         ({"state": "ok", "account": "other"}, ""),
         ({"sort": "today"}, "Alpha beta gamma"),
         ({"sort": "-today"}, "beta Alpha gamma"),
+        ({"sort": "last_hour"}, "beta Alpha gamma"),
         ({"sort": "read"}, "beta Alpha gamma"),
         ({"sort": "-read"}, "Alpha beta gamma"),
         ({"sort": "link"}, "Alpha beta gamma"),
