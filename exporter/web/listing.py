@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from exporter.exposition import View
 
-    Key = Callable[[View, float], Any]
+    Figures = Mapping[str, int]
+    Key = Callable[[View, Figures, float], Any]
 
 PER_PAGE = 100
 
@@ -53,7 +54,7 @@ def state_of(view: View, now: float) -> LinkState:
 
 
 def _figure(name: str) -> Key:
-    return lambda view, now: view.figures(now).get(name)
+    return lambda view, figures, now: figures.get(name)
 
 
 _ALPHABET = (("", "A to Z"), ("-", "Z to A"))
@@ -65,12 +66,12 @@ _DIRECTIONS = {
 }
 
 SORTS: Mapping[str, Key] = {
-    "configured": lambda view, now: 0,
-    "account": lambda view, now: view.snapshot.link.key,
-    "link": lambda view, now: view.snapshot.link.name,
+    "configured": lambda view, figures, now: 0,
+    "account": lambda view, figures, now: view.snapshot.link.key,
+    "link": lambda view, figures, now: view.snapshot.link.name,
     **{name: _figure(name) for name in SHOWN},
-    "read": lambda view, now: view.taken if view.snapshot.read_at > 0 else None,
-    "state": lambda view, now: ATTENTION.index(state_of(view, now)),
+    "read": lambda view, figures, now: view.taken if view.snapshot.read_at > 0 else None,
+    "state": lambda view, figures, now: ATTENTION.index(state_of(view, now)),
 }
 """What links can be sorted by; where there is None, the link comes last, in either direction."""
 
@@ -180,17 +181,15 @@ def select(views: Sequence[View], query: Query, sort: str, now: float) -> Listin
         wanted[view.snapshot.link.account] += 60 / view.snapshot.link.refresh_interval
         if _matches(view, state, query) and (not words or _mentions(view, words)):
             found.append(view)
-    return Listing(_sorted(found, sort, now), query.page, len(views), states, _totals(found, now), wanted)
+    figures = [view.figures(now) for view in found]
+    in_order = _sorted(found, figures, sort, now)
+    return Listing(in_order, query.page, len(views), states, _totals(figures), wanted)
 
 
-def _totals(views: Sequence[View], now: float) -> dict[str, dict[str, int]]:
+def _totals(figures: Sequence[Figures]) -> dict[str, dict[str, int]]:
     """The clicks of each figure, and over how many links: those whose figure is not withheld."""
-    totals = {name: {"clicks": 0, "links": 0} for name in SHOWN}
-    for view in views:
-        for name, clicks in view.figures(now).items():
-            totals[name]["clicks"] += clicks
-            totals[name]["links"] += 1
-    return totals
+    known = {name: [each[name] for each in figures if name in each] for name in SHOWN}
+    return {name: {"clicks": sum(clicks), "links": len(clicks)} for name, clicks in known.items()}
 
 
 def _matches(view: View, state: LinkState, query: Query) -> bool:
@@ -207,11 +206,11 @@ def _mentions(view: View, words: Sequence[str]) -> bool:
     return all(word in text for word in words)
 
 
-def _sorted(views: list[View], sort: str, now: float) -> list[View]:
+def _sorted(views: list[View], figures: Sequence[Figures], sort: str, now: float) -> list[View]:
     if not sort:
         return views
     key = SORTS[sort.removeprefix("-")]
-    keyed = [(key(view, now), view) for view in views]
+    keyed = [(key(view, shown, now), view) for view, shown in zip(views, figures, strict=True)]
     known = [pair for pair in keyed if pair[0] is not None]
     known.sort(key=lambda pair: pair[0], reverse=sort.startswith("-"))
     return [view for _, view in known] + [view for value, view in keyed if value is None]

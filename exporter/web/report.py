@@ -52,11 +52,10 @@ def account_row(status: AccountStatus, listing: Listing, telemetry: Telemetry) -
     }
 
 
-def link_row(view: View, next_poll: float | None, now: float) -> Row:
+def link_row(view: View, now: float) -> Row:
     """A link, with the figures that a scrape would show now."""
     link, reading = view.snapshot.link, view.snapshot.reading
     figures = view.figures(now)
-    read_at = view.taken if view.snapshot.read_at > 0 else None
     return {
         "account": link.account,
         "link": link.name,
@@ -67,9 +66,17 @@ def link_row(view: View, next_poll: float | None, now: float) -> Row:
         "state": state_of(view, now),
         "outcome": view.snapshot.outcome,
         "clicks": {name: figures.get(name) for name in SHOWN},
+        "read_at": moment(view.taken if view.snapshot.read_at > 0 else None),
+    }
+
+
+def whole_row(view: View, next_poll: float | None, now: float) -> Row:
+    """A link with everything: also what is withheld and why, its age, and when it is polled next."""
+    row = link_row(view, now)
+    return {
+        **row,
         "withheld": view.withheld(now),
-        "read_at": moment(read_at),
-        "age_seconds": None if read_at is None else round(now - read_at, 3),
+        "age_seconds": None if row["read_at"] is None else round(now - view.taken, 3),
         "next_poll": moment(next_poll),
     }
 

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 from exporter.limits import FAILED_LOGIN_LIMIT
 from exporter.threads import Threads
 from exporter.web.listing import ATTENTION, LONGEST, ORDERS, Query, one_of, select
-from exporter.web.report import account_row, document, link_row
+from exporter.web.report import account_row, document, whole_row
 from exporter.web.slots import RETRY_AFTER, Slots
 from exporter.web.table import as_csv
 from exporter.web.templating import ENVIRONMENT, POLICY
@@ -122,7 +122,7 @@ class StatusPage:
         report = document(
             self._telemetry,
             accounts=[account_row(status, listing, self._telemetry) for status in self._poller.statuses()],
-            links=[link_row(*pair, now) for pair in zip(listing.views, next_polls, strict=True)],
+            links=[whole_row(*pair, now) for pair in zip(listing.views, next_polls, strict=True)],
             failures=reversed(self._poller.failures),
             listing=listing,
             now=now,

@@ -12,11 +12,11 @@ from exporter.web.wording import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from exporter.exposition import View
 
-_COLUMNS = ("account", "link", "id", "url", "short_link", "state", "outcome")
+_COLUMNS = ("account", "link", "id", "url", "short_link")
+"""Those whose text comes from outside; as labels do."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection")."""
@@ -30,15 +30,16 @@ def as_csv(views: Sequence[View], now: float) -> str:
     labels = sorted({name for view in views for name, _ in view.snapshot.link.labels})
     text = io.StringIO()
     write = csv.writer(text).writerow
-    write([*_COLUMNS, *SHOWN, "read_at", *(f"label_{name}" for name in labels)])
+    write([*_COLUMNS, "state", "outcome", *SHOWN, "read_at", *(f"label_{name}" for name in labels)])
     for view in views:
-        row = link_row(view, None, now)
+        row = link_row(view, now)
         read_at = row["read_at"] and rfc3339(row["read_at"])
-        given = [row["labels"].get(name) for name in labels]
-        write(map(_cell, [*(row[name] for name in _COLUMNS), *row["clicks"].values(), read_at, *given]))
+        texts, given = map(row.get, _COLUMNS), map(row["labels"].get, labels)
+        ours = row["state"], row["outcome"], *row["clicks"].values(), read_at
+        write([*map(_cell, texts), *ours, *map(_cell, given)])
     return "\ufeff" + text.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def _cell(text: str | None) -> str | None:
     """A cell that no spreadsheet calculates: what looks like a formula begins with an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return f"'{text}" if text and text.startswith(_FORMULA) else text
