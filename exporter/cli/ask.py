@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from exporter import config, logs
 from exporter.clock import SystemClock
+from exporter.errors import Outcome
 from exporter.model import Snapshot
 from exporter.polling import oneshot
 from exporter.web.wording import rfc3339
@@ -30,10 +31,22 @@ FIGURES = ("today", "yesterday", "month", "previous_month", "all_time")
 """Of a reading, in the order of the table."""
 
 
+_WHICH = "check its id or address"
+_ADVICE = {
+    Outcome.PARAMETERS: _WHICH,
+    Outcome.NOT_FOUND: _WHICH,
+    Outcome.UNAUTHORIZED: "check login, password and allowed IP addresses; each try is a failed login",
+    Outcome.UNREACHABLE: "check the network, the proxy and base_url",
+}
+
+MOST_NAMES = 5
+"""Links that are named to whoever asks for one that does not exist."""
+
+
 def get(options: argparse.Namespace) -> int:
     """Reads the named links once and prints their figures; exit code 1 if any could not be read."""
     loaded = config.load(options.config_file, os.environ)
-    links = _find_all(loaded, options.links, options.usage_error)
+    links = _find_all(loaded, options.links, options.parser.error)
     answers: list[Answer] = []
     show = _print_json if options.json else _print_table
     try:
@@ -101,8 +114,13 @@ def _find(links: Sequence[Link], name: str) -> Link:
     names = [link.name for link in links]
     known = [link.name if names.count(link.name) == 1 else _full_name(link) for link in links]
     near = difflib.get_close_matches(name, [*known, *(link.id for link in links if link.id)])
-    hint = " or ".join(f'"{text}"' for text in near)
-    raise LookupError(f'no link is named "{name}"' + (f": did you mean {hint}?" if hint else ""))
+    hint = f"did you mean {_quoted(near, ' or ')}?" if near else f"there are {_quoted(known[:MOST_NAMES])}"
+    more = f" and {len(known) - MOST_NAMES} more" if not near and len(known) > MOST_NAMES else ""
+    raise LookupError(f'no link is named "{name}": {hint}{more}')
+
+
+def _quoted(names: Iterable[str], between: str = ", ") -> str:
+    return between.join(f'"{name}"' for name in names)
 
 
 def _full_name(link: Link) -> str:
@@ -128,7 +146,7 @@ def _print_failures(answers: Sequence[Answer]) -> bool:
     """Prints them before the figures, where they are seen. Returns whether there are any."""
     failures = [answer for answer in answers if not isinstance(answer, Snapshot)]
     for failure in failures:
-        _warn(f"link {failure.link.name}: {failure.reason}")
+        _warn(f"link {failure.link.name}: {_explained(failure)}")
     return bool(failures)
 
 
@@ -138,7 +156,13 @@ def _print_verdict(answer: Answer) -> None:
         clicks = answer.reading.all_time if answer.reading else 0
         print(f"account {account}: ok, link {name} has {clicks} clicks")
     else:
-        _warn(f"account {account}: link {name}: {answer.reason}")
+        _warn(f"account {account}: link {name}: {_explained(answer)}")
+
+
+def _explained(failure: ReadFailure) -> str:
+    """What happened, and what to do about it where that is known."""
+    advice = _ADVICE.get(failure.outcome) if failure.outcome else None
+    return f"{failure.reason}: {advice}" if advice else failure.reason
 
 
 def _print_json(snapshots: Sequence[Snapshot]) -> None:

@@ -14,6 +14,7 @@ from exporter.demo import demo
 from exporter.errors import ConfigError
 from exporter.reloading import Loader, size_of
 from exporter.signals import Signals
+from exporter.web import listen
 
 if TYPE_CHECKING:
     import argparse
@@ -100,14 +101,16 @@ def simulate(options: argparse.Namespace) -> int:
             links=options.links, latency=options.latency, faults=options.fault, seed=options.seed
         )
     except ValueError as error:
-        options.usage_error(str(error))
+        options.parser.error(str(error))
     asyncio.run(_run_simulator(simulator.Provider(settings), *options.listen_address))
     return 0
 
 
 async def _run_simulator(provider: simulator.Provider, host: str, port: int) -> None:
     signals = Signals()
-    async with simulator.serving(provider, host, port) as url:
+    sock = listen.open_socket(host, port, "--listen-address")
+    async with simulator.serving(provider, sock):
+        url = listen.url_of(sock)
         print(f"Simulating the provider on {url} (login demo, password demo). Stop with Ctrl-C.", flush=True)
         await signals.until_stopped(_ignore_hangup)
 

@@ -52,7 +52,7 @@ documentation: docs/README.md in the source code, and /docs/ on a running export
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line; each command's ``run`` and ``usage_error`` are among the parsed flags."""
+    """The whole command line; each command's ``run`` and ``parser`` are among the parsed flags."""
     whole = argparse.ArgumentParser(
         prog="smsc-exporter",
         description="Prometheus exporter for the clicks on SMS Centre's short links.",
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         for name, text in COMMANDS.items()
     }
     for name, run in RUN.items():
-        add[name].set_defaults(run=run, usage_error=add[name].error)
+        add[name].set_defaults(run=run, parser=add[name])
     for name in ("serve", "init", "check", "get"):
         _add_config_flag(add[name])
     _add_init_flags(add["init"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
 from exporter import signals
-from exporter.cli.flags import SERVICES, parser
+from exporter.cli.flags import COMMANDS, SERVICES, parser
 from exporter.cli.output import print_anything
+from exporter.config.values import closest
 from exporter.errors import ConfigError, StorageError
 from exporter.threads import ADVICE
 
@@ -23,7 +25,7 @@ def run(arguments: list[str]) -> int:
         arguments.insert(0, "serve")
     if arguments[0] not in SERVICES:
         signals.release()
-    options = parser().parse_args(arguments)
+    options = _parse(arguments)
     command: Callable[[argparse.Namespace], int] = options.run
     try:
         return command(options)
@@ -37,6 +39,27 @@ def run(arguments: list[str]) -> int:
         if "start new thread" not in str(error):  # what threading says; it has no exception of its own
             raise
         return _fail(f"smsc-exporter cannot start a thread: {ADVICE}")
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """The flags. Ends the process with exit code 2 if there are no such ones, and says which come near."""
+    whole, command = parser(), arguments[0]
+    if command not in COMMANDS and not command.startswith("-"):
+        near = closest(command, set(COMMANDS))
+        advice = f'did you mean "{near}"?' if near else f"write one of {', '.join(COMMANDS)}"
+        whole.error(f'there is no command "{command}": {advice}')
+    options, unknown = whole.parse_known_args(arguments)
+    if unknown:
+        flags = set(re.findall(r"--[\w.-]+", options.parser.format_usage()))
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{_hint(unknown[0], flags)}")
+    return options
+
+
+def _hint(unknown: str, flags: set[str]) -> str:
+    if unknown in COMMANDS:
+        return ": write one command, before all flags"
+    near = closest(unknown.partition("=")[0], flags)
+    return f": did you mean {near}?" if near else ""
 
 
 def _fail(message: str) -> int:

@@ -32,6 +32,6 @@ def journal_for(url: SecretStr, clock: Clock, *, guest: bool = False) -> Journal
         from exporter.journal.redis import RedisStore
     except ImportError:
         raise StorageError(
-            "storage.url: Redis needs another package: pip install 'smsc-exporter[redis]'"
+            "storage.url: Redis needs another package: run pip install '.[redis]' in the clone"
         ) from None
     return SharedJournal(RedisStore(storage, clock, guest=guest), clock)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from exporter.clock import Clock
     from exporter.config import Config
+    from exporter.errors import Outcome
     from exporter.limits import Denied
     from exporter.model import Account, Link, Reading
     from exporter.polling.poller import Fetch
@@ -50,10 +51,11 @@ _FINAL = (Reason.BLOCKED, Reason.UNAUTHORIZED, Reason.SLOW_DOWN)
 
 @dataclass(frozen=True, slots=True)
 class ReadFailure:
-    """Why a link could not be read, in words."""
+    """Why a link could not be read, in words. ``outcome`` is that of the request, None if none was sent."""
 
     link: Link
     reason: str
+    outcome: Outcome | None = None
 
 
 class NotYet(Exception):  # noqa: N818 - no error: the request may leave later
@@ -128,7 +130,7 @@ class OneShot:
             try:
                 return await self._ask(self._accounts[link.account], link)
             except PollError as error:
-                return ReadFailure(link, str(error))
+                return ReadFailure(link, str(error), error.outcome)
             except NotYet as wait:
                 reason, seconds, retry_after = wait.reason, ceil(wait.seconds), wait.retry_after
             if self._clock.monotonic() + retry_after > deadline:

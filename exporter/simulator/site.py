@@ -5,6 +5,7 @@ The paths under /control change the simulator and ask for no password: serve it 
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import parse_qsl
@@ -53,12 +54,15 @@ def create_app(provider: Provider) -> web.Application:
 
 
 @asynccontextmanager
-async def serving(provider: Provider, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """Serve a provider while the context lasts; gives the URL, without a slash at the end."""
+async def serving(provider: Provider, sock: socket.socket | None = None) -> AsyncIterator[str]:
+    """Serve a provider while the context lasts; gives the URL, without a slash at the end.
+
+    ``sock`` is the socket to listen on; without it, one on this machine alone.
+    """
     runner = web.AppRunner(create_app(provider), access_log=None, shutdown_timeout=_CLOSING_SECONDS)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.SockSite(runner, sock or socket.create_server(("127.0.0.1", 0))).start()
         bound_host, bound_port = runner.addresses[0][:2]
         yield (
             f"http://[{bound_host}]:{bound_port}"

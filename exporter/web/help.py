@@ -26,6 +26,9 @@ DOCS = next(folder for folder in (_PACKAGE / "docs", _PACKAGE.parent / "docs") i
 FOLDERS = {"runbooks": "runbooks", "docs": "."}
 """The sections, which begin a page's path, and the folder in ``DOCS`` of each."""
 
+_INDEX = {"docs": "README"}
+"""The page that stands for a section; a section without one is a list of its pages."""
+
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
@@ -48,16 +51,18 @@ class Help:
             app.router.add_get(f"/{section}/{{name:[^/]*}}", handle)
 
     async def _handle(self, section: str, request: web.Request) -> web.Response:
-        name = request.match_info["name"].removesuffix(".md")
-        exists = name in self._pages[section]
+        name = request.match_info["name"].removesuffix(".md") or _INDEX.get(section, "")
+        there = self._pages[section]
+        missing = bool(name) and name not in there
         text = ENVIRONMENT.get_template("help.html").render(
-            title=self._pages[section][name] if exists else "Help",
-            text=_html(section, name) if exists else "",
-            missing=bool(name) and not exists,
-            sections={section: self._pages[section], **self._pages},
+            title=there.get(name, section.capitalize()),
+            text=_html(section, name) if name in there else "",
+            missing=missing,
+            section=section,
+            pages=there,
         )
         headers = {hdrs.CONTENT_SECURITY_POLICY: POLICY}
-        status = 200 if exists or not name else 404
+        status = 404 if missing else 200
         return web.Response(text=text, status=status, content_type="text/html", headers=headers)
 
 

@@ -205,10 +205,13 @@ def test_faults_go_to_standard_error_with_exit_code_1(command: str, tmp_path: Pa
     assert "Traceback" not in done.stderr
 
 
-def test_a_port_that_is_taken_is_said_plainly(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "flag"), [("demo", "--web.listen-address"), ("simulate", "--listen-address")]
+)
+def test_a_port_that_is_taken_is_said_plainly(command: str, flag: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        flag = f"--web.listen-address=127.0.0.1:{taken.getsockname()[1]}"
-        done = run("demo", flag, cwd=tmp_path)
+        flag = f"{flag}=127.0.0.1:{taken.getsockname()[1]}"
+        done = run(command, flag, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == (
         f"smsc-exporter: {flag}: the address is in use: stop the program that listens there, "
@@ -221,20 +224,35 @@ PATH = "is not a path: write one that begins with /, such as /metrics"
 PREFIX = "is not a path: write one such as /smsc, of letters, digits and . _ ~ -"
 EXTERNAL = "write the exporter's own URL, such as https://example.com/smsc/, without user, query or fragment"
 OURS = "begins as the exporter's own paths do: write another"
+FIRST = "write one command, before all flags"
 WRONG = {
     "unknown command": (
         ["frobnicate"],
-        "argument COMMAND: invalid choice: frobnicate (choose from serve, init, demo, check, get, simulate)",
+        'there is no command "frobnicate": write one of serve, init, demo, check, get, simulate',
     ),
-    "command behind its flags": (["--config.file=x", "serve"], "unrecognized arguments: serve"),
-    "two commands": (["serve", "check"], "unrecognized arguments: check"),
-    "file without its flag": (["check", "config.yaml"], "unrecognized arguments: config.yaml"),
+    "misspelt command": (["Chek"], 'there is no command "Chek": did you mean "check"?'),
+    "command behind its flags": (["--config.file=x", "serve"], f"unrecognized arguments: serve: {FIRST}"),
+    "two commands": (["serve", "check"], f"unrecognized arguments: check: {FIRST}"),
+    "file without its flag": (
+        ["check", "config.yaml"],
+        "unrecognized arguments: config.yaml: did you mean --config.file?",
+    ),
+    "misspelt flag": (["get", "--josn", "x"], "unrecognized arguments: --josn: did you mean --json?"),
     "unknown flag": (["serve", "--nope"], "unrecognized arguments: --nope"),
     "unknown flag of the default command": (["--nope"], "unrecognized arguments: --nope"),
     "flag of another command": (["check", "--log.level=info"], "unrecognized arguments: --log.level=info"),
-    "flag with one dash": (["serve", "-config.file=x"], "unrecognized arguments: -config.file=x"),
-    "flag in capitals": (["serve", "--Config.File=x"], "unrecognized arguments: --Config.File=x"),
-    "abbreviated flag": (["serve", "--config.f=x"], "unrecognized arguments: --config.f=x"),
+    "flag with one dash": (
+        ["serve", "-config.file=x"],
+        "unrecognized arguments: -config.file=x: did you mean --config.file?",
+    ),
+    "flag in capitals": (
+        ["serve", "--Config.File=x"],
+        "unrecognized arguments: --Config.File=x: did you mean --config.file?",
+    ),
+    "abbreviated flag": (
+        ["serve", "--config.f=x"],
+        "unrecognized arguments: --config.f=x: did you mean --config.file?",
+    ),
     "file without a value": (["--config.file"], "argument --config.file: expected one argument"),
     "level without a value": (
         ["demo", "--log.level", "--log.format=json"],

@@ -147,7 +147,7 @@ def test_what_was_got_is_there_when_the_service_starts(
 
 WRONG = {
     "unknown": (["spring-sal"], 'no link is named "spring-sal": did you mean "spring-sale"?'),
-    "far off": (["x"], 'no link is named "x"\n'),
+    "far off": (["x"], 'no link is named "x": there are "link-100001", "link-100002", "link-100003"'),
     "ambiguous": (["landing"], '"landing" is the name of several links: write main/landing or other/landing'),
     "ambiguous, near": (["landin"], 'did you mean "main/landing" or "other/landing"?'),
     "none": ([], "the following arguments are required: LINK"),
@@ -177,7 +177,7 @@ def test_an_error_is_told_by_link_and_the_readings_got_are_printed(
     post(f"{url}/control/faults", "error_3@100002")
     done = run("get", "link-100002", "link-100001", cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr == "link link-100002: error 3: link not found\n"
+    assert done.stderr == "link link-100002: error 3: link not found: check its id or address\n"
     assert "link-100001" in done.stdout
     done = run("get", "--json", "link-100002", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "[]\n")
@@ -198,7 +198,9 @@ def test_a_mirror_is_asked_where_the_first_address_cannot_be_had(
     done = run("get", "link-100001", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith('warning: storage "memory:" is not shared: requests of a running service')
-    assert done.stderr.endswith("link link-100001: Connection refused\n")
+    assert done.stderr.endswith(
+        "link link-100001: Connection refused: check the network, the proxy and base_url\n"
+    )
     assert audit(simulator)["requests"] == 1
 
 
@@ -239,7 +241,9 @@ def test_a_wrong_password_costs_one_login_and_holds_everybody_back(
     write_config(tmp_path, url, password="hunter2-wrong")
     done = run("check", "--online", cwd=tmp_path)
     assert done.returncode == 1
-    assert re.fullmatch("account main: link link-100001: error 2: [a-z ]+\n", done.stderr)
+    assert re.fullmatch(
+        "account main: link link-100001: error 2: [a-z ]+: check login, password .*\n", done.stderr
+    )
     assert nothing_is_told(done, "hunter2")
     again = run("get", "link-100002", cwd=tmp_path)
     assert again.returncode == 1

@@ -244,7 +244,7 @@ def test_a_refused_login_holds_back_the_next_link() -> None:
 
 def test_an_error_9_is_reported_and_no_mirror_is_asked() -> None:
     world = World(ThrottledError(9, "too many"))
-    assert world.read(LINK) == [ReadFailure(LINK, "error 9: too many")]
+    assert world.read(LINK) == [ReadFailure(LINK, "error 9: too many", Outcome.THROTTLED)]
     assert world.asked == ["https://smscentre.com"]
 
 
@@ -254,12 +254,12 @@ def test_every_address_is_tried_once() -> None:
     assert isinstance(answer, Snapshot)
     assert world.asked == ["https://smscentre.com", "https://mirror.example"]
     world = World(*[UnreachableError("no route", sent=False)] * 2)
-    assert world.read(LINK) == [ReadFailure(LINK, "no route")]
+    assert world.read(LINK) == [ReadFailure(LINK, "no route", Outcome.UNREACHABLE)]
 
 
 def test_mirrors_are_left_alone_where_requests_are_not_shared() -> None:
     world = World(UnreachableError("no route", sent=False), mirrors=False)
-    assert world.read(LINK) == [ReadFailure(LINK, "no route")]
+    assert world.read(LINK) == [ReadFailure(LINK, "no route", Outcome.UNREACHABLE)]
     assert world.asked == ["https://smscentre.com"]
 
 

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -18,8 +19,9 @@ def play(steps: Steps, settings: Settings | None = None, host: str = "127.0.0.1"
     async def main() -> None:
         clock = Clock(utc("2024-05-15 09:00"))
         provider = Provider(settings or Settings(links=LINKS), clock=clock, monotonic=Clock())
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         async with (
-            serving(provider, host) as url,
+            serving(provider, socket.create_server((host, 0), family=family)) as url,
             aiohttp.ClientSession(base_url=url, timeout=aiohttp.ClientTimeout(30)) as session,
         ):
             await steps(provider, session)

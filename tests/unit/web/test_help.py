@@ -37,6 +37,17 @@ def test_every_page_is_there_and_every_link_of_it_leads_somewhere() -> None:
     Desk().run(talk)
 
 
+def test_the_documentation_begins_with_its_index() -> None:
+    async def talk(client: TestClient[Any, Any]) -> None:
+        async with client.get("/docs/") as response:
+            text = await response.text()
+        assert "<h1" in text
+        assert "<td>write <code>config.yaml</code> or files with links</td>" in text
+        assert '<a href="../docs/configuration">Configuration</a>' in text
+
+    Desk().run(talk)
+
+
 def test_a_runbook_is_rendered() -> None:
     async def talk(client: TestClient[Any, Any]) -> None:
         for path in ("/runbooks/SmscLinkDataStale", "/runbooks/SmscLinkDataStale.md"):
