@@ -43,11 +43,13 @@ def init(options: argparse.Namespace) -> int:
     """Writes the file, unless there is one. Returns the exit code."""
     path = Path(options.config_file)
     if path.exists():
-        return _fail(f"{path} exists already: remove it, or name another file with --config.file")
+        return _fail(
+            f"{path} exists already: run init in another folder, or name another file with --config.file"
+        )
     if not options.ids and sys.stdin is not None and sys.stdin.isatty():
         _ask(options)
     if not options.ids:
-        options.usage_error("no link: write --id=145142, once for each link")
+        options.parser.error("no link: write --id=145142, once for each link")
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(_config(options))

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.processes import free_port, get, get_json, program, until
 
 ROOT = Path(__file__).parents[2]
@@ -61,13 +63,17 @@ def test_your_own_configuration_on_the_simulator(tmp_path: Path) -> None:
         assert simulator.stop() == 0
 
 
-def test_init_and_check_as_getting_started_has_them(tmp_path: Path) -> None:
-    init, check, *_ = blocks("docs/getting-started.md", "Your own links")
-    check = check.replace("smsc-exporter check --online\n", "").replace("=...", "=123")
+@pytest.mark.parametrize(
+    ("page", "section"), [("README.md", "Your account"), ("docs/getting-started.md", "Your own links")]
+)
+def test_init_and_check_in_a_clone(page: str, section: str, tmp_path: Path) -> None:
+    init, check, *_ = blocks(page, section)
+    check = check.partition("smsc-exporter check --online\n")[0].replace("=...", "=123")
     assert "smsc-exporter init" in init
-    done = shell(init + check, tmp_path)
+    done = shell(init + check, ROOT, HOME=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("config.yaml is valid: 1 account, 2 links\n")
+    assert (tmp_path / "smsc" / "config.yaml").exists()
 
 
 def test_the_readmes_demo(tmp_path: Path) -> None:

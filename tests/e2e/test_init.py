@@ -80,7 +80,8 @@ def test_a_file_that_exists_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("mine")
     done = init(tmp_path, "--id=1")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "config.yaml exists already: remove it, or name another file with --config.file\n"
+    advice = "run init in another folder, or name another file with --config.file"
+    assert done.stderr == f"config.yaml exists already: {advice}\n"
     assert (tmp_path / "config.yaml").read_text() == "mine"
 
 
