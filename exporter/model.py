@@ -266,9 +266,10 @@ class AccountStatus:
     """The status of an account now.
 
     ``up`` is None before the first answer. ``paused_until`` is wall-clock time, 0 when not paused. ``lag`` is
-    how late the most overdue link is, in seconds. ``failed_logins`` are those at the account's host that the
-    provider still counts. ``reason`` says in words why nothing leaves, if nothing does. ``timezone`` is where
-    the account's days begin.
+    how late the most overdue link is, in seconds. ``wanted`` is how many requests a second the links'
+    intervals ask for. ``failed_logins`` are those at the account's host that the provider still counts.
+    ``reason`` says in words why nothing leaves, if nothing does. ``timezone`` is where the account's days
+    begin.
     """
 
     name: str
@@ -279,6 +280,7 @@ class AccountStatus:
     lag: float
     concurrency_limit: int
     in_flight: int
+    wanted: float = 0.0
     failed_logins: int = 0
     reason: str = ""
     timezone: str = "UTC"

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from exporter import __version__
 from exporter.errors import Outcome
+from exporter.limits import RATE_LIMIT
 from exporter.model import State
 
 if TYPE_CHECKING:
@@ -70,8 +71,17 @@ ACCOUNT_GAUGES = (
         lambda status: status.concurrency_limit,
     ),
     AccountGauge(
+        "smsc_account_requests_wanted_per_second",
+        "Requests that the refresh intervals of the account's links ask for.",
+        lambda status: status.wanted,
+    ),
+    AccountGauge(
         "smsc_api_requests_in_flight", "Requests in flight to the provider.", lambda status: status.in_flight
     ),
+)
+_POSSIBLE = (
+    "smsc_account_requests_possible_per_second",
+    "Requests that fit at once and that the provider allows. Absent before the first answer.",
 )
 _STATE = ("smsc_account_state", "1 for the state of the account, 0 for the others.")
 
@@ -79,13 +89,14 @@ _STATE = ("smsc_account_state", "1 for the state of the account, 0 for the other
 class _AccountCollector(Collector):
     """Reads the status of the accounts at each scrape."""
 
-    def __init__(self, statuses: Callable[[], list[AccountStatus]]) -> None:
+    def __init__(self, statuses: Callable[[], list[AccountStatus]], *more: AccountGauge) -> None:
         self._statuses = statuses
+        self._gauges = (*ACCOUNT_GAUGES, *more)
 
     def collect(self) -> Iterator[Metric]:
         """One family per gauge, and the state set."""
         statuses = self._statuses()
-        for gauge in ACCOUNT_GAUGES:
+        for gauge in self._gauges:
             yield _family(gauge, statuses)
         states = GaugeMetricFamily(*_STATE, labels=["account", "state"])
         for status in statuses:
@@ -128,7 +139,7 @@ class Telemetry:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        self.registry.register(_AccountCollector(statuses))
+        self.registry.register(_AccountCollector(statuses, AccountGauge(*_POSSIBLE, self.possible)))
         self._requests = Counter(
             "smsc_api_requests_total",
             "Requests sent to the provider, by how they ended.",
@@ -229,9 +240,12 @@ class Telemetry:
         """Counts one request of a web client."""
         self._http_requests.labels(handler, code).inc()
 
-    def usual_seconds(self, account: str) -> float | None:
-        """How long the account's latest requests took, in seconds; None before the first has ended."""
-        return self._usual.get(account)
+    def possible(self, status: AccountStatus) -> float | None:
+        """Requests a second that fit at once and that the provider allows; None before the first answer."""
+        seconds = self._usual.get(status.name)
+        if seconds is None:
+            return None
+        return min(status.concurrency_limit / max(seconds, 0.001), RATE_LIMIT * status.links / 60)
 
     def reloaded(self, at: float | None) -> None:
         """The configuration was loaded ``at`` (seconds since the epoch); None: it could not be."""

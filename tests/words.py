@@ -76,7 +76,10 @@ def complaints(place: str, text: str) -> Iterator[Complaint]:
 def documents() -> list[Path]:
     """Every page that a person reads."""
     folders = [ROOT / name for name in ("docs", "grafana", "deploy")]
-    return sorted([*ROOT.glob("*.md"), *(path for folder in folders for path in folder.rglob("*.md"))])
+    found = [*ROOT.glob("*.md"), *(path for folder in folders for path in folder.rglob("*.md"))]
+    return sorted(
+        path for path in found if "node_modules" not in path.parts
+    )  # grafana/render's, if installed
 
 
 def paragraphs(markdown: str) -> Iterator[str]:

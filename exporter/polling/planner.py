@@ -105,6 +105,7 @@ class Planner:
         self._mirror_since = -inf
         self._next_slot = -inf
         self._spacing = 1 / CATCH_UP_RATE
+        self._wanted = 0.0
         self.request = self._request_for(("", ""))
 
     # --- configuration ------------------------------------------------------------------------------------
@@ -135,6 +136,7 @@ class Planner:
         self._mirror = 0
         self.request = self._request_for(("", ""))
         self._spacing = 1 / max(CATCH_UP_RATE, CATCH_UP_FACTOR * changes.rate)
+        self._wanted = changes.rate
         for target in changes.leave:
             self._drop_link(target, now)
         for schedule, link in changes.stay:
@@ -399,6 +401,7 @@ class Planner:
             lag=max(0.0, now - self._queue.earliest_due()),
             concurrency_limit=self.concurrency.limit,
             in_flight=self._in_flight,
+            wanted=self._wanted,
             failed_logins=self._recorder.ledger.failed_logins(self.account.host, now),
             reason=str(denied.reason if denied is not None else Reason.SLOW_DOWN) if until > now else "",
             timezone=str(self.account.timezone),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -142,8 +141,7 @@ def one_of(name: str, value: str, known: Sequence[str]) -> None:
 class Listing:
     """The links that were asked for, in order, and how many there are: in all, and in each state.
 
-    ``totals`` are the clicks of all that were found. ``wanted`` is how many requests a minute each account's
-    links ask for.
+    ``totals`` are the clicks of all that were found.
     """
 
     found: Sequence[View]
@@ -151,7 +149,6 @@ class Listing:
     configured: int
     states: Mapping[LinkState, int]
     totals: Mapping[str, Mapping[str, int]]
-    wanted: Mapping[str, float]
 
     @property
     def views(self) -> Sequence[View]:
@@ -172,18 +169,16 @@ class Listing:
 def select(views: Sequence[View], query: Query, sort: str, now: float) -> Listing:
     """The links that ``query`` asks for, in the order ``sort``."""
     states = dict.fromkeys(LinkState, 0)
-    wanted: defaultdict[str, float] = defaultdict(float)
     found = []
     words = query.q.casefold().split()
     for view in views:
         state = state_of(view, now)
         states[state] += 1
-        wanted[view.snapshot.link.account] += 60 / view.snapshot.link.refresh_interval
         if _matches(view, state, query) and (not words or _mentions(view, words)):
             found.append(view)
     figures = [view.figures(now) for view in found]
     in_order = _sorted(found, figures, sort, now)
-    return Listing(in_order, query.page, len(views), states, _totals(figures), wanted)
+    return Listing(in_order, query.page, len(views), states, _totals(figures))
 
 
 def _totals(figures: Sequence[Figures]) -> dict[str, dict[str, int]]:

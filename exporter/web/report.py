@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from exporter import __version__
 from exporter.exposition import SHOWN
-from exporter.limits import RATE_LIMIT
 from exporter.web.listing import PER_PAGE, state_of
 
 if TYPE_CHECKING:
@@ -29,13 +28,9 @@ def moment(seconds: float | None) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
 
 
-def account_row(status: AccountStatus, listing: Listing, telemetry: Telemetry) -> Row:
-    """An account. Possible is what fits at once, and no more than the provider allows each link."""
-    wanted, seconds = listing.wanted.get(status.name, 0.0), telemetry.usual_seconds(status.name)
-    possible = None
-    if seconds is not None:
-        fitting = 60 * status.concurrency_limit / max(seconds, 0.001)
-        possible = round(min(fitting, float(RATE_LIMIT * status.links)), 1)
+def account_row(status: AccountStatus, telemetry: Telemetry) -> Row:
+    """An account. Requests that are wanted and possible are told by the minute, as intervals are."""
+    possible = telemetry.possible(status)
     return {
         "name": status.name,
         "state": status.state,
@@ -47,7 +42,10 @@ def account_row(status: AccountStatus, listing: Listing, telemetry: Telemetry) -
         "polling_lag_seconds": round(status.lag, 3),
         "concurrency_limit": status.concurrency_limit,
         "in_flight": status.in_flight,
-        "requests_per_minute": {"wanted": round(wanted, 1), "possible": possible},
+        "requests_per_minute": {
+            "wanted": round(60 * status.wanted, 1),
+            "possible": None if possible is None else round(60 * possible, 1),
+        },
         "failed_logins": status.failed_logins,
     }
 

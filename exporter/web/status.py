@@ -121,7 +121,7 @@ class StatusPage:
         next_polls = self._poller.next_polls([view.snapshot.link for view in listing.views])
         report = document(
             self._telemetry,
-            accounts=[account_row(status, listing, self._telemetry) for status in self._poller.statuses()],
+            accounts=[account_row(status, self._telemetry) for status in self._poller.statuses()],
             links=[whole_row(*pair, now) for pair in zip(listing.views, next_polls, strict=True)],
             failures=reversed(self._poller.failures),
             listing=listing,

@@ -340,20 +340,16 @@ def _lined(panel: timeseries.Panel, bad: float) -> timeseries.Panel:
 
 
 def _capacity() -> timeseries.Panel:
-    """The exporter does not export what the intervals ask for. What is sent, with the lag, says the same."""
-    sent = f"sum by (job, account) (rate(smsc_api_requests_total{{{ACCOUNTS}}}[$__rate_interval]))"
-    seconds = f"rate(smsc_api_request_duration_seconds_sum{{{ACCOUNTS}}}[$__rate_interval])"
-    count = f"rate(smsc_api_request_duration_seconds_count{{{ACCOUNTS}}}[$__rate_interval])"
-    usual = f"(sum by (job, account) ({seconds}) / sum by (job, account) ({count}))"
-    limit = f"max by (job, account) (smsc_account_concurrency_limit{{{ACCOUNTS}}})"
-    links = f"max by (job, account) (smsc_account_links{{{ACCOUNTS}}})"
-    possible = f"({limit} / {usual} < 0.05 * {links} or 0.05 * {links})"
+    wanted, possible = (
+        f"max by (job, account) (smsc_account_requests_{kind}_per_second{{{ACCOUNTS}}})"
+        for kind in ("wanted", "possible")
+    )
     panel = graph(
         "Capacity used",
-        "Requests that are sent, of those that are possible: as many as fit at once, and three a minute for"
-        " each link. Near 100 % with a polling lag, the intervals ask for more than is possible.",
+        "Requests that the refresh intervals ask for, of those that are possible: as many as fit at once, and"
+        " three a minute for each link. Above 100 %, readings come late.",
         "percentunit",
-        query(f"{sent} / {possible}", WHO),
+        query(f"{wanted} / {possible}", WHO),
     )
     return _lined(panel.fill_opacity(0), 1)
 

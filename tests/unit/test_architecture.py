@@ -40,7 +40,8 @@ LITERALS = {14, 61, 1800, 1801}
 """Those of the limits' figures that mean nothing else."""
 KNOWN_TO = {
     "config": {"MAX_IN_FLIGHT"},  # the most that a key takes
-    "web": {"RATE_LIMIT", "FAILED_LOGIN_LIMIT"},  # the status page names them
+    "web": {"FAILED_LOGIN_LIMIT"},  # the status page names it
+    "telemetry": {"RATE_LIMIT"},  # how many requests are possible
     "polling": {"MAX_IN_FLIGHT"},  # the default of a limit that the ledger applies
     "journal": {"FAILED_LOGIN_LIMIT", "FAILED_LOGIN_WINDOW"},  # what to assume after a loss, and for how long
 }

@@ -396,7 +396,6 @@ def test_links_are_found_and_sorted(given: dict[str, str], found: str) -> None:
     assert [view.snapshot.link.name for view in listing.views] == found.split()
     assert listing.configured == 3
     assert listing.states == {"ok": 1, "failing": 1, "waiting": 1, "stale": 0}
-    assert listing.wanted == {"main": 2.0, "other": 1.0}
 
 
 def test_a_link_that_is_too_old_without_having_failed_is_stale() -> None:

@@ -494,7 +494,9 @@ def test_requests_are_counted_by_outcome_and_those_of_accounts_that_left_are_dro
 def test_account_gauges_follow_the_account() -> None:
     desk = Desk()
     assert "smsc_account_up{account=main}" not in _own(desk.telemetry)
-    desk.status = AccountStatus("main", State.BLOCKED, False, 1.75e9, 12, 3.5, 7, 2)
+    desk.status = AccountStatus("main", State.BLOCKED, False, 1.75e9, 12, 3.5, 7, 2, 0.25)
+    assert not any("possible" in name for name in _own(desk.telemetry))
+    desk.telemetry.request_ended("main", Outcome.OK, 20.0)
     own = _own(desk.telemetry)
     assert own["smsc_account_up{account=main}"] == 0
     assert own["smsc_account_paused_until_timestamp_seconds{account=main}"] == 1.75e9
@@ -502,6 +504,8 @@ def test_account_gauges_follow_the_account() -> None:
     assert own["smsc_account_polling_lag_seconds{account=main}"] == 3.5
     assert own["smsc_account_concurrency_limit{account=main}"] == 7
     assert own["smsc_api_requests_in_flight{account=main}"] == 2
+    assert own["smsc_account_requests_wanted_per_second{account=main}"] == 0.25
+    assert own["smsc_account_requests_possible_per_second{account=main}"] == 7 / 20
     states = {state: own[f"smsc_account_state{{account=main,state={state}}}"] for state in State}
     assert states == {state: float(state is State.BLOCKED) for state in State}
 
