@@ -134,7 +134,8 @@ class OneShot:
             except NotYet as wait:
                 reason, seconds, retry_after = wait.reason, ceil(wait.seconds), wait.retry_after
             if self._clock.monotonic() + retry_after > deadline:
-                return ReadFailure(link, f"{reason}: try again in {format_duration(seconds)}")
+                instead = "correct it, or " if reason is Reason.UNAUTHORIZED else ""
+                return ReadFailure(link, f"{reason}: {instead}try again in {format_duration(seconds)}")
             if seconds > WORTH_SAYING and reason not in said:
                 said.add(reason)
                 say(f"link {link.name}: waiting {seconds} s: {reason}")

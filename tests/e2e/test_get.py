@@ -248,7 +248,8 @@ def test_a_wrong_password_costs_one_login_and_holds_everybody_back(
     again = run("get", "link-100002", cwd=tmp_path)
     assert again.returncode == 1
     assert re.fullmatch(
-        r"link link-100002: the provider refuses the login: try again in (30m|29m\d+s)\n", again.stderr
+        r"link link-100002: the provider refuses the login: correct it, or try again in (30m|29m\d+s)\n",
+        again.stderr,
     )
     with exporter(ANY_PORT, cwd=tmp_path) as running:
         address = running.expect(LISTENING)[1]

@@ -217,8 +217,8 @@ def test_a_budget_of_failed_logins_that_is_spent_is_not_waited_for() -> None:
 @pytest.mark.parametrize(
     ("outcome", "reason"),
     [
-        (Outcome.BLOCKED, "the provider blocks our address"),
-        (Outcome.UNAUTHORIZED, "the provider refuses the login"),
+        (Outcome.BLOCKED, "the provider blocks our address: try again in "),
+        (Outcome.UNAUTHORIZED, "the provider refuses the login: correct it, or try again in "),
     ],
 )
 def test_a_pause_is_named_and_not_waited_for(outcome: Outcome, reason: str) -> None:
@@ -227,7 +227,7 @@ def test_a_pause_is_named_and_not_waited_for(outcome: Outcome, reason: str) -> N
     answers = world.read(first, second, served=lambda: world.serve(first, outcome))
     for answer in answers:
         assert isinstance(answer, ReadFailure)
-        assert answer.reason.startswith(f"{reason}: try again in ")
+        assert answer.reason.startswith(reason)
     assert (world.asked, world.waited) == ([], 0)
 
 
@@ -238,7 +238,7 @@ def test_a_refused_login_holds_back_the_next_link() -> None:
     assert isinstance(refused, ReadFailure)
     assert isinstance(paused, ReadFailure)
     assert refused.reason.startswith("error 2")
-    assert paused.reason.startswith("the provider refuses the login: try again in ")
+    assert paused.reason.startswith("the provider refuses the login: correct it, or try again in ")
     assert len(world.asked) == 1
 
 
@@ -326,7 +326,7 @@ def test_a_refused_login_holds_back_a_reader_that_is_opened_later(tmp_path: Path
     assert isinstance(refused, ReadFailure)
     assert refused.reason == "error 2: authorise error"
     assert isinstance(held_back, ReadFailure)
-    assert held_back.reason.startswith("the provider refuses the login: try again in ")
+    assert held_back.reason.startswith("the provider refuses the login: correct it, or try again in ")
     assert len(asked) == 1
 
 
