@@ -87,7 +87,7 @@ LINKS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     links=st.lists(
         LINKS,

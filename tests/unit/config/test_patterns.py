@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from exporter.config import Sources, load
@@ -30,7 +30,6 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@settings(deadline=None)
 @given(steps=st.lists(STEPS, min_size=1, max_size=4), absolute=st.booleans())
 def test_same_files_as_the_standard_library_finds(tree: Path, steps: list[str], absolute: bool) -> None:
     above = (tree / Path(*steps[:end]) for end in range(1, len(steps)))

@@ -83,13 +83,12 @@ def load_or_fault(path: Path, data: bytes) -> None:
         load(path, {"a": "b"})
 
 
-@settings(deadline=None)
 @given(data=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_anything(path: Path, data: bytes) -> None:
     load_or_fault(path, data)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @example(pieces=["["] * 100_000)
 @example(pieces=["- "] * 100_000)
 @example(pieces=["&a ", "{", "<<", ": ", "*a", "}"])
@@ -98,13 +97,12 @@ def test_almost_yaml(path: Path, pieces: list[str]) -> None:
     load_or_fault(path, "".join(pieces).encode())
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(value=VALUES)
 def test_any_shape(path: Path, value: object) -> None:
     load_or_fault(path, yaml.safe_dump({"accounts": [value], "storage": value}, allow_unicode=True).encode())
 
 
-@settings(deadline=None)
 @given(
     key=st.sampled_from(["name", "links", "labels", "base_url", "fallback_urls", "login", "timezone"]),
     value=VALUES,

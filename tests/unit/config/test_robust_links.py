@@ -64,13 +64,12 @@ def load_or_fault(folder: Path, suffix: str, data: bytes) -> None:
             assert 0 <= fault.line <= last
 
 
-@settings(deadline=None)
 @given(suffix=SUFFIXES, data=st.binary(max_size=200))
 def test_anything(folder: Path, suffix: str, data: bytes) -> None:
     load_or_fault(folder, suffix, data)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @example(suffix=".csv", pieces=["id", "\n", '"', "\n" * 1000])
 @example(suffix=".json", pieces=["["] * 100_000)
 @given(suffix=SUFFIXES, pieces=st.lists(PIECES, max_size=40))
@@ -78,7 +77,6 @@ def test_almost_links(folder: Path, suffix: str, pieces: list[str]) -> None:
     load_or_fault(folder, suffix, "".join(pieces).encode())
 
 
-@settings(deadline=None)
 @given(rows=ROWS, delimiter=st.sampled_from(",;\t"), quoted=st.booleans())
 def test_a_table_is_what_a_spreadsheet_wrote(
     folder: Path, rows: dict[int, str], delimiter: str, quoted: bool
@@ -89,7 +87,6 @@ def test_a_table_is_what_a_spreadsheet_wrote(
     assert teams(folder, ".csv", text.getvalue()) == expected(rows)
 
 
-@settings(deadline=None)
 @given(rows=ROWS, ascii_only=st.booleans())
 def test_a_list_is_what_json_wrote(folder: Path, rows: dict[int, str], ascii_only: bool) -> None:
     entries = [{"id": str(id_), "labels": {"team": team} if team else {}} for id_, team in rows.items()]
