@@ -28,13 +28,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-T = TypeVar("T")
-U = TypeVar("U")
+    from collections.abc import Iterable
 
 
 class Outcome(StrEnum):
@@ -77,27 +74,15 @@ class Fault:
 
 
 class ConfigError(ExporterError):
-    """The configuration cannot be used; ``faults`` lists every reason, in the order of the file."""
+    """The configuration cannot be used; ``faults`` lists every reason, in the order of the file.
 
-    def __init__(self, faults: list[Fault]) -> None:
+    ``warnings`` are about what else was found: one of them may be the cause of an error.
+    """
+
+    def __init__(self, faults: Iterable[Fault], warnings: Iterable[Fault] = ()) -> None:
         self.faults = sorted(faults)
+        self.warnings = sorted(warnings)
         super().__init__("\n".join(str(fault) for fault in self.faults))
-
-
-def load_both(load: Callable[[], T], other: Callable[[], U]) -> tuple[T, U]:
-    """What both give. Raises ConfigError with the errors of both, so that they can be corrected together."""
-    faults: list[Fault] = []
-    try:
-        loaded = load()
-    except ConfigError as error:
-        faults += error.faults
-    try:
-        other_loaded = other()
-    except ConfigError as error:
-        faults += error.faults
-    if faults:
-        raise ConfigError(faults)
-    return loaded, other_loaded
 
 
 class StorageError(ExporterError):

@@ -7,13 +7,13 @@ import gc
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from exporter import config, webconfig
 from exporter.config import Sources
-from exporter.errors import ConfigError, Fault, load_both
+from exporter.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from exporter.webconfig import WebConfig
 
 log = structlog.stdlib.get_logger(__name__)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,15 @@ class Loader:
         sources = Sources()
         last_good = in_force.config if in_force else None
         try:
-            return Loaded(
-                *load_both(
-                    partial(config.load, self._path, self._environ, last_good, sources),
-                    partial(self._load_web, in_force, sources),
-                )
-            )
+            loaded = _attempt(partial(config.load, self._path, self._environ, last_good, sources))
+            web = _attempt(partial(self._load_web, in_force, sources))
         finally:
             self.sources = sources
+        if isinstance(loaded, ConfigError) or isinstance(web, ConfigError):
+            both = [each for each in (loaded, web) if each]
+            faults = [fault for each in both if isinstance(each, ConfigError) for fault in each.faults]
+            raise ConfigError(faults, [warning for each in both for warning in each.warnings])
+        return Loaded(loaded, web)
 
     def _load_web(self, in_force: Loaded | None, sources: Sources) -> WebConfig | None:
         if not self._web_path:
@@ -78,9 +81,16 @@ class Loader:
         if before and (web.tls is None) is not (before.tls is None):
             verb = "added" if web.tls else "removed"
             message = f"cannot be {verb} while the exporter runs: restart it"
-            raise ConfigError([Fault(self._web_path, 0, 0, "tls_server_config", message)])
+            raise ConfigError([Fault(self._web_path, 0, 0, "tls_server_config", message)], web.warnings)
         self.web_successful = True
         return web
+
+
+def _attempt(load: Callable[[], T]) -> T | ConfigError:
+    try:
+        return load()
+    except ConfigError as error:
+        return error
 
 
 class Reloader:
@@ -163,11 +173,13 @@ def log_changes(before: Loaded, now: Loaded) -> None:
 
 
 def _log_link_files(before: Config, now: Config) -> None:
-    """Logs the errors of link files, once for each change."""
+    """Logs the errors of link files, and that a file has none any more, once for each change."""
     known = {(file.account, file.name): file.faults for file in before.link_files}
     for file in now.link_files:
         if file.faults == known.get((file.account, file.name), ()):
             continue
+        if not file.faults:
+            log.info("link_file_recovered", account=file.account, file=file.name)
         for fault in file.faults[:_MOST_LOGGED]:
             log.error("link_file_refused", account=file.account, file=file.name, error=str(fault))
         if (more := len(file.faults) - _MOST_LOGGED) > 0:

@@ -30,6 +30,8 @@ def run(arguments: list[str]) -> int:
     try:
         return command(options)
     except ConfigError as error:
+        for warning in error.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         return _fail(str(error))
     except (StorageError, OSError) as error:
         return _fail(f"smsc-exporter: {error}")

@@ -3,18 +3,19 @@
 ``loading`` puts everything together. The file passes through these modules in turn:
 
 - ``sources`` reads it (with ``files``), ``syntax`` turns bytes into text;
-- ``tree`` turns text into a ``document``: plain data that remembers its places;
-- ``schema`` says what may be where, with ``values`` for single values and ``wording`` for its messages;
-- ``secrets`` finds secrets, ``checks`` and ``intervals`` compare values with each other;
-- ``doubts`` warns of what is probably not meant;
-- ``build`` makes the models.
+- ``tree`` turns text into a ``document``: plain data that remembers its places, errors and warnings;
+- ``sections`` reads that to typed sections, as ``schema`` says, with ``values`` for single values and
+  ``doubts`` for what is probably not meant;
+- ``accounts`` and ``links`` make the models and check that they agree, with ``secrets``, ``proxies`` and
+  ``intervals``.
 
-``links`` does the same for link files: ``patterns`` finds them, ``formats`` (with ``table`` for CSV) makes a
-document of each. ``watching`` follows all files that a load has looked at.
+What is wrong is reported and left out on the way, so that one load finds all errors. ``link_files`` does the
+same for link files: ``patterns`` finds them, ``formats`` (with ``table`` for CSV) makes a document of each.
+``watching`` follows all files that a load has looked at.
 """
 
 from exporter.config.durations import parse_duration
-from exporter.config.links import LinkFile
+from exporter.config.link_files import LinkFile
 from exporter.config.loading import Config, load
 from exporter.config.sources import Sources
 

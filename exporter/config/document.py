@@ -1,4 +1,4 @@
-"""A file as plain dicts, lists and text, with the place and the errors of everything in it."""
+"""A file as plain dicts, lists and text, with the place of everything in it, its errors and its warnings."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ Place: TypeAlias = tuple[int, int]
 """Line and column, from 1."""
 
 EMPTY = "is empty: give it a value, or remove it"
-NOT_UNICODE = "is not valid Unicode: remove the \\u escape"
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 _SECRET_KEYS = frozenset({"login", "password", "api_key", "key", "proxy"})
 _CUT = re.compile(r"[ \t]++#[^\s#]")
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Map(dict[str, Plain]):
@@ -42,16 +41,6 @@ class Seq(list[Plain]):
     def __init__(self) -> None:
         super().__init__()
         self.places: list[Place] = []
-
-
-def mapping(value: Plain) -> dict[str, Plain]:
-    """Returns ``value`` if it is a mapping, else an empty one, so that checks can go on after an error."""
-    return value if isinstance(value, dict) else {}
-
-
-def sequence(value: Plain) -> list[Plain]:
-    """Returns ``value`` if it is a list, else an empty one."""
-    return value if isinstance(value, list) else []
 
 
 def quote(text: str) -> str:
@@ -81,8 +70,7 @@ def path_of(loc: Loc) -> str:
 class Document:
     """A file of any format. ``file`` is its name as it was given, ``start`` where its data begins.
 
-    ``faults`` are those of the format itself (keys twice, tags), ``spoilt`` the places where they leave
-    nothing more to say; ``empties`` are the places without a value. A ``table`` has a column for each key.
+    A ``table`` has a column for each key. ``reported`` are the places with an error: the first one counts.
     """
 
     file: str
@@ -91,11 +79,21 @@ class Document:
     text: str = ""
     table: bool = False
     faults: list[Fault] = field(default_factory=list)
-    spoilt: set[Loc] = field(default_factory=set)
-    empties: list[Loc] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+    reported: set[Loc] = field(default_factory=set)
+
+    def add(self, loc: Loc, message: str, *, key: bool = False, hidden: bool = False) -> None:
+        """Adds an error at ``loc``, unless there is one; see ``fault``."""
+        if loc not in self.reported:
+            self.reported.add(loc)
+            self.faults.append(self.fault(loc, message, key=key, hidden=hidden))
+
+    def warn(self, loc: Loc, message: str, *, key: bool = False) -> None:
+        """Adds a warning at ``loc``: of what is allowed, but probably not meant."""
+        self.warnings.append(self.fault(loc, message, key=key))
 
     def fault(self, loc: Loc, message: str, *, key: bool = False, hidden: bool = False) -> Fault:
-        """The error ``message`` at ``loc``: at its value, or at its key when ``key`` is set.
+        """The fault ``message`` at ``loc``: at its value, or at its key when ``key`` is set.
 
         If ``hidden``, the key itself stays unsaid.
         """
@@ -103,10 +101,6 @@ class Document:
         if self.table:  # the line says which row
             shown = shown[1:][-1:]
         return Fault(self.file, *self.place(loc, key=key), path_of(shown), message)
-
-    def path(self, loc: Loc) -> str:
-        """``loc`` as users of the format read it."""
-        return self.fault(loc, "").path
 
     def place(self, loc: Loc, *, key: bool = False) -> Place:
         """Where the value at ``loc`` begins, or its key. For a missing value, that of its mapping."""
@@ -127,24 +121,3 @@ class Document:
         line, column = self.place(loc)
         rest = self.text.splitlines()[line - 1][column - 1 :]
         return rest.startswith(value) and bool(_CUT.match(rest, len(value)))
-
-
-class Report:
-    """Collects the errors of one file: one for each place, the first that was said."""
-
-    def __init__(self, document: Document) -> None:
-        self.document = document
-        self.places: set[Loc] = set(document.spoilt)
-        self.faults = list(document.faults)
-
-    def add(self, loc: Loc, message: str, *, key: bool = False, hidden: bool = False) -> None:
-        """Add ``message`` at ``loc``, unless an error was already found there; see ``Document.fault``."""
-        if loc not in self.places:
-            self.places.add(loc)
-            self.faults.append(self.document.fault(loc, message, key=key, hidden=hidden))
-
-    def add_empties(self) -> None:
-        """Report keys without a value, except in sections that are wrong as a whole."""
-        for loc in self.document.empties:
-            if not any(loc[:end] in self.places for end in range(len(loc))):
-                self.add(loc, EMPTY)

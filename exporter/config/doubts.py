@@ -1,31 +1,27 @@
 """Warns of values that are allowed, but that probably nobody meant.
 
-A warning about an ordinary value is worse than none, so each rule matches a whole value. No warning repeats
-a value: it may be a secret.
+Each function gives the warning about a value, or None. A warning about an ordinary value is worse than none,
+so each rule matches a whole value. No warning repeats a value: it may be a secret.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from exporter import storage_url
 from exporter.config import values
-from exporter.config.document import mapping, sequence
-from exporter.config.secrets import given_as
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from exporter.config.document import Document, Loc
-    from exporter.config.intervals import Section
-    from exporter.config.secrets import Secrets
-    from exporter.errors import Fault
+    from zoneinfo import ZoneInfo
 
 SHORT_LINK_DOMAINS = ("smsc.tips",)
 """The domains of the provider's short links."""
 
-_CUT = "is cut at the #, which begins a comment: put the whole value in quotes, or write # and a space"
+CUT = "is cut at the #, which begins a comment: put the whole value in quotes, or write # and a space"
 _QUOTED = "has quotes inside its quotes, and they are part of the value: remove them"
 _VARIABLE = "a variable, which is not expanded here"
 _PLACEHOLDERS = (
@@ -63,52 +59,10 @@ _ODD_IDS = (
 )
 
 
-def doubts(document: Document, secrets: Secrets) -> Iterator[Fault]:
-    """The warnings about ``config.yaml``."""
-    data = mapping(document.data)
-    if secrets.storage_url is not None:
-        yield from _storage(document, mapping(data.get("storage")), secrets.storage_url.get_secret_value())
-    for index, entry in enumerate(sequence(data.get("accounts"))):
-        loc: Loc = ("accounts", index)
-        account = mapping(entry)
-        yield from _account(document, account, loc, secrets)
-        links = enumerate(map(mapping, sequence(account.get("links"))))
-        yield from link_doubts(document, (((*loc, "links", number), link) for number, link in links))
-
-
-def _storage(document: Document, section: Section, url: str) -> Iterator[Fault]:
-    if re.search(r"\$\{[^{}]*\}|\{\{[^{}]*\}\}", url):
-        (key,) = given_as(section, "url")
-        message = f"holds {_VARIABLE}: write the URL itself, or its variable's name as url_env"
-        yield document.fault(("storage", key), message)
-    else:
-        found = storage_url.parse(url)
-        secret = found.password if isinstance(found, storage_url.Redis) else None
-        yield from _secret(document, section, ("storage",), "url", secret or url)
-
-
-def _account(document: Document, account: Section, loc: Loc, secrets: Secrets) -> Iterator[Fault]:
-    credentials = secrets.credentials[loc]
-    named = {"login": credentials.login, "password": credentials.password, "api_key": credentials.api_key}
-    for name, secret in named.items():
-        if secret is not None:
-            yield from _secret(document, account, loc, name, secret.get_secret_value())
-    zone = account.get("timezone")
-    if isinstance(zone, str) and (ahead := re.fullmatch(r"Etc/GMT\+([1-9][0-9]?)", zone)):
-        message = f"is {ahead[1]} hours behind UTC: write Etc/GMT-{ahead[1]} for UTC+{ahead[1]}"
-        yield document.fault((*loc, "timezone"), message)
-
-
-def _secret(document: Document, section: Section, loc: Loc, name: str, value: str) -> Iterator[Fault]:
-    (key,) = given_as(section, name)
-    at = (*loc, key)
-    if message := _placeholder(value) or _invisible(value):
-        yield document.fault(at, f"its value {message}" if key != name else message)
-    elif key == name and document.is_cut(at, value):
-        yield document.fault(at, _CUT)
-
-
-def _invisible(value: str) -> str | None:
+def of_secret(value: str) -> str | None:
+    """Of a login, a password or an API key."""
+    if message := of_name(value):
+        return message
     try:
         values.visible(value)
     except ValueError:
@@ -116,30 +70,33 @@ def _invisible(value: str) -> str | None:
     return None
 
 
-def link_doubts(document: Document, links: Iterable[tuple[Loc, Section]]) -> Iterator[Fault]:
-    """The warnings about ``links``, each with its place in ``document``."""
-    for loc, link in links:
-        for key, look in _LOOKS:
-            value = link.get(key)
-            if isinstance(value, str) and (message := look(value)):
-                yield document.fault((*loc, key), message)
+def of_storage(url: str) -> str | None:
+    """Of the URL of a storage, and of the password in it."""
+    if re.search(r"\$\{[^{}]*\}|\{\{[^{}]*\}\}", url):
+        return f"holds {_VARIABLE}: write the URL itself, or its variable's name as url_env"
+    with suppress(ValueError):  # said where the URL is used
+        found = storage_url.parse(url)
+        return of_secret((isinstance(found, storage_url.Redis) and found.password) or url)
+    return None
 
 
-def _id(value: str) -> str | None:
+def of_id(value: str) -> str | None:
+    """Of the id of a link."""
     if _ORDINARY_ID.fullmatch(value):
         return None
     odd = (message for pattern, message in _ODD_IDS if pattern.fullmatch(value))
-    return _placeholder(value) or next(odd, None)
+    return of_name(value) or next(odd, None)
 
 
-def _link(value: str) -> str | None:
+def of_link(value: str) -> str | None:
+    """Of the full address of a link."""
     if _SHORT_LINK.fullmatch(value):
         return "is a short link: write the full address that it leads to, or its id as id"
-    return _placeholder(value)
+    return of_name(value)
 
 
-def _placeholder(value: str) -> str | None:
-    """What ``value`` seems to be instead of a real value, or None."""
+def of_name(value: str) -> str | None:
+    """Of any text that is written by hand: whether it seems to stand for a real value."""
     if not _MAY_BE.match(value):
         return None
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
@@ -149,4 +106,23 @@ def _placeholder(value: str) -> str | None:
     return f"looks like {kind}: write the value itself" if kind else None
 
 
-_LOOKS = (("id", _id), ("link", _link), ("name", _placeholder))
+def of_timezone(zone: ZoneInfo) -> str | None:
+    """Of a time zone: the signs of those in Etc are the other way round."""
+    if ahead := re.fullmatch(r"Etc/GMT\+([1-9][0-9]?)", str(zone)):
+        return f"is {ahead[1]} hours behind UTC: write Etc/GMT-{ahead[1]} for UTC+{ahead[1]}"
+    return None
+
+
+def of_address(url: str) -> str | None:
+    """Of an address of the provider: whether requests to it go unencrypted over a network."""
+    parts = urlsplit(url)
+    if parts.scheme == "https" or _is_loopback(parts.hostname or ""):
+        return None
+    return "the login and the password are sent unencrypted over http: write https://"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -1,114 +1,122 @@
-"""Checks that the times of a file agree: how often links are read, and how old readings may become.
-
-``levels`` are the mappings that a value is inherited through, the outermost first: the file, one of its
-accounts, one of that account's links. Each function reports what the innermost level brought about.
-"""
+"""How often links are read, and how old readings may become; and whether these times agree."""
 
 from __future__ import annotations
 
-import math
-from contextlib import suppress
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
-from exporter.config.document import Plain, mapping, sequence
-from exporter.config.durations import format_duration, parse_duration
-from exporter.config.schema import DEFAULT_INTERVAL, LONGEST_INTERVALS
+from exporter.config.durations import format_duration
+from exporter.config.schema import File, LinkSection
 from exporter.config.values import LEAST_INTERVAL
 
 if TYPE_CHECKING:
-    from exporter.config.document import Loc, Report
+    from exporter.config.document import Document
+    from exporter.config.sections import Section
 
-Section: TypeAlias = dict[str, Plain]
-
-KEYS = ("refresh", "refresh_interval", "min_interval", "max_interval", "stale_after")
-"""The keys that are checked at each level."""
+LONGEST_INTERVALS = 10
+"""The longest adaptive interval, in refresh intervals, if the file does not say."""
 
 LONGEST_WAIT = 1.5
 """Intervals from a reading to the next, once, where the clicks have just made the interval another one."""
 
-_LINK = 3  # levels down to a link
+_LEAST_STALE = 900.0
+_STALE_INTERVALS = 3
 
 
-def check_intervals(loc: Loc, levels: list[Section], report: Report) -> None:
-    """Report intervals and ages at ``loc`` that contradict each other."""
-    if len(levels) < _LINK:
-        _check_bounds(loc, levels, report)
-    _check_freshness(loc, levels, report)
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """The times in seconds that a section inherits. What is wrong in the file is no number."""
+
+    refresh: str = "fixed"
+    refresh_interval: float = 60.0
+    min_interval: float = LEAST_INTERVAL
+    max_interval: float | None = None
+    stale_after: float | None = None
+
+    @property
+    def longest(self) -> float:
+        """The longest interval, where the clicks decide."""
+        return self.max_interval or LONGEST_INTERVALS * self.refresh_interval
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The shortest and the longest interval, where the clicks decide."""
+        return (self.min_interval, self.longest) if self.refresh == "adaptive" else None
+
+    @property
+    def greatest_age(self) -> float:
+        """The greatest age of a reading that is shown."""
+        slowest = self.longest if self.bounds else self.refresh_interval
+        return self.stale_after or max(_LEAST_STALE, _STALE_INTERVALS * slowest)
+
+    def within(self, section: Section) -> Intervals:
+        """What holds in ``section``: its own times, or else these. A link keeps an interval of its own."""
+        own = {key: getattr(section, key) for key in section.given if key in _KEYS and hasattr(section, key)}
+        if isinstance(section, LinkSection) and "refresh_interval" in own:
+            own["refresh"] = "fixed"
+        return replace(self, **own) if own else self
 
 
-def _check_bounds(loc: Loc, levels: list[Section], report: Report) -> None:
-    """Report bounds that nothing uses, and bounds that exclude ``refresh_interval``, which is the mean."""
-    own = levels[-1]
-    if not _is_adaptive(levels):
-        idle = [key for key in ("min_interval", "max_interval") if key in own and not _used_below(levels)]
-        for key in idle:
+_KEYS = frozenset(each.name for each in fields(Intervals))
+
+
+def check_intervals(document: Document, section: Section, outer: Intervals) -> Intervals:
+    """Report times that contradict each other because of ``section``. Returns what holds in it."""
+    found = outer.within(section)
+    if found is outer:
+        return found
+    if found.bounds:
+        _check_bounds(document, section, found)
+    elif found.refresh == "fixed" and not _is_adaptive_below(section):
+        for key in _given(section, "min_interval", "max_interval"):
             message = "only works with refresh: adaptive; write that too, or remove this"
-            report.add((*loc, key), message, key=True)
+            document.add((*section.loc, key), message, key=True)
+    _check_freshness(document, section, found)
+    return found
+
+
+def _is_adaptive_below(section: Section) -> bool:
+    """Whether bounds of the whole file are for one of its accounts."""
+    accounts = section.accounts.values() if isinstance(section, File) else ()
+    return any(account.refresh == "adaptive" for account in accounts)
+
+
+def _check_bounds(document: Document, section: Section, found: Intervals) -> None:
+    """Report bounds that exclude the interval, which is the mean."""
+    keys = _given(section, "refresh_interval", "min_interval", "max_interval", "refresh")
+    if not keys or isinstance(section, LinkSection):
         return
-    keys = [key for key in ("refresh_interval", "min_interval", "max_interval", "refresh") if key in own]
-    refresh = _seconds(levels, "refresh_interval", DEFAULT_INTERVAL)
-    least = _seconds(levels, "min_interval", LEAST_INTERVAL)
-    longest = _seconds(levels, "max_interval", LONGEST_INTERVALS * refresh)
-    if keys and (clash := _clash(least, refresh, longest)):
-        report.add((*loc, keys[0]), clash)
-
-
-def _clash(least: float, refresh: float, longest: float) -> str | None:
-    """What is wrong with an account's intervals; None where one of them is not a number."""
-    if math.isnan(least + refresh + longest):
-        return None
-    shortest, mean, slowest = map(format_duration, (least, refresh, longest))
-    if least > longest:
-        return f"min_interval ({shortest}) is longer than max_interval ({slowest}): write a shorter one"
-    if refresh < least or refresh > longest:
-        return (
-            f"refresh_interval ({mean}) is the mean of the account's intervals: write one from "
-            f"min_interval ({shortest}) to max_interval ({slowest})"
+    message = None
+    if found.min_interval > found.longest:
+        shortest, longest = format_duration(found.min_interval), format_duration(found.longest)
+        message = f"min_interval ({shortest}) is longer than max_interval ({longest}): write a shorter one"
+    elif found.refresh_interval < found.min_interval or found.refresh_interval > found.longest:
+        mean, shortest, longest = map(
+            format_duration, (found.refresh_interval, found.min_interval, found.longest)
         )
-    return None
+        message = (
+            f"refresh_interval ({mean}) is the mean of the account's intervals: write one from "
+            f"min_interval ({shortest}) to max_interval ({longest})"
+        )
+    if message:
+        document.add((*section.loc, keys[0]), message)
 
 
-def _used_below(levels: list[Section]) -> bool:
-    """Whether the file's own bounds are for one of its accounts."""
-    accounts = (mapping(entry) for entry in sequence(levels[-1].get("accounts")))
-    return any(_is_adaptive([*levels, account]) for account in accounts)
-
-
-def _is_adaptive(levels: list[Section]) -> bool:
-    """Whether the clicks decide on intervals here. They do not if a link has its own interval."""
-    if len(levels) == _LINK and "refresh_interval" in levels[-1]:
-        return False
-    text = next((level["refresh"] for level in reversed(levels) if "refresh" in level), None)
-    return str(text).casefold() == "adaptive"
-
-
-def _check_freshness(loc: Loc, levels: list[Section], report: Report) -> None:
-    """Report a ``stale_after`` that is not longer than the interval between two readings."""
-    keys = [
-        key for key in ("stale_after", "refresh_interval", "max_interval", "refresh") if key in levels[-1]
-    ]
-    if not keys:
-        return  # said where it was set
-    stale = _seconds(levels, "stale_after", math.inf)
-    name, interval = "refresh_interval", _seconds(levels, "refresh_interval", DEFAULT_INTERVAL)
-    apart = interval
-    if _is_adaptive(levels):
-        name, interval = "max_interval", _seconds(levels, "max_interval", LONGEST_INTERVALS * interval)
-        name, apart = f"one and a half times {name}", LONGEST_WAIT * interval
-    if stale <= apart:
-        report.add(
-            (*loc, keys[0]),
-            f"stale_after ({format_duration(stale)}) must be longer than {name} "
+def _check_freshness(document: Document, section: Section, found: Intervals) -> None:
+    """Report a ``stale_after`` that is not longer than the time between two readings."""
+    keys = _given(section, "stale_after", "refresh_interval", "max_interval", "refresh")
+    name, interval, apart = "refresh_interval", found.refresh_interval, found.refresh_interval
+    if found.bounds:
+        name, interval = "one and a half times max_interval", found.longest
+        apart = LONGEST_WAIT * interval
+    if keys and found.stale_after is not None and found.stale_after <= apart:
+        document.add(
+            (*section.loc, keys[0]),
+            f"stale_after ({format_duration(found.stale_after)}) must be longer than {name} "
             f"({format_duration(interval)}), or series disappear between readings: "
             f"write stale_after: {format_duration(3 * interval)}",
         )
 
 
-def _seconds(levels: list[Section], key: str, default: float) -> float:
-    """The innermost value of ``key`` in seconds; not a number when it is not a duration."""
-    text = next((level[key] for level in reversed(levels) if key in level), None)
-    if text is None:
-        return default
-    with suppress(ValueError):
-        return parse_duration(str(text))
-    return math.nan
+def _given(section: Section, *keys: str) -> list[str]:
+    return [key for key in keys if key in section.given]

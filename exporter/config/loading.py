@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.config.build import build, clear_text, overload, storage_url
-from exporter.config.checks import check, entries
-from exporter.config.document import Report, mapping
-from exporter.config.doubts import doubts
-from exporter.config.links import Inherited, LinkFile, LinkFiles
-from exporter.config.schema import SCHEMA
-from exporter.config.secrets import Finder
+from pydantic import SecretStr
+
+from exporter import storage_url
+from exporter.config import doubts
+from exporter.config.accounts import check_accounts, make_account
+from exporter.config.durations import format_duration
+from exporter.config.intervals import Intervals, check_intervals
+from exporter.config.link_files import LinkFile, LinkFiles
+from exporter.config.links import check_links, make_link
+from exporter.config.schema import DEFAULT_STORAGE, File
+from exporter.config.secrets import Secrets, given_as
+from exporter.config.sections import read_section
 from exporter.config.sources import Sources
 from exporter.config.tree import read
-from exporter.config.wording import validate
 from exporter.errors import ConfigError
+from exporter.limits import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pydantic import SecretStr
-
-    from exporter.config.document import Document
-    from exporter.config.schema import File
+    from exporter.config.document import Document, Loc
+    from exporter.config.schema import AccountSection
     from exporter.errors import Fault
     from exporter.model import Account
+
+_ANSWER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,61 +60,90 @@ def load(
     Raises ConfigError with every error in the file, and in every link file it names. With ``last_good``, a
     link file with errors keeps what it had there. ``sources`` reads the files; blocks meanwhile.
     """
-    sources, folder = sources or Sources(), Path(path).parent
-    document = read(Path(path), sources)
-    report = Report(document)
-    data = mapping(document.data)
-    file = validate(data, SCHEMA, report)
-    secrets = Finder(folder, environ, report, sources).find(data)
-    check(data, secrets, report)
-    report.add_empties()
-    groups = [
-        LinkFiles(loc, [data, account], folder, sources, report)
-        for loc, account in entries(data, (), "accounts")
-    ]
-    if file is None or report.faults:
-        raise ConfigError([*report.faults, *(fault for group in groups for fault in group.faults())])
-    accounts = build(file, secrets)
-    link_files = _link_files(file, accounts, groups, last_good)
-    warnings = [
-        *clear_text(accounts, document),
-        *doubts(document, secrets),
-        *(warning for group in groups for warning in group.warnings),
-        *(warning for link_file in link_files for warning in link_file.warnings),
-    ]
-    accounts = tuple(_with_links(account, link_files) for account in accounts)
-    warnings += _overloads(accounts, document)
+    document = read(Path(path), sources := sources or Sources())
+    loader = _Loader(document, Secrets(Path(path).parent, environ, document, sources), last_good)
+    accounts = tuple(loader.accounts())
+    url = _storage_url(loader.file, loader.secrets)
+    faults = [fault for link_file in loader.link_files for fault in link_file.faults]
+    warnings = sorted([*document.warnings, *loader.warnings])
+    if document.faults or (faults and last_good is None):
+        raise ConfigError([*document.faults, *faults], warnings)
     for account in accounts:
         account.secret_key  # noqa: B018 - derived here, on a thread, rather than at the first poll
-    return Config(accounts, storage_url(secrets, document), tuple(sorted(warnings)), link_files)
+    return Config(accounts, url, tuple(warnings), tuple(loader.link_files))
 
 
-def _link_files(
-    file: File, accounts: tuple[Account, ...], groups: list[LinkFiles], last_good: Config | None
-) -> tuple[LinkFile, ...]:
-    """The link files of all accounts. Raises ConfigError with their errors when there is no ``last_good``."""
-    bare = file.model_copy(update={"accounts": []})
-    found: list[LinkFile] = []
-    for account, section, group in zip(accounts, file.accounts, groups, strict=True):
-        inherited = Inherited(bare, section.model_copy(update={"links": None}), group.own)
-        known = last_good.link_files if last_good else ()
-        in_force = {one.name: one for one in known if one.account == account.name}
-        found += group.load(account.name, inherited, in_force)
-    faults = [fault for link_file in found for fault in link_file.faults]
-    if faults and last_good is None:
-        raise ConfigError(faults)
-    return tuple(found)
+class _Loader:
+    """Loads the accounts of a document with their links. ``warnings`` are those about link files."""
+
+    def __init__(self, document: Document, secrets: Secrets, last_good: Config | None) -> None:
+        self.secrets = secrets
+        self.link_files: list[LinkFile] = []
+        self.warnings: list[Fault] = []
+        self._document = document
+        self._last_good = last_good.link_files if last_good else ()
+        self.file = read_section(File, document.data, (), document) or File()
+
+    def accounts(self) -> list[Account]:
+        """The accounts, without what is wrong in them."""
+        if "accounts" not in self.file.given:
+            self._document.add(("accounts",), "is missing: list at least one account under it")
+        self._intervals = check_intervals(self._document, self.file, Intervals())
+        accounts = [self._account(section) for section in self.file.accounts.values()]
+        check_accounts([*zip(self.file.accounts.values(), accounts, strict=True)], self._document)
+        return accounts
+
+    def _account(self, section: AccountSection) -> Account:
+        intervals = check_intervals(self._document, section, self._intervals)
+        links = [make_link(link, section, intervals) for link in section.links.values()]
+        held = check_links(self._document, section.links.values(), intervals, {})
+        last_good = {file.name: file for file in self._last_good if file.account == section.name}
+        files = LinkFiles(section, intervals, held, last_good)
+        found = files.load(self.secrets.folder, self.secrets.sources, self._document)
+        self.link_files += found
+        self.warnings += files.warnings
+        links += [link for file in found for link in file.links]
+        account = replace(make_account(section, self.secrets), links=tuple(links))
+        _warn_of_overload(account, section.loc, self._document)
+        return account
 
 
-def _with_links(account: Account, files: tuple[LinkFile, ...]) -> Account:
-    more = [link for file in files if file.account == account.name for link in file.links]
-    return replace(account, links=(*account.links, *more)) if more else account
+def _storage_url(file: File, secrets: Secrets) -> SecretStr:
+    """The storage's URL; a relative path of a database starts at the folder of the configuration."""
+    at: Loc = ("storage",)
+    url = DEFAULT_STORAGE
+    if file.storage:
+        if not given_as(file.storage, "url"):
+            message = "is missing: write url: sqlite:data/exporter.db"
+            secrets.document.add(("storage", "url"), message)
+        at, url = secrets.find(file.storage, "url", doubts.of_storage) or (at, url)
+    try:
+        found = storage_url.parse(url)
+    except ValueError as error:
+        secrets.document.add(at, str(error))
+        return SecretStr(url)
+    wrong = storage_url.missing_file(found)
+    if isinstance(found, storage_url.Sqlite):
+        wrong = storage_url.foreign_file(secrets.folder / found.path)
+        url = f"sqlite:{secrets.folder.absolute() / found.path}"
+    if wrong:
+        secrets.document.add(at, wrong)
+    return SecretStr(url)
 
 
-def _overloads(accounts: tuple[Account, ...], document: Document) -> list[Fault]:
-    places = (document.fault(("accounts", index), "") for index in range(len(accounts)))
-    return [
-        warning
-        for account, place in zip(accounts, places, strict=True)
-        for warning in overload(account, place)
-    ]
+def _warn_of_overload(account: Account, loc: Loc, document: Document) -> None:
+    """Warn if the links need more requests a second than are possible at 100 ms an answer."""
+    wanted = sum(1 / link.refresh_interval for link in account.links)
+    carried = account.max_concurrent_requests / _ANSWER
+    if not wanted > carried:  # it is no number if an interval is wrong
+        return
+    slowest = format_duration(math.ceil(len(account.links) / carried))
+    needed = math.ceil(wanted * _ANSWER)
+    more = f" or max_concurrent_requests: {needed}" if needed <= MAX_IN_FLIGHT else ""
+    document.warn(
+        loc,
+        f"{len(account.links)} links ask for {wanted:.1f} requests a second, but "
+        f"max_concurrent_requests: {account.max_concurrent_requests} allows about {carried:.0f} "
+        f"(at 100 ms an answer), so links with few clicks will be read late: "
+        f"write refresh_interval: {slowest}{more}",
+    )

@@ -1,24 +1,20 @@
-"""The shape of ``config.yaml`` and of link files: which keys there are and what each may hold.
+"""The shape of ``config.yaml`` and of link files: which keys there are, and what each may hold.
 
-How values must agree with each other is in ``checks`` and ``secrets``, which run beside this: a fault in one
-place must not hide those in another.
+How values must agree with each other is in ``checks`` and ``accounts``.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, SecretStr, TypeAdapter
+from pydantic import SecretStr
 
-from exporter.config import values
-from exporter.config.wording import Schema
-
-DEFAULT_INTERVAL = 60.0
-"""Seconds between two readings of a link, if the file does not say."""
-
-LONGEST_INTERVALS = 10
-"""The longest adaptive interval, in refresh intervals, if the file does not say."""
+from exporter.config import doubts, values
+from exporter.config.document import Loc  # noqa: TC001 - read at run time
+from exporter.config.sections import Section, items, mapping, section, text
 
 DEFAULT_STORAGE = "sqlite:data/exporter.db"
 """Where the state is kept, if the file does not say."""
@@ -26,118 +22,99 @@ DEFAULT_STORAGE = "sqlite:data/exporter.db"
 DEFAULT_URL = "https://smscentre.com"
 """The provider's own address."""
 
+DEFAULT_ZONE = ZoneInfo("Europe/Moscow")
+"""Where the provider's days begin."""
 
-def _secret(value: object) -> SecretStr:
-    return SecretStr(values.plain_text(value))
-
-
-def not_none(items: list[object]) -> list[object]:
-    """A list with something in it."""
-    if not items:
-        raise ValueError("is an empty list: write at least one entry")
-    return items
-
-
-Name = Annotated[str, PlainValidator(values.name)]
-Address = Annotated[str, PlainValidator(values.address)]
-Pattern = Annotated[str, PlainValidator(values.pattern)]
-Interval = Annotated[float, PlainValidator(values.interval)]
-Duration = Annotated[float, PlainValidator(values.duration)]
-Refresh = Annotated[Literal["fixed", "adaptive"], PlainValidator(values.one_of("fixed", "adaptive"))]
-Url = Annotated[str, PlainValidator(values.base_url)]
-Secret = Annotated[SecretStr, PlainValidator(_secret)]
-Labels = dict[
-    Annotated[str, PlainValidator(values.label_name)], Annotated[str, PlainValidator(values.one_line)]
+Secret: TypeAlias = Annotated[SecretStr | None, text(lambda value: SecretStr(values.plain_text(value)))]
+# What stands for a wrong value here contradicts nothing: nothing is longer or shorter than what is no number.
+Interval: TypeAlias = Annotated[float | None, text(values.interval, wrong=math.nan)]
+Duration: TypeAlias = Annotated[float | None, text(values.duration, wrong=math.nan)]
+Refresh: TypeAlias = Annotated[str | None, text(values.one_of("fixed", "adaptive"), wrong="?")]
+Labels: TypeAlias = Annotated[
+    dict[str, str], mapping(values.label_name, text(values.one_line), "team: growth")
 ]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+class _Section(Section):
+    """A section of ``config.yaml``. Durations are in seconds."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class LinkSection(_Section):
-    """One entry of ``links``. Durations are in seconds."""
+    """One entry of ``links``, or of a link file."""
 
-    id: Annotated[str, PlainValidator(values.link_id)] | None = None
-    link: Address | None = None
-    name: Name | None = None
-    labels: Labels | None = None
-    refresh_interval: Interval | None = None
-    stale_after: Duration | None = None
+    id: Annotated[str | None, text(values.link_id, doubts.of_id)] = None
+    link: Annotated[str | None, text(values.address, doubts.of_link)] = None
+    name: Annotated[str | None, text(values.name, doubts.of_name)] = None
+    labels: Labels = field(default_factory=dict)
+    refresh_interval: Interval = None
+    stale_after: Duration = None
 
 
+@dataclass(frozen=True, kw_only=True)
 class AccountSection(_Section):
-    """One entry of ``accounts``. Durations are in seconds."""
+    """One entry of ``accounts``."""
 
-    name: Name
-    login: Secret | None = None
-    login_file: Secret | None = None
-    login_env: Secret | None = None
-    password: Secret | None = None
-    password_file: Secret | None = None
-    password_env: Secret | None = None
-    api_key: Secret | None = None
-    api_key_file: Secret | None = None
-    api_key_env: Secret | None = None
-    base_url: Url = DEFAULT_URL
-    fallback_urls: list[Url] | None = None
-    ca_file: Name | None = None
-    proxy: Secret | None = None
-    proxy_file: Secret | None = None
-    proxy_env: Secret | None = None
-    method: Annotated[Literal["POST", "GET"], PlainValidator(values.one_of("POST", "GET"))] = "POST"
+    name: Annotated[str, text(values.name)] = ""
+    login: Secret = None
+    login_file: Secret = None
+    login_env: Secret = None
+    password: Secret = None
+    password_file: Secret = None
+    password_env: Secret = None
+    api_key: Secret = None
+    api_key_file: Secret = None
+    api_key_env: Secret = None
+    base_url: Annotated[str, text(values.base_url, doubts.of_address, wrong="")] = DEFAULT_URL
+    fallback_urls: Annotated[dict[Loc, str], items(text(values.base_url, doubts.of_address))] = field(
+        default_factory=dict
+    )
+    ca_file: Annotated[str | None, text(values.name)] = None
+    proxy: Secret = None
+    proxy_file: Secret = None
+    proxy_env: Secret = None
+    method: Annotated[Literal["POST", "GET"], text(values.one_of("POST", "GET"))] = "POST"
     format: Annotated[
-        Literal["json", "xml", "csv", "plain"], PlainValidator(values.one_of("json", "xml", "csv", "plain"))
+        Literal["json", "xml", "csv", "plain"], text(values.one_of("json", "xml", "csv", "plain"))
     ] = "json"
-    timeout: Annotated[float, PlainValidator(values.timeout)] = 10.0
-    max_concurrent_requests: Annotated[int, PlainValidator(values.concurrency)] = 4
-    timezone: Annotated[ZoneInfo, PlainValidator(values.timezone)] = ZoneInfo("Europe/Moscow")
-    refresh: Refresh | None = None
-    refresh_interval: Interval | None = None
-    min_interval: Interval | None = None
-    max_interval: Interval | None = None
-    stale_after: Duration | None = None
-    labels: Labels | None = None
-    links: Annotated[list[LinkSection], AfterValidator(not_none)] | None = None
-    link_files: list[Pattern] | None = None
+    timeout: Annotated[float, text(values.timeout)] = 10.0
+    max_concurrent_requests: Annotated[int, text(values.concurrency)] = 4
+    timezone: Annotated[ZoneInfo, text(values.timezone, doubts.of_timezone)] = DEFAULT_ZONE
+    refresh: Refresh = None
+    refresh_interval: Interval = None
+    min_interval: Interval = None
+    max_interval: Interval = None
+    stale_after: Duration = None
+    labels: Labels = field(default_factory=dict)
+    links: Annotated[dict[Loc, LinkSection], items(section(LinkSection), values.not_none)] = field(
+        default_factory=dict
+    )
+    link_files: Annotated[dict[Loc, str], items(text(values.pattern))] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
 class StorageSection(_Section):
     """Where the state is kept."""
 
-    url: Secret | None = None
-    url_file: Secret | None = None
-    url_env: Secret | None = None
+    url: Secret = None
+    url_file: Secret = None
+    url_env: Secret = None
 
 
+@dataclass(frozen=True, kw_only=True)
 class File(_Section):
-    """The whole file. Durations are in seconds."""
+    """The whole file."""
 
-    refresh: Refresh = "fixed"
-    refresh_interval: Interval = DEFAULT_INTERVAL
-    min_interval: Interval = values.LEAST_INTERVAL
-    max_interval: Interval | None = None
-    stale_after: Duration | None = None
-    storage: StorageSection | None = None
-    accounts: Annotated[list[AccountSection], AfterValidator(not_none)]
+    refresh: Refresh = None
+    refresh_interval: Interval = None
+    min_interval: Interval = None
+    max_interval: Interval = None
+    stale_after: Duration = None
+    storage: Annotated[StorageSection | None, section(StorageSection)] = None
+    accounts: Annotated[dict[Loc, AccountSection], items(section(AccountSection), values.not_none)] = field(
+        default_factory=dict
+    )
 
 
-SECTIONS: dict[tuple[str, ...], type[BaseModel]] = {
-    (): File,
-    ("storage",): StorageSection,
-    ("accounts",): AccountSection,
-    ("accounts", "links"): LinkSection,
-}
-"""The section at each place, by the keys that lead there."""
-
-_MISSING = {
-    "accounts": "is missing: list at least one account under it",
-    "name": "is missing: write a name of your choice, which becomes the account label",
-}
-_EXAMPLE = "team: growth"
-
-SCHEMA = Schema(TypeAdapter(File), SECTIONS, _MISSING, _EXAMPLE)
-"""Of ``config.yaml``."""
-
-LINKS = Schema(TypeAdapter(list[LinkSection]), SECTIONS, _MISSING, _EXAMPLE, ("accounts", "links"))
-"""Of a link file, whatever its format."""
+read_links = items(section(LinkSection))
+"""Reads the whole of a link file, whatever its format."""

@@ -28,12 +28,12 @@ class Sources:
         self.seen[str(path)] = signature(path)
         return read_bytes(path)
 
-    def find(self, folder: Path, pattern: str) -> dict[str, Signature]:
+    def find(self, folder: Path, pattern: str) -> list[str]:
         """The files that ``pattern`` names, relative to ``folder``. Raises TooManyEntriesError."""
         self._patterns.add((folder, pattern))
-        signatures = {name: signature(folder / name) for name in matches(pattern, folder)}
-        self.seen |= {str(folder / name): sign for name, sign in signatures.items()}
-        return {name: sign for name, sign in signatures.items() if sign is not None}
+        found = {name: signature(folder / name) for name in matches(pattern, folder)}
+        self.seen |= {str(folder / name): sign for name, sign in found.items()}
+        return [name for name, sign in found.items() if sign is not None]
 
     def look(self) -> dict[str, Signature | None]:
         """How the files look now; equal to ``seen`` if none has changed. Blocks."""

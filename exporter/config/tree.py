@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from exporter.config.document import NOT_UNICODE, SURROGATE, Document, Map, Seq, path_of
+from exporter.config.document import SURROGATE, Document, Map, Seq, path_of
 from exporter.config.syntax import CONFIG, explain, read_text, refuse, refuse_control_characters
 from exporter.errors import ConfigError, Fault
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DEEPEST = 50
 """Levels of nesting allowed; the schema needs six."""
 
+NOT_UNICODE = "is not valid Unicode: remove the \\u escape"
 TOO_DEEP = f"is nested more than {DEEPEST} levels deep: check the brackets and aliases"
 MOST_VALUES, FEW_VALUES = 1_000_000, 100_000
 
@@ -37,7 +38,8 @@ def read(path: Path, sources: Sources, naming: Naming = CONFIG) -> Document:
     document = parse(path, read_text(path, sources, naming), naming)
     if not isinstance(document.data, Map):
         message = f"the file must be a mapping: begin with a key such as {naming.first_key}"
-        raise ConfigError([document.fault((), message), *document.faults])
+        document.add((), message)
+        raise ConfigError(document.faults)
     return document
 
 
@@ -58,12 +60,11 @@ def parse(path: Path, text: str, naming: Naming, base: Any = _FAST) -> Document:
 
 @dataclass(slots=True)
 class _Anchored:
-    """What an anchor names, where it begins, how many values it holds and how deep they are nested."""
+    """What an anchor names, where it begins and how many values it holds."""
 
     value: Plain
     place: Place
     size: int
-    depth: int
 
 
 class _Builder:
@@ -75,7 +76,6 @@ class _Builder:
         self._size = 0
         # Aliases may make more of a text than it shows, but of a few lines nothing that takes seconds.
         self._most = min(MOST_VALUES, FEW_VALUES + len(text))
-        self._deepest = 0
 
     def build(self) -> Document | None:
         """The document; None when there is none."""
@@ -83,89 +83,85 @@ class _Builder:
         if isinstance(next(self._events), yaml.StreamEndEvent):
             return None
         event = next(self._events)
-        self._document.data, self._document.start = self._value(event, (), 1)
+        self._document.data, self._document.start = self._value(event, ())
         next(self._events)  # the document ends
         if not isinstance(event := next(self._events), yaml.StreamEndEvent):
             self._stop(event, "a second document begins: keep one, remove the --- between them")
         return self._document
 
-    def _value(self, event: Any, loc: Loc, depth: int) -> tuple[Plain, Place]:
+    def _value(self, event: Any, loc: Loc) -> tuple[Plain, Place]:
         """The value that begins with ``event``, and its place."""
+        if len(loc) > DEEPEST:
+            self._stop(event, TOO_DEEP)
         if isinstance(event, yaml.AliasEvent):
-            return self._aliased(event, depth)
+            return self._aliased(event)
         self._grow(1, event)
-        self._deepen(depth, event)
         anchor, place = event.anchor, _place(event)
         if anchor is None:
-            return self._fresh(event, loc, depth), place
+            return self._fresh(event, loc), place
         if anchor in self._anchors:
             self._stop(event, "an anchor (&) is set twice: put text that begins with & in quotes")
         self._anchors[anchor] = None  # until it is whole
-        size, deepest, self._deepest = self._size, self._deepest, depth
-        value = self._fresh(event, loc, depth)
-        self._anchors[anchor] = _Anchored(value, place, self._size - size + 1, self._deepest - depth)
-        self._deepest = max(deepest, self._deepest)
+        size = self._size
+        value = self._fresh(event, loc)
+        self._anchors[anchor] = _Anchored(value, place, self._size - size + 1)
         return value, place
 
-    def _aliased(self, event: yaml.AliasEvent, depth: int) -> tuple[Plain, Place]:
+    def _aliased(self, event: yaml.AliasEvent) -> tuple[Plain, Place]:
         if event.anchor not in self._anchors:
             self._stop(event, "an alias (*) to nothing: put text that begins with * in quotes")
         found = self._anchors[event.anchor]
         if found is None:
             self._stop(event, "an alias (*) inside its own anchor (&): remove it")
         self._grow(found.size, event)
-        self._deepen(depth + found.depth, event)
         return found.value, found.place
 
-    def _fresh(self, event: Any, loc: Loc, depth: int) -> Plain:
+    def _fresh(self, event: Any, loc: Loc) -> Plain:
         if event.tag not in (None, "!") and not event.tag.startswith("tag:yaml.org,2002:"):
-            self._document.spoilt.add(loc)
+            self._document.reported.add(loc)
             self._note(_place(event), loc, "an unknown tag (!): put text that begins with ! in quotes")
         if isinstance(event, yaml.MappingStartEvent):
-            return self._map(loc, depth)
-        return (
-            self._seq(loc, depth) if isinstance(event, yaml.SequenceStartEvent) else self._scalar(event, loc)
-        )
+            return self._map(loc)
+        return self._seq(loc) if isinstance(event, yaml.SequenceStartEvent) else self._scalar(event, loc)
 
     def _scalar(self, event: Any, loc: Loc) -> str | None:
         text: str = event.value
         if not event.style and text in _NULLS:
-            self._document.empties.append(loc)
             return None
         if SURROGATE.search(text):
             self._note(_place(event), loc, NOT_UNICODE)
             return SURROGATE.sub("?", text)
         return text
 
-    def _seq(self, loc: Loc, depth: int) -> Seq:
+    def _seq(self, loc: Loc) -> Seq:
         entries = Seq()
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
-            value, place = self._value(event, (*loc, len(entries)), depth + 1)
+            value, place = self._value(event, (*loc, len(entries)))
             entries.append(value)
             entries.places.append(place)
         return entries
 
-    def _map(self, loc: Loc, depth: int) -> Map:
+    def _map(self, loc: Loc) -> Map:
         own, merged = Map(), Map()
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
-                self._refuse_key(event, loc, depth)
+                self._refuse_key(event, loc)
             elif event.value == "<<" and not event.style:
-                self._merge(merged, loc, depth)
+                self._merge(merged, loc)
             else:
-                self._entry(own, event, loc, depth)
+                self._entry(own, event, loc)
         own.inherit(merged)
         return own
 
-    def _refuse_key(self, event: yaml.Event, loc: Loc, depth: int) -> None:
-        self._document.spoilt.add(loc)
+    def _refuse_key(self, event: yaml.Event, loc: Loc) -> None:
+        self._document.reported.add(loc)
         self._note(_place(event), loc, "a key must be plain text: put a value with {{ }} in quotes")
-        self._value(event, loc, depth + 1)
-        self._value(next(self._events), loc, depth + 1)
+        self._value(event, (*loc, "?"))
+        self._value(next(self._events), (*loc, "?"))
 
-    def _entry(self, own: Map, event: Any, loc: Loc, depth: int) -> None:
+    def _entry(self, own: Map, event: Any, loc: Loc) -> None:
         key, at = event.value, _place(event)
-        value, place = self._value(next(self._events), (*loc, key), depth + 1)
+        value, place = self._value(next(self._events), (*loc, key))
         if SURROGATE.search(key):
             self._note(at, (*loc, key), NOT_UNICODE)
         elif key in own:
@@ -175,10 +171,10 @@ class _Builder:
         else:
             own[key], own.places[key] = value, (at, place)
 
-    def _merge(self, merged: Map, loc: Loc, depth: int) -> None:
+    def _merge(self, merged: Map, loc: Loc) -> None:
         """Adds the keys of the mappings that ``<<`` names: of two that are the same, the first."""
         event = next(self._events)
-        value, place = self._value(event, loc, depth + 1)
+        value, place = self._value(event, (*loc, "<<"))
         sources = zip(value, value.places, strict=True) if isinstance(value, Seq) else [(value, place)]
         for source, at in sources:
             if not isinstance(source, Map):
@@ -191,11 +187,6 @@ class _Builder:
         self._size += count
         if self._size > self._most:
             self._stop(event, f"aliases make this document larger than {self._most} values: write fewer")
-
-    def _deepen(self, depth: int, event: yaml.Event) -> None:
-        self._deepest = max(self._deepest, depth)
-        if depth > DEEPEST + 1:
-            self._stop(event, TOO_DEEP)
 
     def _note(self, place: Place, loc: Loc, message: str) -> None:
         self._document.faults.append(Fault(self._document.file, *place, path_of(loc), message))

@@ -7,7 +7,6 @@ may hold a secret.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import re
 import zoneinfo
 from functools import cache
@@ -19,7 +18,7 @@ from exporter.config.durations import parse_duration
 from exporter.limits import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
 LEAST_INTERVAL = 21.0
 """Seconds: three requests a minute are allowed for a link, and two of three may reach the provider late."""
@@ -43,6 +42,12 @@ _INVISIBLE = re.compile(
 _OFFSET = re.compile(r"(?:UTC|GMT)?\s?([+-])0?([0-9]|1[0-4])(?::?00)?", re.IGNORECASE | re.ASCII)
 _MOSCOW = frozenset({"msk", "moscow", "moskva", "moskau", "мск", "москва", "russian standard time"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def not_none(found: Sized) -> None:
+    """A list with something in it."""
+    if not found:
+        raise ValueError("is an empty list: write at least one entry")
 
 
 def plain_text(value: object) -> str:
@@ -248,20 +253,6 @@ def _split(text: str) -> tuple[SplitResult, int | None]:
             "has a host or port that is not valid: write an address such as https://smscentre.com"
         ) from None
     return parts, port
-
-
-def in_the_clear(url: str) -> bool:
-    """Whether requests to ``url`` go unencrypted over a network."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    return parts.scheme == "http" and not _is_loopback(host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def secret(text: str) -> str:

@@ -12,15 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from exporter.config.secrets import given_as, read_file
+from exporter.config.secrets import given_as, read_text_file
 from exporter.webconfig import values
-from exporter.webconfig.checks import TLS, Section
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from exporter.config.document import Report
+    from exporter.config.document import Document
     from exporter.config.sources import Sources
     from exporter.webconfig.schema import TlsSection
 
@@ -67,13 +66,13 @@ def _canonical(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Loads what ``tls_server_config`` names, relative to ``folder``. Errors go to the report."""
+    """Loads what ``tls_server_config`` names, relative to ``folder``. Errors go to the document."""
 
     folder: Path
     sources: Sources
-    report: Report
+    document: Document
 
-    def context(self, section: Section) -> ssl.SSLContext:
+    def context(self, section: TlsSection) -> ssl.SSLContext:
         """A context with the certificate, the key and the clients' CA."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority = self._pem(section, "client_ca", _certificates)
@@ -84,22 +83,22 @@ class Loader:
             self._present(context, section, certificate, key)
         return context
 
-    def _pem(self, section: Section, name: str, take: Callable[[str], str]) -> str | None:
+    def _pem(self, section: TlsSection, name: str, take: Callable[[str], str]) -> str | None:
         """The PEM text ``name``, if it is given once, as it should be."""
         given = given_as(section, name)
-        text = section[given[0]] if len(given) == 1 else None
-        if not isinstance(text, str):  # said by the schema or by the checks
+        text = getattr(section, given[0]) if len(given) == 1 else None
+        if text is None:  # said by the schema or by the checks
             return None
         try:
             return take(self._read(given[0], text))
         except ValueError as error:
-            self.report.add((*TLS, given[0]), str(error))
+            self.document.add((*section.loc, given[0]), str(error))
             return None
 
     def _read(self, key: str, text: str) -> str:
-        return read_file(self.folder, text, self.sources) if key.endswith("_file") else text
+        return read_text_file(self.folder, text, self.sources) if key.endswith("_file") else text
 
-    def _trust(self, context: ssl.SSLContext, section: Section, authority: str) -> None:
+    def _trust(self, context: ssl.SSLContext, section: TlsSection, authority: str) -> None:
         # As in Go, what the file holds is trusted, whether it is a root or not.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         try:
@@ -107,15 +106,15 @@ class Loader:
         except ssl.SSLError:
             self._refuse(section, "client_ca", "contains a certificate that cannot be read: copy it again")
 
-    def _present(self, context: ssl.SSLContext, section: Section, certificate: str, key: str) -> None:
+    def _present(self, context: ssl.SSLContext, section: TlsSection, certificate: str, key: str) -> None:
         try:
             with _as_file(certificate) as certificate_file, _as_file(key) as key_file:
                 context.load_cert_chain(certificate_file, key_file, password="")  # never ask at the terminal
         except ssl.SSLError as error:
             self._refuse(section, *_explain(error, certificate))
 
-    def _refuse(self, section: Section, name: str, message: str) -> None:
-        self.report.add((*TLS, given_as(section, name)[0]), message)
+    def _refuse(self, section: TlsSection, name: str, message: str) -> None:
+        self.document.add((*section.loc, given_as(section, name)[0]), message)
 
 
 def _certificates(text: str) -> str:
@@ -174,14 +173,14 @@ def configure(context: ssl.SSLContext, section: TlsSection) -> Tls:
     if not section.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     if section.cipher_suites:
-        _set_ciphers(context, section.cipher_suites)
+        _set_ciphers(context, section.cipher_suites.values())
     if section.curve_preferences:
-        context.set_ecdh_curve(values.CURVES[section.curve_preferences[0]])
+        context.set_ecdh_curve(values.CURVES[next(iter(section.curve_preferences.values()))])
     sans = section.client_allowed_sans
-    return Tls(context, None if sans is None else frozenset(map(_canonical, sans)))
+    return Tls(context, None if sans is None else frozenset(map(_canonical, sans.values())))
 
 
-def _set_ciphers(context: ssl.SSLContext, suites: list[str]) -> None:
+def _set_ciphers(context: ssl.SSLContext, suites: Iterable[str]) -> None:
     """Only ``suites``. Those of TLS 1.3 are always there; if no other is listed, 1.2 is not spoken."""
     older = [values.CIPHERS[suite] for suite in suites if suite in values.CIPHERS]
     if older:

@@ -15,7 +15,7 @@ from exporter.config.document import quote
 from exporter.config.values import address, closest, name, plain_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sized
 
 CIPHERS = {
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -46,6 +46,7 @@ _YES = frozenset({"true", "yes", "on", "y"})
 _NO = frozenset({"false", "no", "off", "n"})
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(_SECONDS)})")
+_COSTLY = 15
 _LONGEST = 86_400.0
 _LONGEST_DURATION = 100  # characters
 _HASH = re.compile(r"\$(2[abxy]?)\$([0-9]{2})\$[./A-Za-z0-9]{53}")
@@ -99,13 +100,24 @@ def greatest_version(value: object) -> str:
     return text
 
 
-def one_curve(curves: list[str]) -> list[str]:
+def doubt_of_version(version: str) -> str | None:
+    """What the lowest version really is."""
+    if version in ("TLS10", "TLS11"):
+        return f"{version} is not secure and not supported: TLS12 is used as the lowest version"
+    return None
+
+
+def doubt_of_http2(wanted: bool) -> str | None:
+    """That HTTP/2 is not spoken."""
+    return "HTTP/2 is not supported: clients use HTTP/1.1" if wanted else None
+
+
+def one_curve(curves: Sized) -> None:
     """A list of one curve: Python's ssl sets a single one."""
     if len(curves) != 1:
         raise ValueError(
             "only one curve can be set here: write one, or remove the key for OpenSSL's own choice"
         )
-    return curves
 
 
 def user(value: object) -> str:
@@ -116,11 +128,10 @@ def user(value: object) -> str:
     return text
 
 
-def users(found: dict[str, str]) -> dict[str, str]:
+def users(found: Sized) -> None:
     """The users, at least one. A file that lets everybody in should leave out the key."""
     if not found:
         raise ValueError("names no user: write a user and a bcrypt hash, or remove the key")
-    return found
 
 
 def password_hash(value: object) -> str:
@@ -141,9 +152,12 @@ def password_hash(value: object) -> str:
     return text
 
 
-def cost(hashed: str) -> int:
-    """The cost of a bcrypt hash: each one more doubles the time of a check."""
-    return int(hashed.split("$")[2])
+def doubt_of_hash(hashed: str) -> str | None:
+    """That the hash takes longer to check than a client waits. Each cost more doubles the time."""
+    cost = int(hashed.split("$")[2])
+    if cost >= _COSTLY:
+        return f"a bcrypt cost of {cost} takes seconds for each login: 10 is usual"
+    return None
 
 
 def go_duration(value: object) -> float:

@@ -151,8 +151,8 @@ def test_what_could_not_be_applied_is_not_what_is_restored_later() -> None:
                 await exporter.apply(broken)
             assert not exporter.recorder.restored
             journal.up = True
-            while not exporter.recorder.restored:
-                await asyncio.sleep(0.01)
+            assert exporter._restoring is not None
+            await exporter._restoring
             assert shown(exporter)[0] == {"good"}
             assert journal.reads > 1
             await exporter.close()

@@ -190,7 +190,7 @@ def test_warnings_are_logged_once() -> None:
 
 def test_errors_of_a_link_file_are_logged_once_and_not_without_end() -> None:
     faults = tuple(Fault("a.csv", line, 1, "id", "is missing: add it") for line in range(2, 25))
-    files = (LinkFile("main", "a.csv", (), faults=faults), LinkFile("main", "b.csv", ()))
+    files = (LinkFile("main", "a.csv", faults=faults), LinkFile("main", "b.csv"))
     refused = changed(link_files=files)
     told = logs_of(refused)
     names = {"event": "link_file_refused", "log_level": "error", "account": "main", "file": "a.csv"}
@@ -198,6 +198,18 @@ def test_errors_of_a_link_file_are_logged_once_and_not_without_end() -> None:
     assert (len(told), told[-1]) == (21, {**names, "more_errors": 3})
     desk = Desk(lambda in_force: refused)
     desk.reload()
+    desk.reload()
+    assert desk.logs == [RELOADED]
+
+
+def test_a_link_file_that_was_corrected_is_said_once() -> None:
+    faults = (Fault("a.csv", 2, 1, "id", "is missing: add it"),)
+    loads = [changed(link_files=(LinkFile("main", "a.csv", faults=now),)) for now in (faults, (), ())]
+    desk = Desk(lambda in_force: loads.pop(0))
+    desk.reload()
+    desk.reload()
+    recovered = {"event": "link_file_recovered", "log_level": "info", "account": "main", "file": "a.csv"}
+    assert desk.logs == [RELOADED, recovered]
     desk.reload()
     assert desk.logs == [RELOADED]
 

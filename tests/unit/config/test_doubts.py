@@ -64,6 +64,26 @@ def test_warnings_of_link_files_go_with_what_they_warn_of(tmp_path: Path) -> Non
         assert len([warning for warning in config.warnings if "spreadsheet" in warning.message]) == warnings
 
 
+def test_warnings_are_shown_beside_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_config(tmp_path, "none.csv", "a.csv", links=", refresh_interval: 1s")
+    path.write_text(path.read_text().replace("hunter2", "changeme"))
+    (tmp_path / "a.csv").write_text("id,name\n#N/A,\n1 2,\n")
+    (tmp_path / "web.yaml").write_text("http_server_config: {http2: true}\n")
+    code = cli.main(["check", f"--config.file={path}", f"--web.config.file={tmp_path / 'web.yaml'}"])
+    said = capsys.readouterr().err.replace(f"{tmp_path}/", "").splitlines()
+    assert (code, [line.partition(": ")[0] for line in said[:4]]) == (1, ["warning"] * 4)
+    assert [line.split(": ")[1:3] for line in said[:4]] == [
+        ["a.csv:2:1", "id"],
+        ["config.yaml:4:41", "accounts[0].password"],
+        ["config.yaml:4:64", "accounts[0].link_files[0]"],
+        ["web.yaml:1:29", "http_server_config.http2"],
+    ]
+    assert [line.split(": ")[:2] for line in said[4:]] == [
+        ["a.csv:3:1", "id"],
+        ["config.yaml:4:104", "accounts[0].refresh_interval"],
+    ]
+
+
 IDS = st.integers(1, 10**9).map(str) | st.text(
     string.ascii_letters + string.digits + "_-", min_size=1, max_size=12
 )

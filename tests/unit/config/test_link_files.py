@@ -195,19 +195,7 @@ def test_file_that_is_gone_takes_its_links_along(folder: Path) -> None:
     assert reloads.config.link_files == ()
 
 
-def test_file_that_has_not_changed_is_not_read_again(folder: Path) -> None:
-    write(folder, "a.csv", "id\n1\n")
-    write(folder, "b.csv", "id\n2\n")
-    reloads = Reloads(folder)
-    a, b = reloads.config.link_files
-    write(folder, "b.csv", "id\n3\n")
-    assert reloads.reload() == ["1", "3"]
-    again, changed = reloads.config.link_files
-    assert again is a
-    assert changed is not b
-
-
-def test_file_that_has_not_changed_is_read_again_for_what_its_links_inherit(folder: Path) -> None:
+def test_links_of_a_file_that_has_not_changed_inherit_anew(folder: Path) -> None:
     write(folder, "a.csv", "id\n1\n")
     reloads = Reloads(folder)
     (folder / "config.yaml").write_text(CONFIG.replace("growth", "sales"))

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from exporter.errors import ConfigError
 from exporter.webconfig import load
-from exporter.webconfig.schema import SCHEMA
+from exporter.webconfig.schema import HEADERS, File
 from tests.unit.webconfig.door import ALICE, Keys
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = sorted({key for section in SCHEMA.sections.values() for key in section.model_fields})
+NAMES = sorted({*File.keys_of_file, *HEADERS})
 WORDS = [
     *["", "0", "1s", "TLS12", "TLS13", "true", "a b", "x\ny", "x\0y", "deny", "X25519", ALICE, "server.crt"],
     *["server.key", "clients.crt", "RequireAndVerifyClientCert", "VerifyClientCertIfGiven", "9" * 30, "."],
@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(deadline=None, max_examples=300)
-@given(sections=st.dictionaries(st.sampled_from([*SCHEMA.sections[()].model_fields]), VALUES, max_size=4))
+@given(sections=st.dictionaries(st.sampled_from([*File.readers]), VALUES, max_size=4))
 def test_any_shape(folder: Path, sections: dict[str, object]) -> None:
     path = folder / "web.yaml"
     path.write_text(yaml.safe_dump(sections, allow_unicode=True), "utf-8")

@@ -1,0 +1,127 @@
+"""The link files of an account: those that have errors keep the links they had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from exporter.config.document import Document
+from exporter.config.formats import open_links
+from exporter.config.links import check_links, make_link
+from exporter.config.patterns import TooManyEntriesError
+from exporter.config.schema import read_links
+from exporter.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from exporter.config.document import Loc
+    from exporter.config.intervals import Intervals
+    from exporter.config.links import Claim, Held
+    from exporter.config.schema import AccountSection, LinkSection
+    from exporter.config.sources import Sources
+    from exporter.errors import Fault
+    from exporter.model import Link
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFile:
+    """The links of a file that are in force.
+
+    ``account`` is the account's name, ``name`` the file's, from the configuration's folder on. If it has
+    ``faults``, then ``links`` are those of the last content that had none. ``lines`` are where they begin.
+    """
+
+    account: str
+    name: str
+    links: tuple[Link, ...] = ()
+    lines: tuple[int, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """The links that a file has now."""
+
+    name: str
+    document: Document
+    sections: Collection[LinkSection]
+    links: tuple[Link, ...]
+
+
+class LinkFiles:
+    """Loads the link files of an account, whose links in ``config.yaml`` hold what is ``held``.
+
+    ``last_good`` are the files in force by name. ``warnings`` are those about what was read.
+    """
+
+    def __init__(
+        self, account: AccountSection, intervals: Intervals, held: Held, last_good: Mapping[str, LinkFile]
+    ) -> None:
+        self.warnings: list[Fault] = []
+        self._account = account
+        self._intervals = intervals
+        self._held = dict(held)
+        self._last_good = last_good
+
+    def load(self, folder: Path, sources: Sources, document: Document) -> list[LinkFile]:
+        """The files, sorted by name. ``document`` is the one whose patterns name them.
+
+        Of two files that clash, the one that is new or had errors gives way.
+        """
+        names = {
+            name for loc in self._account.link_files for name in self._find(loc, folder, sources, document)
+        }
+        drafts = [self._read(folder, name, sources) for name in sorted(names)]
+        settled = [self._settle(draft) for draft in sorted(drafts, key=self._turn)]
+        return sorted(settled, key=lambda file: file.name)
+
+    def _find(self, loc: Loc, folder: Path, sources: Sources, document: Document) -> list[str]:
+        """The files that the pattern at ``loc`` names."""
+        try:
+            found = sources.find(folder, self._account.link_files[loc])
+        except TooManyEntriesError as error:
+            document.add(loc, str(error))
+            return []
+        if not found:
+            document.warn(loc, "matches no file: create one, or correct the pattern")
+        return found
+
+    def _read(self, folder: Path, name: str, sources: Sources) -> _Draft:
+        try:
+            document = open_links(folder / name, sources)
+            sections = (read_links(document.data, (), document) or {}).values()
+        except ConfigError as error:
+            document, sections = Document(str(folder / name), faults=error.faults), ()
+        links = tuple(make_link(section, self._account, self._intervals) for section in sections)
+        return _Draft(name, document, sections, links)
+
+    def _turn(self, draft: _Draft) -> int:
+        before = self._last_good.get(draft.name)
+        if before and before.faults:
+            return 2
+        return 0 if before and before.links == draft.links else 1
+
+    def _settle(self, draft: _Draft) -> LinkFile:
+        """The file with its present links; or, if they are wrong, with those that it had."""
+        document = draft.document
+        own = check_links(document, draft.sections, self._intervals, self._held)
+        self.warnings += document.warnings
+        if document.faults:
+            return self._keep(draft.name, document)
+        self._held |= own
+        lines = tuple(document.place(section.loc)[0] for section in draft.sections)
+        return LinkFile(self._account.name, draft.name, draft.links, lines)
+
+    def _keep(self, name: str, document: Document) -> LinkFile:
+        """The file with the links that it had, but for those that are elsewhere now."""
+        before = self._last_good.get(name) or LinkFile(self._account.name, name)
+        kept: dict[Link, int] = {}
+        for link, line in zip(before.links, before.lines, strict=True):
+            claims: list[Claim] = [link.target, ("name", link.name)]
+            if not any(claim in self._held for claim in claims):
+                kept[link] = line
+                self._held |= dict.fromkeys(claims, (document.file, line, ()))
+        faults = tuple(sorted(document.faults))
+        return LinkFile(self._account.name, name, tuple(kept), tuple(kept.values()), faults)
