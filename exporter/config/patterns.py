@@ -5,30 +5,23 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from fnmatch import translate
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 MOST_ENTRIES = 10_000
 """Files and folders that one pattern may look at. They are looked at again every few seconds."""
 
-DEEPEST = 50
-"""Folders below each other that are looked into."""
-
 _MAGIC = re.compile(r"[*?\[]")
 
 
 class TooManyEntriesError(Exception):
-    """A pattern makes us look at more than ``MOST_ENTRIES`` files and folders, or deeper than ``DEEPEST``."""
+    """A pattern makes us look at more than ``MOST_ENTRIES`` files and folders."""
 
     def __init__(self) -> None:
-        super().__init__(
-            f"looks at more than {MOST_ENTRIES} files and folders, or more than {DEEPEST} levels deep: "
-            "name a folder with fewer"
-        )
+        super().__init__(f"looks at more than {MOST_ENTRIES} files and folders: name a folder with fewer")
 
 
 def matches(pattern: str, folder: Path) -> list[str]:
@@ -38,59 +31,49 @@ def matches(pattern: str, folder: Path) -> list[str]:
     begin with a dot match only a pattern that does. ``**`` does not follow links to folders, which may lead
     back up. Raises TooManyEntriesError.
     """
-    root, parts = ("/", pattern.lstrip("/")) if pattern.startswith("/") else ("", pattern)
-    steps = [step for step in parts.split("/") if step]
-    return sorted({os.path.normpath(name) for name in _Walk(folder).below(root, _without_repeats(steps))})
-
-
-def _without_repeats(steps: list[str]) -> list[str]:
-    """``a/**/**/b`` means what ``a/**/b`` does."""
-    return [step for at, step in enumerate(steps) if step != "**" or steps[at - 1 : at] != ["**"]]
+    walk = _Walk(folder)
+    steps = [step for step in pattern.split("/") if step]
+    any_file = steps[-1:] == ["**"]
+    found = {"/" if pattern.startswith("/") else ""}
+    for step in [*steps, "*"] if any_file else steps:
+        found = {name for at in found for name in walk.step(at, step)}
+    if any_file:
+        found = {name for name in found if not os.path.isdir(folder / name)}
+    return sorted({os.path.normpath(name) for name in found if name.strip("/")})
 
 
 class _Walk:
-    """Looks at folders, and counts what it has looked at."""
+    """Looks at each folder once, and counts what it has looked at."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._found: dict[str, list[os.DirEntry[str]]] = {}
         self._left = MOST_ENTRIES
 
-    def below(self, at: str, steps: list[str]) -> Iterator[str]:
-        """The names below the folder ``at`` that ``steps`` lead to."""
-        if at.count("/") > DEEPEST:
-            raise TooManyEntriesError
-        if not steps:
-            if at:
-                yield at
-        elif steps[0] == "**":
-            yield from self._any_depth(at, steps)
-        elif _MAGIC.search(steps[0]):
-            fits = re.compile(translate(steps[0])).match
-            for entry in self._entries(at):
-                if fits(entry.name) and _shown(entry.name, steps[0]):
-                    yield from self._into(entry, at, steps[1:])
-        elif os.path.lexists(self._folder / at / steps[0]):
-            yield from self.below(os.path.join(at, steps[0]), steps[1:])
+    def step(self, at: str, step: str) -> list[str]:
+        """The names in the folder ``at`` that ``step`` fits."""
+        if step == "**":
+            return self._folders(at)
+        name = os.path.join(at, step)
+        if not _MAGIC.search(step):
+            return [name] if os.path.lexists(os.path.join(self._folder, name)) else []
+        names = [entry.name for entry in self._entries(at) if fnmatchcase(entry.name, step)]
+        return [os.path.join(at, name) for name in names if step.startswith(".") or not name.startswith(".")]
 
-    def _any_depth(self, at: str, steps: list[str]) -> Iterator[str]:
-        """What ``steps``, which begin with ``**``, lead to in the folder ``at`` and in all below it."""
-        if steps[1:]:
-            yield from self.below(at, steps[1:])
-        for entry in self._entries(at):
-            if _shown(entry.name, "**"):
-                if entry.is_dir(follow_symlinks=False):
-                    yield from self.below(os.path.join(at, entry.name), steps)
-                elif not steps[1:]:
-                    yield os.path.join(at, entry.name)
-
-    def _into(self, entry: os.DirEntry[str], at: str, steps: list[str]) -> Iterator[str]:
-        path = os.path.join(at, entry.name)
-        if not steps or os.path.isdir(self._folder / path):
-            yield from self.below(path, steps)
+    def _folders(self, at: str) -> list[str]:
+        """The folder ``at``, and all below it that are not hidden."""
+        found = [at]
+        for folder in found:  # grows meanwhile
+            for entry in self._entries(folder):
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                    found.append(os.path.join(folder, entry.name))
+        return found
 
     def _entries(self, at: str) -> list[os.DirEntry[str]]:
         """What is in the folder ``at``; nothing where it cannot be read, or is no folder."""
-        found: list[os.DirEntry[str]] = []
+        if at in self._found:
+            return self._found[at]
+        found = self._found[at] = []
         with suppress(OSError), os.scandir(self._folder / at) as entries:
             for entry in entries:
                 self._left -= 1
@@ -98,7 +81,3 @@ class _Walk:
                     raise TooManyEntriesError
                 found.append(entry)
         return found
-
-
-def _shown(name: str, step: str) -> bool:
-    return not name.startswith(".") or step.startswith(".")
