@@ -88,6 +88,10 @@ class Document:
             self.reported.add(loc)
             self.faults.append(self.fault(loc, message, key=key, hidden=hidden))
 
+    def note(self, place: Place, path: str, message: str) -> None:
+        """Adds an error of the format itself, while the data is not there yet."""
+        self.faults.append(Fault(self.file, *place, path, message))
+
     def warn(self, loc: Loc, message: str, *, key: bool = False) -> None:
         """Adds a warning at ``loc``: of what is allowed, but probably not meant."""
         self.warnings.append(self.fault(loc, message, key=key))

@@ -34,7 +34,7 @@ _PLAINLY = (
 
 # Possessive, so that the engine keeps nothing for a retry: a string of megabytes costs no more than its text.
 _STRING_OR_TAB = re.compile(r'"(?:[^"\\]++|\\.)*+"|\t')
-_ESCAPE = re.compile(r"\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\u(?P<half>d[89a-f]..)|\\.", re.IGNORECASE)
+_ESCAPE = re.compile(r"\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\.", re.IGNORECASE)
 
 
 def open_links(path: Path, sources: Sources) -> Document:
@@ -70,11 +70,6 @@ def _refuse_what_is_not_json(path: Path, text: str) -> None:
         refuse(path, error.lineno, error.colno, message)
     except RecursionError:
         refuse(path, 1, 1, TOO_DEEP)
-    for escape in _ESCAPE.finditer(text):
-        if escape["half"]:
-            before = text[: escape.start()].split("\n")
-            message = "half a character: write both of its \\u escapes, or the character itself"
-            refuse(path, len(before), len(before[-1]) + 1, message)
 
 
 def _in_yaml(found: re.Match[str]) -> str:

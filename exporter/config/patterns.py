@@ -64,9 +64,9 @@ class _Walk:
         """The folder ``at``, and all below it that are not hidden."""
         found = [at]
         for folder in found:  # grows meanwhile
-            for entry in self._entries(folder):
-                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                    found.append(os.path.join(folder, entry.name))
+            shown = (entry for entry in self._entries(folder) if not entry.name.startswith("."))
+            below = [entry.name for entry in shown if entry.is_dir(follow_symlinks=False)]
+            found += [os.path.join(folder, name) for name in below]
         return found
 
     def _entries(self, at: str) -> list[os.DirEntry[str]]:

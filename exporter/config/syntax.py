@@ -39,6 +39,8 @@ CONFIG = Naming(
 # takes it for a line break, and nobody means one.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
+HALF = "half a character: write both of its \\u escapes, or the character itself"
+
 # A part of YAML's complaint; whether to point to where the thing began; what we say instead. libyaml and the
 # pure Python parser word the same complaint differently. Nothing of the file is repeated: the wrong text
 # may be half a password.
@@ -53,6 +55,7 @@ _PLAINLY = (
     ),
     ("sequence entries are not allowed", False, "a list cannot begin here: begin it on the next line"),
     ("expected ':'", True, "a key without a colon: write key: value, with a space after the colon"),
+    ("invalid Unicode character", False, HALF),
     ("escape", False, "a backslash means something else inside double quotes: use single quotes"),
     ("quoted scalar", True, "the quote that begins here is never closed: close it"),
     (
@@ -103,17 +106,14 @@ def _decode(path: Path, data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         start = error.start
-    before = data[:start].decode().split("\n")
     guess = ", but probably Windows-1251" if re.match(rb"[\xa8\xb8\xc0-\xff]{2}", data[start:]) else ""
-    return refuse(path, len(before), len(before[-1]) + 1, f"is not UTF-8 text{guess}: {advice}")
+    return refuse_after(path, data[:start].decode(), f"is not UTF-8 text{guess}: {advice}")
 
 
 def refuse_control_characters(path: Path, text: str) -> None:
     """Raises ConfigError at the first character in ``text`` that no text file should hold."""
-    stray = _FORBIDDEN.search(text)
-    if stray is not None:
-        before = text[: stray.start()].split("\n")
-        refuse(path, len(before), len(before[-1]) + 1, "a control character: remove it")
+    if stray := _FORBIDDEN.search(text):
+        refuse_after(path, text[: stray.start()], "a control character: remove it")
 
 
 def explain(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
@@ -141,3 +141,9 @@ def _follows_tab(text: str, index: int) -> bool:
 def refuse(path: Path, line: int, column: int, message: str) -> NoReturn:
     """Raises ConfigError with this one error, after which nothing more of the file can be read."""
     raise ConfigError([Fault(str(path), line, column, "", message)]) from None
+
+
+def refuse_after(path: Path, before: str, message: str) -> NoReturn:
+    """Raises ConfigError with an error where the text ``before`` ends."""
+    lines = re.split("\r\n|\r|\n", before)
+    refuse(path, len(lines), len(lines[-1]) + 1, message)

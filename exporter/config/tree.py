@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import yaml
 
 from exporter.config.document import SURROGATE, Document, Map, Seq, path_of
-from exporter.config.syntax import CONFIG, explain, read_text, refuse, refuse_control_characters
-from exporter.errors import ConfigError, Fault
+from exporter.config.syntax import CONFIG, HALF, explain, read_text, refuse, refuse_control_characters
+from exporter.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 DEEPEST = 50
 """Levels of nesting allowed; the schema needs six."""
 
-NOT_UNICODE = "is not valid Unicode: remove the \\u escape"
 TOO_DEEP = f"is nested more than {DEEPEST} levels deep: check the brackets and aliases"
 MOST_VALUES, FEW_VALUES = 1_000_000, 100_000
 
@@ -129,7 +128,7 @@ class _Builder:
         if not event.style and text in _NULLS:
             return None
         if SURROGATE.search(text):
-            self._note(_place(event), loc, NOT_UNICODE)
+            self._note(_place(event), loc, HALF)
             return SURROGATE.sub("?", text)
         return text
 
@@ -163,7 +162,7 @@ class _Builder:
         key, at = event.value, _place(event)
         value, place = self._value(next(self._events), (*loc, key))
         if SURROGATE.search(key):
-            self._note(at, (*loc, key), NOT_UNICODE)
+            self._note(at, (*loc, key), HALF)
         elif key in own:
             # without a value it may be a piece of a secret with commas in it
             message = f"this key is already set on line {own.places[key][0][0]}: keep one of the two"
@@ -189,7 +188,7 @@ class _Builder:
             self._stop(event, f"aliases make this document larger than {self._most} values: write fewer")
 
     def _note(self, place: Place, loc: Loc, message: str) -> None:
-        self._document.faults.append(Fault(self._document.file, *place, path_of(loc), message))
+        self._document.note(place, path_of(loc), message)
 
     def _stop(self, event: yaml.Event, message: str) -> NoReturn:
         refuse(self._path, *_place(event), message)

@@ -128,7 +128,7 @@ def test_half_a_character() -> None:
     # only the pure Python parser lets the escape pass
     found = document('accounts: "\\ud800"\n')
     assert [str(fault) for fault in found.faults] == [
-        "config.yaml:1:11: accounts: is not valid Unicode: remove the \\u escape"
+        "config.yaml:1:11: accounts: half a character: write both of its \\u escapes, or the character itself"
     ]
     assert found.data == {"accounts": "?"}
 
@@ -136,7 +136,7 @@ def test_half_a_character() -> None:
 def test_half_a_character_in_a_key() -> None:
     found = document('"\\ud800": 1\n')
     assert [str(fault) for fault in found.faults] == [
-        'config.yaml:1:1: ["?"]: is not valid Unicode: remove the \\u escape'
+        'config.yaml:1:1: ["?"]: half a character: write both of its \\u escapes, or the character itself'
     ]
     assert found.data == {}
 
