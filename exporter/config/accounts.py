@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import SecretStr
 
-from exporter.config.proxies import FromEnvironment, proxy_at
+from exporter.config.proxies import proxy_at, proxy_for
 from exporter.config.secrets import given_as, read_file
 from exporter.model import Account, Credentials
 
@@ -79,8 +80,8 @@ def _proxies(section: AccountSection, secrets: Secrets) -> tuple[tuple[str, Prox
         at, url = secrets.find(section, "proxy") or ((), "none")
         named = None if url.strip().lower() == "none" else _try(proxy_at, url, at, secrets.document)
         return tuple((address, named) for address in addresses.values() if named)
-    proxy_for = FromEnvironment(secrets.environ).proxy_for
-    found = [(url, _try(proxy_for, url, at, secrets.document)) for at, url in addresses.items()]
+    from_environment = partial(proxy_for, environ=secrets.environ)
+    found = [(url, _try(from_environment, url, at, secrets.document)) for at, url in addresses.items()]
     return tuple((url, proxy) for url, proxy in found if proxy)
 
 

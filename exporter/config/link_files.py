@@ -30,13 +30,12 @@ class LinkFile:
     """The links of a file that are in force.
 
     ``account`` is the account's name, ``name`` the file's, from the configuration's folder on. If it has
-    ``faults``, then ``links`` are those of the last content that had none. ``lines`` are where they begin.
+    ``faults``, then ``links`` are those of the last content that had none.
     """
 
     account: str
     name: str
     links: tuple[Link, ...] = ()
-    lines: tuple[int, ...] = ()
     faults: tuple[Fault, ...] = ()
 
 
@@ -111,17 +110,14 @@ class LinkFiles:
         if document.faults:
             return self._keep(draft.name, document)
         self._held |= own
-        lines = tuple(document.place(section.loc)[0] for section in draft.sections)
-        return LinkFile(self._account.name, draft.name, draft.links, lines)
+        return LinkFile(self._account.name, draft.name, draft.links)
 
     def _keep(self, name: str, document: Document) -> LinkFile:
         """The file with the links that it had, but for those that are elsewhere now."""
-        before = self._last_good.get(name) or LinkFile(self._account.name, name)
-        kept: dict[Link, int] = {}
-        for link, line in zip(before.links, before.lines, strict=True):
+        kept = []
+        for link in self._last_good[name].links if name in self._last_good else ():
             claims: list[Claim] = [link.target, ("name", link.name)]
             if not any(claim in self._held for claim in claims):
-                kept[link] = line
-                self._held |= dict.fromkeys(claims, (document.file, line, ()))
-        faults = tuple(sorted(document.faults))
-        return LinkFile(self._account.name, name, tuple(kept), tuple(kept.values()), faults)
+                kept.append(link)
+                self._held |= dict.fromkeys(claims, (document.file, 0, ()))
+        return LinkFile(self._account.name, name, tuple(kept), tuple(sorted(document.faults)))

@@ -18,7 +18,7 @@ Claim: TypeAlias = tuple[str, str]
 """What must be unique in an account: the key ``id``, ``link`` or ``name``, with its value."""
 
 Held: TypeAlias = dict[Claim, tuple[str, int, "Loc"]]
-"""The claims of links, with the file, line and place of each."""
+"""The claims of links, with the file, line and place of each. The line is 0 if the file has changed since."""
 
 
 def make_link(link: LinkSection, account: AccountSection, outer: Intervals) -> Link:
@@ -70,7 +70,9 @@ def _claims(link: LinkSection) -> Iterator[tuple[Claim, Loc]]:
 
 
 def _report_repeated(document: Document, claim: Claim, loc: Loc, file: str, line: int, first: Loc) -> None:
-    where = f"{document.fault(first, '').path} on line {line}" if file == document.file else f"{file}:{line}"
+    where = f"{file}:{line}" if line else f"what {file} had before its errors"
+    if file == document.file:
+        where = f"{document.fault(first, '').path} on line {line}"
     if claim[0] == "name":
         document.add(loc, f"{where} already has this name: choose another")
     else:

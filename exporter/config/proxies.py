@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -57,39 +56,35 @@ def _split(text: str) -> SplitResult:
     raise ValueError(f"has a host or port that is not valid: {_WRITE}, and {_ENCODE}")
 
 
-@dataclass(frozen=True, slots=True)
-class FromEnvironment:
-    """The proxies that environment variables name."""
+def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:
+    """The proxy for ``url``, None where none is named or ``NO_PROXY`` excludes the address.
 
-    environ: Mapping[str, str] = field(repr=False)
+    Raises ValueError when the variable holds no usable proxy.
+    """
+    parts = urlsplit(url)
+    name, text = _variable(f"{parts.scheme.upper()}_PROXY", environ)
+    if not text or _is_excluded(parts, _variable("NO_PROXY", environ)[1]):
+        return None
+    try:
+        return proxy_at(text if "://" in text else f"http://{text}")
+    except ValueError as error:
+        raise ValueError(f"the environment variable {name} {error}; or set proxy: none here") from None
 
-    def proxy_for(self, url: str) -> Proxy | None:
-        """The proxy for ``url``, None where none is named or ``NO_PROXY`` excludes the address.
 
-        Raises ValueError when the variable holds no usable proxy.
-        """
-        parts = urlsplit(url)
-        name, text = self._find(f"{parts.scheme.upper()}_PROXY")
-        if not text or self._is_excluded(parts):
-            return None
-        try:
-            return proxy_at(text if "://" in text else f"http://{text}")
-        except ValueError as error:
-            raise ValueError(f"the environment variable {name} {error}; or set proxy: none here") from None
+def _variable(name: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The variable in capitals, or else in small letters: its name and value."""
+    found = name if environ.get(name) else name.lower()
+    return found, environ.get(found, "")
 
-    def _find(self, name: str) -> tuple[str, str]:
-        """The variable in capitals, or else in small letters: its name and value."""
-        found = name if self.environ.get(name) else name.lower()
-        return found, self.environ.get(found, "")
 
-    def _is_excluded(self, parts: SplitResult) -> bool:
-        host = _ascii(parts.hostname or "")
-        ip = _ip(host)
-        if host == "localhost" or (ip and ip.is_loopback):
-            return True
-        port = str(parts.port or _PORTS[parts.scheme])
-        entries = (entry.strip().lower() for entry in self._find("NO_PROXY")[1].split(","))
-        return any(_matches(entry, host, ip, port) for entry in entries)
+def _is_excluded(parts: SplitResult, no_proxy: str) -> bool:
+    host = _ascii(parts.hostname or "")
+    ip = _ip(host)
+    if host == "localhost" or (ip and ip.is_loopback):
+        return True
+    port = str(parts.port or _PORTS[parts.scheme])
+    entries = (entry.strip().lower() for entry in no_proxy.split(","))
+    return any(_matches(entry, host, ip, port) for entry in entries)
 
 
 def _matches(entry: str, host: str, ip: Address | None, port: str) -> bool:

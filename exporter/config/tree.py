@@ -52,6 +52,8 @@ def parse(path: Path, text: str, naming: Naming, base: Any = _FAST) -> Document:
         document = _Builder(path, text, base).build()
     except yaml.MarkedYAMLError as error:
         refuse(path, *explain(error, text))
+    except (ValueError, OverflowError):  # of the pure Python parser, from chr()
+        refuse(path, 0, 0, HALF)
     if document is None:
         refuse(path, 0, 0, f"is empty: {naming.contents}")
     return document

@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from exporter.config import load
-from exporter.config.proxies import FromEnvironment
+from exporter.config.proxies import proxy_for
 from exporter.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_a_proxys_login_is_not_in_repr(tmp_path: Path) -> None:
 
 
 def through(url: str, **environ: str) -> str | None:
-    proxy = FromEnvironment(environ).proxy_for(url)
+    proxy = proxy_for(url, environ)
     return proxy.url if proxy else None
 
 

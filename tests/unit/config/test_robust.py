@@ -133,6 +133,13 @@ def test_half_a_character() -> None:
     assert found.data == {"accounts": "?"}
 
 
+@pytest.mark.parametrize("escape", ["U00110000", "UFFFFFFFF"])
+@pytest.mark.parametrize("base", [yaml.BaseLoader, getattr(yaml, "CBaseLoader", yaml.BaseLoader)])
+def test_no_character_at_all(escape: str, base: type) -> None:
+    with pytest.raises(ConfigError, match="half a character"):
+        document(f'accounts: "\\{escape}"\n', base)
+
+
 def test_half_a_character_in_a_key() -> None:
     found = document('"\\ud800": 1\n')
     assert [str(fault) for fault in found.faults] == [
