@@ -52,39 +52,39 @@ class _Draft:
 class LinkFiles:
     """Loads the link files of an account, whose links in ``config.yaml`` hold what is ``held``.
 
-    ``last_good`` are the files in force by name. ``warnings`` are those about what was read.
+    ``last_good`` are the files in force by name. Warnings go to ``document``, which names the files.
     """
 
     def __init__(
-        self, account: AccountSection, intervals: Intervals, held: Held, last_good: Mapping[str, LinkFile]
+        self,
+        account: AccountSection,
+        intervals: Intervals,
+        held: Held,
+        last_good: Mapping[str, LinkFile],
+        document: Document,
     ) -> None:
-        self.warnings: list[Fault] = []
         self._account = account
         self._intervals = intervals
         self._held = dict(held)
         self._last_good = last_good
+        self._document = document
 
-    def load(self, folder: Path, sources: Sources, document: Document) -> list[LinkFile]:
-        """The files, sorted by name. ``document`` is the one whose patterns name them.
-
-        Of two files that clash, the one that is new or had errors gives way.
-        """
-        names = {
-            name for loc in self._account.link_files for name in self._find(loc, folder, sources, document)
-        }
+    def load(self, folder: Path, sources: Sources) -> list[LinkFile]:
+        """The files, sorted by name. Of two that clash, the one that is new or had errors gives way."""
+        names = {name for loc in self._account.link_files for name in self._find(loc, folder, sources)}
         drafts = [self._read(folder, name, sources) for name in sorted(names)]
         settled = [self._settle(draft) for draft in sorted(drafts, key=self._turn)]
         return sorted(settled, key=lambda file: file.name)
 
-    def _find(self, loc: Loc, folder: Path, sources: Sources, document: Document) -> list[str]:
+    def _find(self, loc: Loc, folder: Path, sources: Sources) -> list[str]:
         """The files that the pattern at ``loc`` names."""
         try:
             found = sources.find(folder, self._account.link_files[loc])
         except TooManyEntriesError as error:
-            document.add(loc, str(error))
+            self._document.add(loc, str(error))
             return []
         if not found:
-            document.warn(loc, "matches no file: create one, or correct the pattern")
+            self._document.warn(loc, "matches no file: create one, or correct the pattern")
         return found
 
     def _read(self, folder: Path, name: str, sources: Sources) -> _Draft:
@@ -106,7 +106,7 @@ class LinkFiles:
         """The file with its present links; or, if they are wrong, with those that it had."""
         document = draft.document
         own = check_links(document, draft.sections, self._intervals, self._held)
-        self.warnings += document.warnings
+        self._document.warnings += document.warnings
         if document.faults:
             return self._keep(draft.name, document)
         self._held |= own

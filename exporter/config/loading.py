@@ -61,11 +61,13 @@ def load(
     link file with errors keeps what it had there. ``sources`` reads the files; blocks meanwhile.
     """
     document = read(Path(path), sources := sources or Sources())
-    loader = _Loader(document, Secrets(Path(path).parent, environ, document, sources), last_good)
+    file = read_section(File, document.data, (), document) or File()
+    secrets = Secrets(Path(path).parent, environ, document, sources)
+    loader = _Loader(file, secrets, last_good)
     accounts = tuple(loader.accounts())
-    url = _storage_url(loader.file, loader.secrets)
+    url = _storage_url(file, secrets)
     faults = [fault for link_file in loader.link_files for fault in link_file.faults]
-    warnings = sorted([*document.warnings, *loader.warnings])
+    warnings = sorted(document.warnings)
     if document.faults or (faults and last_good is None):
         raise ConfigError([*document.faults, *faults], warnings)
     for account in accounts:
@@ -74,23 +76,22 @@ def load(
 
 
 class _Loader:
-    """Loads the accounts of a document with their links. ``warnings`` are those about link files."""
+    """Loads the accounts of a file with their links."""
 
-    def __init__(self, document: Document, secrets: Secrets, last_good: Config | None) -> None:
-        self.secrets = secrets
+    def __init__(self, file: File, secrets: Secrets, last_good: Config | None) -> None:
         self.link_files: list[LinkFile] = []
-        self.warnings: list[Fault] = []
-        self._document = document
+        self._file = file
+        self._secrets = secrets
+        self._document = secrets.document
         self._last_good = last_good.link_files if last_good else ()
-        self.file = read_section(File, document.data, (), document) or File()
 
     def accounts(self) -> list[Account]:
         """The accounts, without what is wrong in them."""
-        if "accounts" not in self.file.given:
+        if "accounts" not in self._file.given:
             self._document.add(("accounts",), "is missing: list at least one account under it")
-        self._intervals = check_intervals(self._document, self.file, Intervals())
-        accounts = [self._account(section) for section in self.file.accounts.values()]
-        check_accounts([*zip(self.file.accounts.values(), accounts, strict=True)], self._document)
+        self._intervals = check_intervals(self._document, self._file, Intervals())
+        accounts = [self._account(section) for section in self._file.accounts.values()]
+        check_accounts([*zip(self._file.accounts.values(), accounts, strict=True)], self._document)
         return accounts
 
     def _account(self, section: AccountSection) -> Account:
@@ -98,12 +99,11 @@ class _Loader:
         links = [make_link(link, section, intervals) for link in section.links.values()]
         held = check_links(self._document, section.links.values(), intervals, {})
         last_good = {file.name: file for file in self._last_good if file.account == section.name}
-        files = LinkFiles(section, intervals, held, last_good)
-        found = files.load(self.secrets.folder, self.secrets.sources, self._document)
+        files = LinkFiles(section, intervals, held, last_good, self._document)
+        found = files.load(self._secrets.folder, self._secrets.sources)
         self.link_files += found
-        self.warnings += files.warnings
         links += [link for file in found for link in file.links]
-        account = replace(make_account(section, self.secrets), links=tuple(links))
+        account = replace(make_account(section, self._secrets), links=tuple(links))
         _warn_of_overload(account, section.loc, self._document)
         return account
 
@@ -116,7 +116,10 @@ def _storage_url(file: File, secrets: Secrets) -> SecretStr:
         if not given_as(file.storage, "url"):
             message = "is missing: write url: sqlite:data/exporter.db"
             secrets.document.add(("storage", "url"), message)
-        at, url = secrets.find(file.storage, "url", doubts.of_storage) or (at, url)
+        given = secrets.find(file.storage, "url", doubts.of_storage)
+        if given is None:
+            return SecretStr("")
+        at, url = given
     try:
         found = storage_url.parse(url)
     except ValueError as error:

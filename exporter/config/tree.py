@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 DEEPEST = 50
 """Levels of nesting allowed; the schema needs six."""
 
-TOO_DEEP = f"is nested more than {DEEPEST} levels deep: check the brackets and aliases"
+TOO_DEEP = f"is nested more than {DEEPEST} levels deep: check the brackets"
 MOST_VALUES, FEW_VALUES = 1_000_000, 100_000
 
 _FAST: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
