@@ -73,8 +73,9 @@ class Secrets:
 
 
 def given_as(section: Section, name: str) -> list[str]:
-    """The keys of ``section`` that give the secret ``name``: itself, ``_file`` or ``_env``."""
-    return [key for key in (name, f"{name}_file", f"{name}_env") if key in section.given]
+    """The keys of ``section`` that give the secret ``name``: itself, ``_file`` or, if it exists, ``_env``."""
+    keys = (name, f"{name}_file", f"{name}_env")
+    return [key for key in keys if key in section.given and key in section.readers]
 
 
 def read_text_file(folder: Path, name: str, sources: Sources) -> str:
