@@ -16,7 +16,7 @@ from exporter.errors import Outcome
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from pydantic import SecretStr
+    from exporter.secret import SecretStr
 
 
 LinkKey: TypeAlias = tuple[str, str]

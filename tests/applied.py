@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
 from exporter.app import Exporter
 from exporter.clock import SystemClock
 from exporter.config import Config
 from exporter.journal import MemoryJournal
 from exporter.provider.client import open_session
+from exporter.secret import SecretStr
 from tests.factories import make_account
 
 if TYPE_CHECKING:

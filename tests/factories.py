@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import SecretStr
-
 from exporter.model import Account, Credentials, Link, Reading
+from exporter.secret import SecretStr
 from exporter.telemetry import Telemetry
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import redis
-from pydantic import SecretStr
 
 from exporter.journal.redis_script import EPOCH, EVENTS
+from exporter.secret import SecretStr
 from tests.processes import PATIENCE, free_port, until
 
 if TYPE_CHECKING:

@@ -6,11 +6,10 @@ import ssl
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from pydantic import SecretStr
-
 from exporter.config.proxies import proxy_at, proxy_for
 from exporter.config.secrets import given_as, read_file
 from exporter.model import Account, Credentials
+from exporter.secret import SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

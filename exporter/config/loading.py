@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
 from exporter import storage_url
 from exporter.config import doubts
 from exporter.config.accounts import check_accounts, make_account
@@ -23,6 +21,7 @@ from exporter.config.sources import Sources
 from exporter.config.tree import read
 from exporter.errors import ConfigError
 from exporter.limits import MAX_IN_FLIGHT
+from exporter.secret import SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

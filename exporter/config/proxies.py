@@ -13,9 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from pydantic import SecretStr
-
 from exporter.model import Proxy
+from exporter.secret import SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

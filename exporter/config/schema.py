@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
-from pydantic import SecretStr
-
 from exporter.config import doubts, values
 from exporter.config.document import Loc  # noqa: TC001 - read at run time
 from exporter.config.sections import Section, items, mapping, section, text
+from exporter.secret import SecretStr
 
 DEFAULT_STORAGE = "sqlite:data/exporter.db"
 """Where the state is kept, if the file does not say."""

@@ -11,10 +11,9 @@ from exporter.journal.shared import SharedJournal
 from exporter.journal.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    from pydantic import SecretStr
-
     from exporter.clock import Clock
     from exporter.journal.journal import Journal
+    from exporter.secret import SecretStr
 
 
 def journal_for(url: SecretStr, clock: Clock, *, guest: bool = False) -> Journal:

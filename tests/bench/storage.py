@@ -17,13 +17,12 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
 from exporter.clock import SystemClock
 from exporter.exposition import Exposition
 from exporter.journal import journal_for
 from exporter.limits import Ledger
 from exporter.polling.recorder import Recorder
+from exporter.secret import SecretStr
 from exporter.snapshots import Snapshots
 from tests.bench.stored import answer_to, prefill, request_for
 from tests.bench.tables import SIZES, Asked, markdown, say

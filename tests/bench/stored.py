@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
 from exporter.clock import SystemClock
 from exporter.errors import Outcome
 from exporter.journal import journal_for
 from exporter.limits import Answered, Ledger, Request, Sent
 from exporter.polling.recorder import Recorder
+from exporter.secret import SecretStr
 from tests.factories import make_reading
 
 if TYPE_CHECKING:

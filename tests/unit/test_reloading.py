@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from exporter.config import LinkFile
 from exporter.errors import ConfigError, Fault
 from exporter.reloading import Loaded, Loader, Reloader
+from exporter.secret import SecretStr
 from tests.applied import config_of
 from tests.factories import make_links
 from tests.unit.webconfig.door import ALICE, Keys

@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
+from exporter.secret import SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,11 +17,10 @@ from tests.virtual import VirtualClock
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from pydantic import SecretStr
-
     from exporter.journal import Appended, History
     from exporter.limits import Dated, Event, Unknown
     from exporter.model import LinkKey
+    from exporter.secret import SecretStr
     from tests.redis_servers import Server
 
 HOST = "smscentre.com"

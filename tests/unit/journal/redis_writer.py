@@ -14,13 +14,12 @@ import sys
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING
 
-from pydantic import SecretStr
-
 from exporter.clock import SystemClock
 from exporter.errors import Outcome
 from exporter.journal import Appended, journal_for
 from exporter.limits import Answered, Request, Sent
 from exporter.limits.events import binds
+from exporter.secret import SecretStr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,10 +6,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import SecretStr
 
 from exporter.errors import StorageError
 from exporter.journal import MemoryJournal, SharedJournal, journal_for
+from exporter.secret import SecretStr
 from tests import needs
 from tests.virtual import VirtualClock
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from exporter.errors import StorageError
 from exporter.journal import Appended
 from exporter.journal.redis_script import PERMISSIONS
 from exporter.journal.redis_wire import RefusedError, inspect
+from exporter.secret import SecretStr
 from tests import needs
 from tests.processes import free_port
 from tests.redis_servers import redis_server

@@ -10,12 +10,12 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import SecretStr
 
 from exporter.clock import SystemClock
 from exporter.journal import Appended, Journal, journal_for
 from exporter.limits import Sent
 from exporter.limits.events import binds, decode
+from exporter.secret import SecretStr
 from tests.unit.journal.places import Writer, read, refused, sent
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
+from exporter.secret import SecretStr
 from tests.factories import make_account, make_links
 from tests.unit.polling.world import Audit, Weather, World
 

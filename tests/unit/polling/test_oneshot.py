@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
-from pydantic import SecretStr
 
 from exporter.clock import SystemClock
 from exporter.config import Config
@@ -18,6 +17,7 @@ from exporter.limits import MAX_IN_FLIGHT, RATE_LIMIT, SEND_BY, Answered, Ledger
 from exporter.model import Snapshot
 from exporter.polling.oneshot import UNCOUNTED, OneShot, ReadFailure, opened, shared
 from exporter.polling.recorder import Recorder
+from exporter.secret import SecretStr
 from exporter.snapshots import Snapshots
 from tests.factories import make_account, make_link, make_links, make_reading
 from tests.shared_log import SharedLog

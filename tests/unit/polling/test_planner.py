@@ -9,7 +9,6 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pydantic import SecretStr
 
 from exporter.errors import (
     CrashedError,
@@ -28,6 +27,7 @@ from exporter.model import Account, Credentials, State
 from exporter.polling.planner import Planner, Poll
 from exporter.polling.poller import answer_of
 from exporter.polling.recorder import Recorder
+from exporter.secret import SecretStr
 from tests.factories import make_account, make_link, make_links, make_reading
 
 if TYPE_CHECKING:

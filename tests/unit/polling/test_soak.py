@@ -17,7 +17,6 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
-from pydantic import SecretStr
 
 from exporter.errors import HttpStatusError, Outcome, PollError, PollTimeoutError, UnreachableError
 from exporter.exposition import FAMILIES, Exposition
@@ -27,6 +26,7 @@ from exporter.model import Account, Credentials, Link, Reading, Snapshot
 from exporter.polling.poller import Poller
 from exporter.polling.recorder import Recorder
 from exporter.provider.parsing import parse
+from exporter.secret import SecretStr
 from exporter.simulator import Provider, Settings, numbered_links
 from exporter.snapshots import Snapshots
 from tests import virtual

@@ -16,7 +16,6 @@ import pytest
 import trustme
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
-from pydantic import SecretStr
 
 from exporter import __version__
 from exporter.errors import (
@@ -31,6 +30,7 @@ from exporter.errors import (
 )
 from exporter.model import Credentials, Reading
 from exporter.provider.client import Client, open_session
+from exporter.secret import SecretStr
 from tests.factories import make_account, make_link, make_reading
 from tests.unit.provider.servers import (
     CLOSES,

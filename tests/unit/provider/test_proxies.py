@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
-from pydantic import SecretStr
 
 from exporter.errors import HttpStatusError, NoAnswerError, PollError, PollTimeoutError, UnreachableError
 from exporter.model import Credentials, Proxy
 from exporter.provider.client import Client, open_session
+from exporter.secret import SecretStr
 from tests.factories import make_account, make_link
 from tests.unit.provider.servers import (
     CLOSES,
