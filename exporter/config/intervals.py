@@ -25,9 +25,9 @@ _STALE_INTERVALS = 3
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """The times in seconds that a section inherits. What is wrong in the file is no number."""
+    """The times in seconds that a section inherits. What is wrong in the file is None, or no number."""
 
-    refresh: str = "fixed"
+    refresh: str | None = "fixed"
     refresh_interval: float = 60.0
     min_interval: float = LEAST_INTERVAL
     max_interval: float | None = None

@@ -25,10 +25,10 @@ DEFAULT_ZONE = ZoneInfo("Europe/Moscow")
 """Where the provider's days begin."""
 
 Secret: TypeAlias = Annotated[SecretStr | None, text(lambda value: SecretStr(values.plain_text(value)))]
-# What stands for a wrong value here contradicts nothing: nothing is longer or shorter than what is no number.
+# A wrong interval contradicts no other: nothing is longer or shorter than what is no number.
 Interval: TypeAlias = Annotated[float | None, text(values.interval, wrong=math.nan)]
-Duration: TypeAlias = Annotated[float | None, text(values.duration, wrong=math.nan)]
-Refresh: TypeAlias = Annotated[str | None, text(values.one_of("fixed", "adaptive"), wrong="?")]
+Duration: TypeAlias = Annotated[float | None, text(values.duration)]
+Refresh: TypeAlias = Annotated[str | None, text(values.one_of("fixed", "adaptive"))]
 Labels: TypeAlias = Annotated[
     dict[str, str], mapping(values.label_name, text(values.one_line), "team: growth")
 ]
