@@ -7,7 +7,6 @@ not whole and well-formed brings no figures at all.
 
 from __future__ import annotations
 
-import codecs
 import html
 import json
 import re
@@ -40,9 +39,9 @@ _UNEVEN = 100
 _LONGEST_DESCRIPTION = 200
 _LONGEST_EXCERPT = 60
 
-# The charsets that an answer may name. Python also calls idna, punycode and unicode_escape encodings; these
-# are slow or warn on hostile input, and no answer is written in them.
-_CHARSET = re.compile(r"(cp|iso8859-|koi8-|mac-|utf-(8|16|32)|ascii).*")
+# The charsets that an answer may name. Python is not asked for other names: it remembers each for ever, and some
+# are slow or warn on hostile input, such as idna, punycode and unicode_escape.
+_CHARSETS = frozenset({"cp866", "ibm866", "iso-8859-5", "koi8-r", "koi8-u", "utf-16", "utf-16be", "utf-16le"})
 
 _WEB_PAGE = re.compile(r"(<\?xml[^>]*>\s*)?<(!--|(!doctype\s+html|html|head|body)\b)", re.IGNORECASE)
 
@@ -94,12 +93,9 @@ def _text(body: bytes, charset: str | None) -> str:
 
 
 def _known(charset: str | None) -> str:
-    """Python's name for the header's charset; UTF-8 when there is none that is fit to use."""
-    try:
-        name = codecs.lookup(charset or "").name
-    except (LookupError, ValueError):
-        return "utf-8"
-    return name if _CHARSET.fullmatch(name) else "utf-8"
+    """The header's charset; UTF-8 when there is none that is fit to use."""
+    name = (charset or "").lower().replace("_", "-")
+    return name if name in _CHARSETS else "utf-8"
 
 
 def _fields(text: str) -> _Fields:

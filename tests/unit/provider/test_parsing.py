@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import encodings.aliases
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
@@ -120,12 +121,24 @@ def test_a_link_is_read_as_it_stands(text: str, short_link: str) -> None:
         (CSV.encode("cp1251") + "я".encode("cp1251"), "punycode"),
         (CSV.encode("cp1251") + "я".encode("cp1251"), "hex"),
         (CSV.encode() + "я".encode("koi8-r"), "koi8-r"),
+        (CSV.encode() + "я".encode("koi8-r"), "KOI8_R"),
         (CSV.encode() + "я".encode(), "windows-1251"),
         ((CSV + "я").encode("utf-16"), "utf-16"),
     ],
 )
 def test_the_text_is_utf_8_or_the_headers_charset_or_cp1251(body: bytes, charset: str | None) -> None:
     assert parse(body, charset, LINK).short_link == "smsc.tips/aя"
+
+
+def test_a_charset_that_nobody_has_leaves_nothing_in_memory() -> None:
+    read(CSV, charset="never-seen")
+    tracemalloc.start()
+    for name in ("x" * 10_000, "utf" + "-" * 10_000 + "8"):
+        for number in range(20):
+            read(CSV, charset=f"{number}{name}{number}"), read(CSV, charset=name + "-" * number)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 100_000
 
 
 def test_what_no_charset_fits_is_malformed() -> None:
