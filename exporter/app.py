@@ -15,6 +15,7 @@ import structlog
 from exporter import __version__, web
 from exporter.clock import SystemClock
 from exporter.config.watching import Watcher
+from exporter.errors import printable
 from exporter.exposition import Exposition
 from exporter.journal import journal_for
 from exporter.limits import Ledger
@@ -125,7 +126,7 @@ class Exporter:
             self.exposition.update(snapshot)
         self.telemetry.configure(config.accounts)
         self.telemetry.link_files(
-            LoadedFile(file.account, file.name, not file.faults) for file in config.link_files
+            LoadedFile(file.account, printable(file.name), not file.faults) for file in config.link_files
         )
         await asyncio.sleep(0)  # with 10,000 links each half takes tens of milliseconds
         self.poller.swap(plans)

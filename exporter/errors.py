@@ -25,6 +25,7 @@ Error numbers and their meanings are the provider's, from its page "Getting data
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -50,6 +51,15 @@ class Outcome(StrEnum):
     UNKNOWN_ERROR = "unknown_error"
 
 
+UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+"""Control characters, line separators and lone surrogates. The last cannot be written as UTF-8."""
+
+
+def printable(text: str) -> str:
+    """``text`` on one line of UTF-8, with Python's escapes: names of files may hold any bytes."""
+    return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 class ExporterError(Exception):
     """The root of every error the exporter raises on purpose."""
 
@@ -70,7 +80,7 @@ class Fault:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{place}: {self.path}: {self.message}" if self.path else f"{place}: {self.message}"
+        return printable(": ".join(filter(None, (place, self.path, self.message))))
 
 
 class ConfigError(ExporterError):

@@ -13,7 +13,7 @@ import structlog
 
 from exporter import config, webconfig
 from exporter.config import Sources
-from exporter.errors import ConfigError, Fault
+from exporter.errors import ConfigError, Fault, printable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -176,14 +176,15 @@ def _log_link_files(before: Config, now: Config) -> None:
     """Logs the errors of link files, and that a file has none any more, once for each change."""
     known = {(file.account, file.name): file.faults for file in before.link_files}
     for file in now.link_files:
+        name = printable(file.name)
         if file.faults == known.get((file.account, file.name), ()):
             continue
         if not file.faults:
-            log.info("link_file_recovered", account=file.account, file=file.name)
+            log.info("link_file_recovered", account=file.account, file=name)
         for fault in file.faults[:_MOST_LOGGED]:
-            log.error("link_file_refused", account=file.account, file=file.name, error=str(fault))
+            log.error("link_file_refused", account=file.account, file=name, error=str(fault))
         if (more := len(file.faults) - _MOST_LOGGED) > 0:
-            log.error("link_file_refused", account=file.account, file=file.name, more_errors=more)
+            log.error("link_file_refused", account=file.account, file=name, more_errors=more)
 
 
 _MOST_LOGGED = 20

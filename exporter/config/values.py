@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from exporter.config.document import EMPTY, quote
 from exporter.config.durations import parse_duration
+from exporter.errors import UNPRINTABLE
 from exporter.limits import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ LONGEST_ADDRESS = 8192
 
 _LONGEST_TIMEOUT = 60.0
 _OUR_LABELS = frozenset({"account", "link", "id", "short_link", "outcome", "state", "le", "job", "instance"})
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Unicode's category Cf, and the no-break space. A joiner between two letters or emoji belongs to them.
 _INVISIBLE = re.compile(
     "(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])|"
@@ -64,7 +64,7 @@ def one_line(value: object, longest: int = LONGEST_TEXT) -> str:
     text = plain_text(value)
     if len(text) > longest:
         raise ValueError(f"is longer than {longest} characters: shorten it")
-    if _UNFIT.search(text):
+    if UNPRINTABLE.search(text):
         raise ValueError("contains a line break or another control character: write it on one line")
     return text
 

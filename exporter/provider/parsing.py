@@ -12,7 +12,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from exporter.errors import MalformedError, NoAnswerError, PollError, api_error
+from exporter.errors import UNPRINTABLE, MalformedError, NoAnswerError, PollError, api_error
 from exporter.model import Reading
 
 if TYPE_CHECKING:
@@ -39,15 +39,11 @@ _UNEVEN = 100
 _LONGEST_DESCRIPTION = 200
 _LONGEST_EXCERPT = 60
 
-# The charsets that an answer may name. Python is not asked for other names: it remembers each for ever, and some
-# are slow or warn on hostile input, such as idna, punycode and unicode_escape.
+# The charsets that an answer may name. Python is not asked for other names: it remembers each for ever, and
+# some are slow or warn on hostile input, such as idna, punycode and unicode_escape.
 _CHARSETS = frozenset({"cp866", "ibm866", "iso-8859-5", "koi8-r", "koi8-u", "utf-16", "utf-16be", "utf-16le"})
 
 _WEB_PAGE = re.compile(r"(<\?xml[^>]*>\s*)?<(!--|(!doctype\s+html|html|head|body)\b)", re.IGNORECASE)
-
-# Control characters, line separators and lone surrogates: no id or link holds them, and the last cannot be
-# written out as UTF-8 again.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class _BadAnswerError(Exception):
@@ -280,7 +276,7 @@ def _name(fields: _Fields, name: str) -> str:
         raise _BadAnswerError(f"{name} is empty")
     if len(value.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
         raise _BadAnswerError(f"{name} is longer than {_LONGEST_NAME // 1024} KiB", value)
-    if _UNPRINTABLE.search(value):
+    if UNPRINTABLE.search(value):
         raise _BadAnswerError(f"{name} contains control characters", value)
     return value
 
@@ -305,7 +301,7 @@ def _error_code(fields: _Fields) -> int:
 def _description(fields: _Fields, scrub: Callable[[str], str]) -> str:
     """The provider's own words on an error, if there are any, in one line."""
     told = fields.get("error")
-    return scrub(_UNPRINTABLE.sub(" ", told)).strip()[:_LONGEST_DESCRIPTION] if isinstance(told, str) else ""
+    return scrub(UNPRINTABLE.sub(" ", told)).strip()[:_LONGEST_DESCRIPTION] if isinstance(told, str) else ""
 
 
 def _excerpt(piece: str, scrub: Callable[[str], str]) -> str:

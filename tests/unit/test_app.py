@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import threading
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from exporter.app import Exporter
 from exporter.clock import SystemClock
+from exporter.config import load
 from exporter.journal import Appended, History, StoredReading
 from exporter.provider.client import open_session
 from exporter.threads import Threads, stuck
@@ -82,6 +85,22 @@ def test_a_page_is_all_of_the_old_configuration_or_all_of_the_new(turn: int) -> 
 
     asyncio.run(main())
     assert seen == [({"old"}, f"{MANY}.0", MANY), ({"new"}, f"{MANY - 1}.0", MANY - 1)]
+
+
+def test_the_name_of_a_link_file_may_hold_any_bytes(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "accounts: [{name: main, login: alex, password: hunter2, link_files: ['*.csv']}]"
+    )
+    for number, name in enumerate((b"a\xff.csv", b"b\xfe\x1b[2J\n.csv", "ё.csv".encode())):
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_text(f"id\n{number}\n")
+
+    async def main() -> str:
+        async with running(load(tmp_path / "config.yaml", {})) as exporter:
+            return page(exporter)
+
+    text = asyncio.run(main())
+    for shown in (r"a\\udcff.csv", r"b\\udcfe\\x1b[2J\\n.csv", "ё.csv"):
+        assert f'link_file_last_load_successful{{account="main",file="{shown}"}} 1.0' in text
 
 
 @pytest.mark.parametrize("turn", range(0, MANY, 13))

@@ -214,6 +214,14 @@ def test_a_link_file_that_was_corrected_is_said_once() -> None:
     assert desk.logs == [RELOADED]
 
 
+def test_the_name_of_a_link_file_is_logged_on_one_line() -> None:
+    name = "a\udcff\x1b[2J\r.csv"
+    files = (LinkFile("main", name, faults=(Fault(name, 1, 1, "", f"{name} has it: remove it"),)),)
+    (told,) = logs_of(changed(link_files=files))
+    shown = r"a\udcff\x1b[2J\r.csv"
+    assert (told["file"], told["error"]) == (shown, f"{shown}:1:1: {shown} has it: remove it")
+
+
 # --- the configuration and the web configuration together ---------------------------------------------------
 
 CONFIG = "storage: {url: 'memory:'}\naccounts: [{name: main, login: a, password: b, links: [{id: 1}]}]\n"
