@@ -1,33 +1,50 @@
-"""Whether a promtool test notices changed rules, asked as cheaply as an honest answer allows.
+"""Which changes of the rules a promtool test notices, asked in one run for all of them.
 
-promtool evaluates every rule of a file at every step, though a change can only show in what depends on it.
-So it gets the rules and the expectations that a change can reach, and no others.
+promtool loads a test's series and evaluates all rules at every step, which takes seconds. So the rules run
+side by side, as shipped and as changed. Each name ends in the number of a change, 0 for none. A change has
+copies of those rules alone in which it can show; they read the shipped ones besides.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.rules.shipped import PROMETHEUS, RULE_FILES, TEST_FILES, parse, read, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 Documents = dict[str, Any]
 """Files of rules by their names."""
 
 EXPECTATIONS = ("promql_expr_test", "alert_rule_test")
-SMALL = 0.5
-"""Expectations that need less than this share of the rules are asked for first."""
-
-
 RULE_TEXTS = {name: (PROMETHEUS / "rules" / name).read_text() for name in RULE_FILES}
-_SHIPPED = {name: parse(text) for name, text in RULE_TEXTS.items()}
-_TESTS = {name: read(PROMETHEUS / "tests" / name) for name in TEST_FILES}
+WRITTEN = {name: read(PROMETHEUS / "tests" / name) for name in TEST_FILES}
+"""The files of tests."""
+
+NAME = re.compile(r"(?:smsc:|Smsc)[\w:]+")
+"""What may be a rule's name, in any text."""
+
+
+class Change(NamedTuple):
+    """Changed rules; ``reached`` are the names of those in which the change can show."""
+
+    number: int
+    documents: Documents
+    reached: set[str]
+
+    def named(self, part: Any) -> Any:
+        """A rule or an expectation, with the names that it and what it reads have in the run."""
+        text = NAME.sub(lambda name: f"{name[0]}_{self.number * (name[0] in self.reached)}", json.dumps(part))
+        return json.loads(text)
+
+
+def shipped() -> Documents:
+    """The rules as they are, to be changed."""
+    return {name: parse(text) for name, text in RULE_TEXTS.items()}
 
 
 def all_rules(documents: Documents) -> Iterator[dict[str, Any]]:
@@ -37,75 +54,107 @@ def all_rules(documents: Documents) -> Iterator[dict[str, Any]]:
     )
 
 
-def notices(folder: Path, documents: Documents, file: str, name: str) -> bool:
-    """Whether that test of the file fails with these rules; ``folder`` is for promtool."""
-    (test,) = (test for test in _TESTS[file]["tests"] if test["name"] == name)
-    reached = _reached(documents, test)
-    assert reached, f"{name}: the change reaches nothing that is expected"
-    whole = len(_needed(documents, reached))
-    small = [one for one in reached if len(_needed(documents, [one])) < SMALL * whole]
-    return any(_fails(folder, documents, file, test, some) for some in (small, reached) if some)
+def unnoticed(folder: Path, file: str, name: str, changes: dict[str, Documents]) -> list[str]:
+    """The changes with which that test of the file does not fail; ``folder`` is for promtool.
+
+    Without a change it must not fail. A rule that cannot be evaluated ends a run: the others run again.
+    """
+    (test,) = (test for test in WRITTEN[file]["tests"] if test["name"] == name)
+    files = [path.removeprefix("../rules/") for path in WRITTEN[file]["rule_files"]]
+    plain = {name: document for name, document in shipped().items() if name in files}
+    names = {_name(rule) for rule in all_rules(plain)}
+    test = test | {kind: [_explicit(one, names) for one in test.get(kind, [])] for kind in EXPECTATIONS}
+    left = {"": Change(0, plain, names)}
+    for number, (guard, changed) in enumerate(changes.items(), 1):
+        left[guard] = Change(number, changed, _reached(plain, changed))
+    ended = True
+    while ended:
+        written = {**WRITTEN[file], "rule_files": files, "tests": [test]}
+        failed, ended = _failed(folder, written, list(left.values()))
+        left = {guard: change for guard, change in left.items() if change.number not in failed}
+    return list(left)[1:]
 
 
-def _reached(documents: Documents, test: dict[str, Any]) -> list[Any]:
-    """The test's expectations that depend on a changed rule."""
-    pairs = zip(all_rules(documents), all_rules(_SHIPPED), strict=True)
-    changed = {number for number, (rule, shipped) in enumerate(pairs) if rule != shipped}
-    expected = (one for kind in EXPECTATIONS for one in test.get(kind, []))
-    return [one for one in expected if changed & _needed(documents, [one])]
-
-
-def _fails(folder: Path, documents: Documents, file: str, test: dict[str, Any], expected: list[Any]) -> bool:
-    """Whether promtool finds something else than is expected, rather than a rule that it cannot read."""
-    chosen = {kind: [one for one in test.get(kind, []) if one in expected] for kind in EXPECTATIONS}
-    for name, document in _only(documents, _needed(documents, expected)).items():
+def _failed(folder: Path, written: Any, changes: list[Change]) -> tuple[set[int], bool]:
+    """The changes with which promtool finds something else than is expected, and whether it ended there."""
+    (test,) = written["tests"]
+    expected = {
+        kind: [change.named(one) for one in test[kind] for change in changes if change.reached & _names(one)]
+        for kind in EXPECTATIONS
+    }
+    for name, document in _side_by_side(changes, _names(expected)).items():
         (folder / name).write_text(json.dumps(document))
-    written = {**_TESTS[file], "rule_files": list(documents), "tests": [{**test, **chosen}]}
-    (folder / "test.yml").write_text(json.dumps(written))
+    (folder / "test.yml").write_text(json.dumps({**written, "tests": [{**test, **expected}]}))
     done = run("promtool", "test", "rules", "test.yml", cwd=folder)
     said = done.stdout + done.stderr
-    assert done.returncode == 0 or re.search(r"exp:|duplicate series", said), said
-    return done.returncode != 0
+    faults = re.findall(r"^ *(rule|expr|alertname): (.*), time: ", said, re.MULTILINE)
+    failed = {max(int(name.rpartition("_")[2]) for name in NAME.findall(what)) for _, what in faults}
+    assert 0 not in failed, said
+    assert bool(failed) == bool(done.returncode), said
+    return failed, any(kind == "rule" for kind, _ in faults)
 
 
-def _only(documents: Documents, needed: set[int]) -> Documents:
-    """The rules with these numbers."""
-    number = count()
-    return {
-        name: {
-            "groups": [
-                {**group, "rules": [rule for rule in group["rules"] if next(number) in needed]}
-                for group in document["groups"]
-            ]
-        }
-        for name, document in documents.items()
-    }
+def _side_by_side(changes: list[Change], wanted: set[str]) -> Documents:
+    """The rules of all changes, each behind what is shipped; but none that nothing ``wanted`` depends on."""
+    together: Documents = {}
+    for name, document in changes[0].documents.items():
+        groups = [
+            {**group, "rules": list(_copies(changes, name, at))}
+            for at, group in enumerate(document["groups"])
+        ]
+        together[name] = {"groups": groups}
+    needed = _needed(together, wanted)
+    for group in (group for document in together.values() for group in document["groups"]):
+        group["rules"] = [rule for rule in group["rules"] if _name(rule) in needed]
+    return together
 
 
-def _needed(documents: Documents, expected: Iterable[Any]) -> set[int]:
-    """The numbers of all rules whose results show in what is expected."""
-    rules = list(all_rules(documents))
-    needed: set[int] = set()
-    texts = [" ".join(str(one.get("expr", one.get("alertname"))) for one in expected)]
-    while texts:
-        selectors: set[tuple[str, str]] = {found for text in texts for found in SELECTOR.findall(text)}
-        new = {
-            number for number, rule in enumerate(rules) if any(_selects(*found, rule) for found in selectors)
-        }
-        texts = [rules[number]["expr"] for number in new - needed]
-        needed |= new
+def _copies(changes: list[Change], file: str, group: int) -> Iterator[dict[str, Any]]:
+    versions = (change.documents[file]["groups"][group]["rules"] for change in changes)
+    for same in zip(*versions, strict=True):
+        for change, rule in zip(changes, same, strict=True):
+            if _name(rule) in change.reached:
+                yield change.named(rule)
+
+
+def _reached(plain: Documents, changed: Documents) -> set[str]:
+    """The names of the changed rules, and of those that read what these make."""
+    pairs = list(zip(all_rules(plain), all_rules({name: changed[name] for name in plain}), strict=True))
+    reached: set[str] = set()
+    while (
+        new := {_name(rule) for before, rule in pairs if before != rule or _names(rule) & reached} - reached
+    ):
+        reached |= new
+    return reached
+
+
+def _needed(documents: Documents, wanted: set[str]) -> set[str]:
+    """What is wanted, and the names of all rules whose results show in it."""
+    needed: set[str] = set()
+    while wanted - needed:
+        needed |= wanted
+        wanted = {name for rule in all_rules(documents) if _name(rule) in needed for name in _names(rule)}
     return needed
 
 
-SELECTOR = re.compile(r"([a-zA-Z_:][\w:]*|(?={))(?:\{([^}]*)\})?")
-"""A word, which may be the name of a series, with its matchers; or these alone."""
+def _name(rule: dict[str, Any]) -> str:
+    return str(rule.get("alert", rule.get("record")))
 
 
-def _selects(name: str, matchers: str, rule: dict[str, Any]) -> bool:
-    """Whether a selector may find what the rule makes: no label that the rule sets says otherwise."""
-    own = ("ALERTS", rule["alert"]) if "alert" in rule else (rule["record"],)
-    labels = {"__name__": own[0], "alertname": own[-1], **rule.get("labels", {})}
-    return name in ("", *own) and all(
-        label not in labels or re.fullmatch(value, labels[label])
-        for label, value in re.findall(r'(\w+)=~?"([^"]*)"', matchers)
-    )
+def _names(part: Any) -> set[str]:
+    return set(NAME.findall(json.dumps(part)))
+
+
+def _explicit(expectation: Any, names: set[str]) -> Any:
+    """Where it selects rules by a pattern, it names them: so it finds no copies."""
+
+    def each(found: re.Match[str]) -> str:
+        label, sign, pattern = found.groups()
+        chosen = (name for name in names if bool(re.fullmatch(pattern, name)) == (sign == "=~"))
+        return f'{label}=~"{"|".join(sorted(chosen))}"'
+
+    if "expr" not in expectation:
+        return expectation
+    expr = re.sub(r'(alertname|__name__)(=~|!=)"([^"]*)"', each, expectation["expr"])
+    assert not re.search(r"ALERTS(?!{alertname)", expr), f"{expr}: of which alerts?"
+    return {**expectation, "expr": expr}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from tests import needs
-from tests.rules.mutation import RULE_TEXTS, all_rules, notices
+from tests.rules.mutation import RULE_TEXTS, WRITTEN, all_rules, shipped, unnoticed
 from tests.rules.shipped import ALERTS, label, parse
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.rules.mutation import Documents
 
 pytestmark = needs.prometheus
 
@@ -494,34 +496,50 @@ KEPT = {
 """For each alert that fires on (``keep_firing_for``): which test fails once it does not."""
 
 
+TESTS = [(file, test["name"]) for file, written in WRITTEN.items() for test in written["tests"]]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("guard", MUTANTS)
-def test_a_test_fails_without(guard: str, tmp_path: Path) -> None:
-    mutant = MUTANTS[guard]
+@pytest.mark.parametrize(("file", "test"), TESTS)
+def test_the_rules_do_what_a_test_expects_and_it_fails_without_what_guards_them(
+    file: str, test: str, tmp_path: Path
+) -> None:
+    assert unnoticed(tmp_path, file, test, _changes(file, test)) == []
+
+
+def _changes(file: str, test: str) -> dict[str, Documents]:
+    """The changed rules that a test has to notice, by what is missing in them."""
+    changes = {
+        guard: _replaced(mutant)
+        for guard, mutant in MUTANTS.items()
+        if (mutant.file, mutant.test) == (file, test)
+    }
+    for key, alerts in (("for", WAITS), ("keep_firing_for", KEPT)):
+        changes |= {
+            f"{key} of {alert}": _without(key, alert)
+            for alert, place in alerts.items()
+            if place == (file, test)
+        }
+    return changes
+
+
+def _replaced(mutant: Mutant) -> Documents:
     changed = {name: re.sub(mutant.guard, mutant.replacement, text) for name, text in RULE_TEXTS.items()}
-    assert changed != RULE_TEXTS, "the guard is not where it was"
-    documents = {name: parse(text) for name, text in changed.items()}
-    assert notices(tmp_path, documents, mutant.file, mutant.test)
+    assert changed != RULE_TEXTS, f"{mutant.guard} is not where it was"
+    return {name: parse(text) for name, text in changed.items()}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("alert", WAITS)
-def test_a_test_fails_without_the_wait_of(alert: str, tmp_path: Path) -> None:
-    assert notices(tmp_path, _without("for", alert), *WAITS[alert])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("alert", KEPT)
-def test_a_test_fails_if_it_does_not_fire_on(alert: str, tmp_path: Path) -> None:
-    assert notices(tmp_path, _without("keep_firing_for", alert), *KEPT[alert])
-
-
-def _without(key: str, alert: str) -> dict[str, Any]:
+def _without(key: str, alert: str) -> Documents:
     """The shipped rules; that one alert does not have the key."""
-    documents = {name: parse(text) for name, text in RULE_TEXTS.items()}
+    documents = shipped()
     (rule,) = (rule for rule in all_rules(documents) if "alert" in rule and label(rule) == alert)
     del rule[key]
     return documents
+
+
+def test_every_guard_has_a_test() -> None:
+    places = {(mutant.file, mutant.test) for mutant in MUTANTS.values()} | {*WAITS.values(), *KEPT.values()}
+    assert places - set(TESTS) == set()
 
 
 @pytest.mark.parametrize(("key", "known"), [("for", WAITS), ("keep_firing_for", KEPT)])
