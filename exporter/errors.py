@@ -136,7 +136,10 @@ class ParametersError(ApiError):
 
 
 class UnauthorizedError(ApiError):
-    """2: invalid login or password, or an IP address that the account does not allow. Stops the account."""
+    """2: invalid login or password, or an IP address that the account does not allow.
+
+    Pauses the login with this password.
+    """
 
     outcome = Outcome.UNAUTHORIZED
 

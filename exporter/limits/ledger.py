@@ -40,12 +40,12 @@ _BINDING = frozenset({Outcome.UNAUTHORIZED, Outcome.BLOCKED, Outcome.THROTTLED})
 
 
 class _Login:
-    """What is remembered of one login: its pause, and whether it can be reached from this process."""
+    """What is remembered of one login: a Retry-After, and whether it can be reached from this process."""
 
-    __slots__ = ("failures", "last_sent", "paused_until", "probe_at", "silent_since")
+    __slots__ = ("asked_to_wait_until", "failures", "last_sent", "probe_at", "silent_since")
 
     def __init__(self) -> None:
-        self.paused_until = -inf
+        self.asked_to_wait_until = -inf
         self.failures = 0
         self.last_sent = -inf
         self.probe_at: float | None = None
@@ -101,8 +101,8 @@ class Ledger:
         if (denied := self.host(request.host).check(request.secret, now)) is not None:
             return denied
         login = self._login(request)
-        if now < login.paused_until:
-            return Denied(Scope.LOGIN, login.paused_until, Reason.SLOW_DOWN)
+        if now < login.asked_to_wait_until:
+            return Denied(Scope.LOGIN, login.asked_to_wait_until, Reason.SLOW_DOWN)
         return self._check_breaker(request, login, now)
 
     def _check_breaker(self, request: Request, login: _Login, now: float) -> Denied | None:
@@ -199,7 +199,7 @@ class Ledger:
         self.host(answer.request.host).end(attempt, answer, self.attempts.order, at)
         if answer.retry_after is not None:
             login = self._login(answer.request)
-            login.paused_until = max(login.paused_until, at + _asked_wait(answer.retry_after))
+            login.asked_to_wait_until = max(login.asked_to_wait_until, at + _asked_wait(answer.retry_after))
         self._rest_link(answer, at)
 
     def _rest_link(self, answer: Answered, at: float) -> None:

@@ -320,7 +320,7 @@ class Planner:
             self._rest(schedule, now + max(NOT_FOUND_RETRY, schedule.link.refresh_interval))
         elif outcome in (Outcome.UNAUTHORIZED, Outcome.BLOCKED):
             self.concurrency.restart()
-            self._rest(schedule, now + LEAST_RETRY)
+            self._rest(schedule, now + LEAST_RETRY)  # the ledger says how long the login waits
         else:
             self._back_off(schedule, now)
 
