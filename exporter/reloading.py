@@ -127,8 +127,10 @@ class Reloader:
         async with self._lock:
             self._waiting = None
             errors = await self._reload()
-        for error in errors:
+        for error in errors[:_MOST_LOGGED]:
             log.error("reload_failed", error=error)
+        if (more := len(errors) - _MOST_LOGGED) > 0:
+            log.error("reload_failed", more_errors=more)
         if errors:
             self._failed()
         return errors

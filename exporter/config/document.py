@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, Union
 
 from exporter.errors import Fault
@@ -16,6 +16,13 @@ Place: TypeAlias = tuple[int, int]
 
 EMPTY = "is empty: give it a value, or remove it"
 SURROGATE = re.compile("[\ud800-\udfff]")
+
+MOST_FAULTS = 100
+"""Errors of a file that are told: more than a person corrects at once."""
+
+MOST_LINKS = 100_000
+"""Links in a file, and in all link files of an account."""
+
 
 _SECRET_KEYS = frozenset({"login", "password", "api_key", "key", "proxy"})
 _CUT = re.compile(r"[ \t]++#[^\s#]")
@@ -84,17 +91,23 @@ class Document:
 
     def add(self, loc: Loc, message: str, *, key: bool = False, hidden: bool = False) -> None:
         """Adds an error at ``loc``, unless there is one; see ``fault``."""
-        if loc not in self.reported:
+        if loc not in self.reported and not self.full:
             self.reported.add(loc)
-            self.faults.append(self.fault(loc, message, key=key, hidden=hidden))
+            _collect(self.faults, self.fault(loc, message, key=key, hidden=hidden), "errors")
 
     def note(self, place: Place, path: str, message: str) -> None:
         """Adds an error of the format itself, while the data is not there yet."""
-        self.faults.append(Fault(self.file, *place, path, message))
+        _collect(self.faults, Fault(self.file, *place, path, message), "errors")
+
+    @property
+    def full(self) -> bool:
+        """Whether no more errors are taken: a hostile file has hundreds of thousands."""
+        return len(self.faults) > MOST_FAULTS
 
     def warn(self, loc: Loc, message: str, *, key: bool = False) -> None:
         """Adds a warning at ``loc``: of what is allowed, but probably not meant."""
-        self.warnings.append(self.fault(loc, message, key=key))
+        if len(self.warnings) <= MOST_FAULTS:
+            _collect(self.warnings, self.fault(loc, message, key=key), "warnings")
 
     def fault(self, loc: Loc, message: str, *, key: bool = False, hidden: bool = False) -> Fault:
         """The fault ``message`` at ``loc``: at its value, or at its key when ``key`` is set.
@@ -125,3 +138,13 @@ class Document:
         line, column = self.place(loc)
         rest = self.text.splitlines()[line - 1][column - 1 :]
         return rest.startswith(value) and bool(_CUT.match(rest, len(value)))
+
+
+def _collect(found: list[Fault], fault: Fault, kind: str) -> None:
+    """Adds ``fault``, or says once that there are more."""
+    if len(found) < MOST_FAULTS:
+        found.append(fault)
+    elif len(found) == MOST_FAULTS:
+        found.append(
+            replace(fault, path="", message=f"more than {MOST_FAULTS} {kind}: correct the others first")
+        )

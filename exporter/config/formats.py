@@ -34,7 +34,11 @@ _PLAINLY = (
 
 # Possessive, so that the engine keeps nothing for a retry: a string of megabytes costs no more than its text.
 _STRING_OR_TAB = re.compile(r'"(?:[^"\\]++|\\.)*+"|\t')
-_ESCAPE = re.compile(r"\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\.", re.IGNORECASE)
+# Any other text is one match: text that is nothing but escapes would be millions.
+_ESCAPE = re.compile(
+    r"\\u(?P<high>d[89ab]..)\\u(?P<low>d[c-f]..)|\\ud[89a-f]|(?:[^\\]|\\(?!ud[89a-f])[^\r\n])++",
+    re.IGNORECASE,
+)
 
 
 def open_links(path: Path, sources: Sources) -> Document:
@@ -64,7 +68,7 @@ def _json(path: Path, text: str) -> Document:
 
 def _refuse_what_is_not_json(path: Path, text: str) -> None:
     try:
-        json.loads(text, parse_int=str, parse_float=str)
+        json.loads(text, parse_int=str, parse_float=str, object_pairs_hook=len)  # which keeps nothing
     except json.JSONDecodeError as error:
         message = next((ours for theirs, ours in _PLAINLY if theirs in error.msg), "is not JSON here")
         refuse(path, error.lineno, error.colno, message)

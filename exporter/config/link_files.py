@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from exporter.config.document import Document
+from exporter.config.document import MOST_LINKS, Document
 from exporter.config.formats import open_links
 from exporter.config.links import check_links, make_link
 from exporter.config.patterns import TooManyEntriesError
@@ -68,10 +68,16 @@ class LinkFiles:
         self._held = dict(held)
         self._last_good = last_good
         self._document = document
+        self._room = MOST_LINKS
+
+    def _had(self, name: str) -> int:
+        """How many links the file has in force. It may keep them, so they are not free for others yet."""
+        return len(self._last_good[name].links) if name in self._last_good else 0
 
     def load(self, folder: Path, sources: Sources) -> list[LinkFile]:
         """The files, sorted by name. Of two that clash, the one that is new or had errors gives way."""
         names = {name for loc in self._account.link_files for name in self._find(loc, folder, sources)}
+        self._room -= sum(map(self._had, names))
         drafts = [self._read(folder, name, sources) for name in sorted(names)]
         settled = [self._settle(draft) for draft in sorted(drafts, key=self._turn)]
         return sorted(settled, key=lambda file: file.name)
@@ -93,6 +99,13 @@ class LinkFiles:
             sections = (read_links(document.data, (), document) or {}).values()
         except ConfigError as error:
             document, sections = Document(str(folder / name), faults=error.faults), ()
+        more = max(0, len(sections) - self._had(name))
+        if more > self._room:
+            message = f"with it, this account's files have more than {MOST_LINKS} links: remove some"
+            document, sections = Document(document.file), ()
+            document.note((0, 0), "", message)
+            more = 0
+        self._room -= more
         links = tuple(make_link(section, self._account, self._intervals) for section in sections)
         return _Draft(name, document, sections, links)
 

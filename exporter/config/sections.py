@@ -102,9 +102,13 @@ def items(entry: Reader, check: Callable[[Seq], object] = lambda found: None) ->
         if written is None:
             return None
         _report(check, written, loc, document)
-        places = [(*loc, index) for index in range(len(written))]
-        each = {at: entry(text, at, document) for at, text in zip(places, written, strict=True)}
-        return {at: meaning for at, meaning in each.items() if meaning is not None}
+        found = {}
+        for index, text in enumerate(written):
+            if document.full:
+                break
+            if (meaning := entry(text, (*loc, index), document)) is not None:
+                found[(*loc, index)] = meaning
+        return found
 
     return read
 

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, TypeAlias
 
 from exporter.config import values
-from exporter.config.document import Document, Map, Seq, quote
+from exporter.config.document import MOST_LINKS, Document, Map, Seq, quote
 from exporter.config.syntax import refuse, refuse_after, refuse_control_characters
 from exporter.errors import ConfigError
 
@@ -98,6 +98,9 @@ def _links(document: Document, names: list[str], rows: Iterator[Row], separator:
         else:
             links.append(_link(document, names, row))
             links.places.append(start)
+        if len(links) > MOST_LINKS:
+            document.note((line, 1), "", f"more than {MOST_LINKS} links: remove some")
+            raise ConfigError(document.faults[-1:])
     return links
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from exporter.config.document import SURROGATE, Document, Map, Seq, path_of
+from exporter.config.document import MOST_LINKS, SURROGATE, Document, Map, Seq, path_of
 from exporter.config.syntax import CONFIG, HALF, explain, read_text, refuse, refuse_control_characters
 from exporter.errors import ConfigError
 
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 DEEPEST = 50
 """Levels of nesting allowed; the schema needs six."""
 
+MOST_KEYS = 1000
+"""Keys of one mapping."""
+
 TOO_DEEP = f"is nested more than {DEEPEST} levels deep: check the brackets"
-MOST_VALUES, FEW_VALUES = 1_000_000, 100_000
+MOST_VALUES, FEW_VALUES = 500_000, 100_000
 
 _FAST: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
@@ -140,6 +143,8 @@ class _Builder:
             value, place = self._value(event, (*loc, len(entries)))
             entries.append(value)
             entries.places.append(place)
+            if len(entries) > MOST_LINKS:
+                self._stop(event, f"this list has more than {MOST_LINKS} entries: remove some")
         return entries
 
     def _map(self, loc: Loc) -> Map:
@@ -151,6 +156,8 @@ class _Builder:
                 self._merge(merged, loc)
             else:
                 self._entry(own, event, loc)
+            if len(own) > MOST_KEYS:
+                self._stop(event, f"this mapping has more than {MOST_KEYS} keys: remove some")
         own.inherit(merged)
         return own
 

@@ -214,6 +214,20 @@ def test_a_link_file_that_was_corrected_is_said_once() -> None:
     assert desk.logs == [RELOADED]
 
 
+def test_errors_of_a_reload_are_not_logged_without_end() -> None:
+    faults = [Fault("config.yaml", line, 1, "id", "is missing: add it") for line in range(1, 25)]
+
+    def load(in_force: Loaded) -> Loaded:
+        raise ConfigError(faults)
+
+    desk = Desk(load)
+    desk.reload()
+    assert (len(desk.logs), desk.logs[-1]) == (
+        21,
+        {"event": "reload_failed", "log_level": "error", "more_errors": 4},
+    )
+
+
 def test_the_name_of_a_link_file_is_logged_on_one_line() -> None:
     name = "a\udcff\x1b[2J\r.csv"
     files = (LinkFile("main", name, faults=(Fault(name, 1, 1, "", f"{name} has it: remove it"),)),)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from exporter.config import load
+from exporter.config.document import MOST_FAULTS, MOST_LINKS
 from exporter.config.files import MOST_BYTES
 from exporter.errors import ConfigError
 from tests.unit.config.test_faults import refused
@@ -92,6 +94,81 @@ def test_alias_bomb(tmp_path: Path) -> None:
     bomb = (Path(__file__).parent / "bad" / "alias-bomb.yaml").read_text()
     (tmp_path / "bomb.yaml").write_text(bomb)
     assert "aliases make this document larger than 100366 values" in faults_of(tmp_path, "bomb.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", "- {id: 1, nam: x}\n" * 300),
+        ("a.json", "[" + '{"id": 1, "id": 2},\n' * 300 + "[]]"),
+        ("a.csv", "id\n" + "1,2\n" * 300),
+        ("b.csv", "id\n" + "1\n" * 300),
+    ],
+)
+def test_errors_without_end(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    told = faults_of(tmp_path, name).splitlines()
+    assert len(told) == MOST_FAULTS + 1
+    assert told[-1].endswith(": more than 100 errors: correct the others first")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "a.yaml",
+            "- {" + "".join(f"k{n}: 1, " for n in range(1001)) + "}",
+            "mapping has more than 1000 keys",
+        ),
+        ("a.yaml", "- 1\n" * (MOST_LINKS + 1), "list has more than 100000 entries"),
+        ("a.json", "[" + "{}," * MOST_LINKS + "{}]", "list has more than 100000 entries"),
+        ("a.csv", "id\n" + "1\n" * (MOST_LINKS + 1), "more than 100000 links"),
+    ],
+)
+def test_file_with_too_much_in_it(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert message in faults_of(tmp_path, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "text", "objects"),
+    [
+        ("a.json", '["' + "\\n" * 200_000 + '"]', 0),
+        ("a.json", "[" + "{}," * 300_000 + "{}]", MOST_LINKS),
+        ("a.yaml", "- {" + "".join(f"k{n}, " for n in range(50_000)) + "}", 0),
+        ("a.csv", "id\n" + "1,2\n" * 100_000, 0),
+    ],
+)
+def test_memory_is_bounded(tmp_path: Path, name: str, text: str, objects: int) -> None:
+    (tmp_path / name).write_text(text)
+    tracemalloc.start()
+    faults_of(tmp_path, name)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 30 * len(text) + objects * 600
+
+
+def csv(first: int, count: int) -> str:
+    return "id\n" + "".join(f"{number}\n" for number in range(first, first + count))
+
+
+@pytest.mark.slow
+def test_files_with_too_many_links_together(tmp_path: Path) -> None:
+    half = MOST_LINKS // 2
+    (tmp_path / "a.csv").write_text(csv(0, half + 1))
+    (tmp_path / "b.csv").write_text(csv(MOST_LINKS, half))
+    (tmp_path / "c.csv").write_text(csv(9 * MOST_LINKS, 1))
+    too_many = "with it, this account's files have more than 100000 links: remove some"
+    assert faults_of(tmp_path, "*.csv") == f"b.csv: {too_many}"
+    (tmp_path / "b.csv").write_text(csv(MOST_LINKS, half - 2))
+    config = load(write_config(tmp_path, "*.csv"), {})
+    assert len(config.accounts[0].links) == MOST_LINKS
+    (tmp_path / "a.csv").write_text("id\n1 2\n")  # keeps its links, so that there is still no room
+    (tmp_path / "c.csv").write_text(csv(9 * MOST_LINKS, 2))
+    again = load(tmp_path / "config.yaml", {}, config)
+    assert len(again.accounts[0].links) == MOST_LINKS
+    assert [str(fault) for fault in again.link_files[2].faults] == [f"{tmp_path}/c.csv: {too_many}"]
 
 
 def test_links_that_are_elsewhere_already(tmp_path: Path) -> None:
