@@ -24,6 +24,7 @@ from exporter.web.help import pages
 from exporter.web.listing import PER_PAGE, LinkState, Query, select
 from exporter.web.slots import RETRY_AFTER
 from exporter.web.status import MOST_FILES, MOST_WAITING
+from exporter.web.table import MOST_COLUMNS
 from exporter.web.wording import ACCOUNT_WORDS, account_words, address, duration, link_words
 from tests import needs
 from tests.browser import browser
@@ -645,6 +646,14 @@ def test_all_links_are_in_the_csv_with_their_labels() -> None:
         "a,b",
     )
     assert [line["link"] for line in _csv(desk, "&q=link-14&sort=-link")][:2] == ["link-148", "link-147"]
+
+
+def test_labels_of_too_many_names_share_a_column() -> None:
+    links = [make_link(f"l{n}", id=f"{n}", labels=((f"n{n}", "ё"),)) for n in range(MOST_COLUMNS + 1)]
+    lines = _csv(Desk(*links))
+    assert [line["labels"] for line in lines] == [f'{{"n{n}": "ё"}}' for n in range(MOST_COLUMNS + 1)]
+    assert not any(name.startswith("label_") for name in lines[0])
+    assert f"label_n{MOST_COLUMNS - 1}" in _csv(Desk(*links[:-1]))[0]
 
 
 CLICKS_TEXT = {name: str(clicks) for name, clicks in CLICKS.items()}
