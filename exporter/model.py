@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from exporter.errors import Outcome
+from exporter.errors import UNPRINTABLE, Outcome
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -177,6 +177,13 @@ def _key_of(salt: str, secret: str) -> str:
     return f"{salt}/{derived.hex()}"
 
 
+MOST_CLICKS = 2**53
+"""Prometheus' floats hold whole numbers exactly up to here."""
+
+LONGEST_NAME = 2048
+"""Bytes of UTF-8: an id or a short link has some twenty. Both are kept, stored and shown at every scrape."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One parsed answer: the provider's figures for one link. Counts are clicks."""
@@ -188,6 +195,17 @@ class Reading:
     yesterday: int
     previous_month: int
     short_link: str
+
+    @classmethod
+    def stored(cls, values: list[Any]) -> Reading:
+        """The reading with these fields. Raises ``ValueError`` if it is none that ``parse`` gives."""
+        number, *counts, short_link = values
+        for name in (number, short_link):
+            if not isinstance(name, str) or len(name) > LONGEST_NAME or UNPRINTABLE.search(name):
+                raise ValueError("an id or a short link is none")
+        if not all(type(count) is int and 0 <= count <= MOST_CLICKS for count in counts):
+            raise ValueError("a count is none")
+        return cls(*values)
 
     def of(self, link: Link) -> Reading:
         """This reading with the string object that ``link`` has as its id, which saves memory."""
@@ -213,7 +231,7 @@ class Snapshot:
 
     def succeeded(self, reading: Reading, at: float) -> Snapshot:
         """The snapshot after a poll that brought ``reading``, sent at ``at``."""
-        total = self.total + self._rise(reading)
+        total = min(MOST_CLICKS, self.total + self._rise(reading))
         return replace(self, reading=reading, read_at=at, total=total, outcome=Outcome.OK, carried=False)
 
     def ended(self, outcome: Outcome) -> Snapshot:

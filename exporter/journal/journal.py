@@ -8,7 +8,7 @@ from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Protocol, Self
 
-from exporter.model import Reading, Snapshot
+from exporter.model import MOST_CLICKS, Reading, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 def compact(value: object) -> str:
     """One line of JSON, in ASCII: it holds what UTF-8 cannot, such as half of a character."""
     return json.dumps(value, separators=(",", ":"))
+
+
+_LATEST = 5e10
+"""Seconds since the epoch: the year 3554. Before the epoch may be right, where a clock has not been set."""
 
 
 class Appended(Enum):
@@ -48,8 +52,10 @@ class StoredReading:
         """The reading that was stored as ``texts``. Raises ``ValueError`` if no exporter wrote this."""
         try:
             kind, value = json.loads(target)
-            return cls(link, (kind, value), Reading(*json.loads(figures)), read_at, total)
-        except TypeError as error:
+            if not (abs(read_at) < _LATEST and 0 <= total <= MOST_CLICKS):
+                raise ValueError("its time or its counter is none")
+            return cls(link, (kind, value), Reading.stored(json.loads(figures)), read_at, total)
+        except (TypeError, RecursionError) as error:
             raise ValueError(str(error)) from None
 
     @property

@@ -16,7 +16,14 @@ import structlog
 
 from exporter.errors import StorageError
 from exporter.journal.journal import History, StoredReading, compact
-from exporter.journal.redis_script import age_by_server, arguments, event_of, recorded_age, stored_reading
+from exporter.journal.redis_script import (
+    NEW_EPOCH,
+    age_by_server,
+    arguments,
+    event_of,
+    recorded_age,
+    stored_reading,
+)
 from exporter.journal.redis_wire import CHUNK, RefusedError, Wire
 from exporter.journal.shared import LostError, Written
 from exporter.limits import Dated, Unknown
@@ -117,7 +124,7 @@ class RedisStore:
             for age in [age_by_server(stored, server)]
             if event.number not in ended
         ]
-        epochs = [age_by_server(stored, server) for stored in lasting if stored[1].get("e") == ""]
+        epochs = [age_by_server(stored, server) for stored in lasting if stored[1] == NEW_EPOCH]
         begun = 0.0 if again else min(epochs, default=inf)
         return History([*older, *shortly], now - VERIFIED_TTL, _unsure(begun))
 

@@ -12,6 +12,7 @@ another layout do not meet. No key expires: a server that evicts keys with an ex
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from exporter.journal.journal import StoredReading, compact
@@ -97,6 +98,9 @@ return {{verdict, news, last}}
 """Arguments: epoch, position, the id before which events are dropped, entries, requests (both as JSON)."""
 
 
+NEW_EPOCH = {"e": "", "b": "0", "a": "0"}
+"""The entry of ``lasting`` that ``HELLO`` adds."""
+
 Stored: TypeAlias = tuple[str, dict[str, str]]
 """An entry of a stream: its id and its fields."""
 
@@ -120,7 +124,7 @@ def stored_reading(link: LinkKey, value: str, server: float, wall: float) -> Sto
     Raises ``ValueError`` if no exporter wrote this.
     """
     at, total, target, figures = value.split("\n")
-    age = server - int(at) / 1000
+    age = server - _seconds(at)
     # A reading from the server's future: its clock was set back by an unknown time.
     read_at = wall - age if age >= 0 else 0.0
     return StoredReading.parse(link, target, figures, read_at, int(total))
@@ -134,7 +138,13 @@ def age_by_server(stored: Stored, server: float) -> float:
 
 def recorded_age(stored: Stored) -> float:
     """How many seconds old the event was when it was appended. Raises ``ValueError`` as ``event_of``."""
-    return int(stored[1].get("a", "")) / 1000
+    return _seconds(stored[1].get("a", ""))
+
+
+def _seconds(milliseconds: str) -> float:
+    if not re.fullmatch("[0-9]{1,15}", milliseconds):
+        raise ValueError("a number of milliseconds is none")
+    return int(milliseconds) / 1000
 
 
 def event_of(stored: Stored) -> Event | None:

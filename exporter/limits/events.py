@@ -15,6 +15,8 @@ from exporter.errors import Outcome
 from exporter.model import Reading
 
 if TYPE_CHECKING:
+    from types import UnionType
+
     from exporter.model import LinkKey, Target
 
 
@@ -102,6 +104,10 @@ class Unknown:
     attempts: int = 0
 
 
+_MOST = 2**63
+"""Numbers in an event are smaller."""
+
+
 def binds(event: Event) -> bool:
     """Whether every process must learn of this event before it decides about another request."""
     return isinstance(event, Sent) or event.binds
@@ -135,9 +141,27 @@ def encode(event: Event) -> str:
 def decode(text: str) -> Event:
     """The event that ``encode`` wrote. Raises ``ValueError`` if this is none."""
     try:
-        return _decoded(*json.loads(text))
-    except (TypeError, ValueError, LookupError) as error:
+        return _decoded(*_checked(json.loads(text)))
+    except (TypeError, ValueError, LookupError, RecursionError) as error:
         raise ValueError(f"this is not an event of smsc-exporter: {error}") from None
+
+
+_NUMBER = int | float
+_TYPES = (
+    *(int, str, str, str, str, str, _NUMBER),
+    *(str | None, bool, bool, bool, bool, bool, _NUMBER | None, _NUMBER, str, str, int, list | None),
+)
+"""Of the values that ``encode`` writes."""
+
+
+def _checked(values: list[Any]) -> list[Any]:
+    if not all(map(_fits, values, _TYPES)):
+        raise TypeError("a value has another type")
+    return values
+
+
+def _fits(value: object, kind: type | UnionType) -> bool:
+    return isinstance(value, kind) and (not isinstance(value, _NUMBER) or abs(value) < _MOST)
 
 
 def _decoded(
@@ -170,7 +194,7 @@ def _decoded(
         retry_after=retry_after,
         elapsed=elapsed,
         link=(account, name),
-        reading=None if figures is None else Reading(*figures),
+        reading=None if figures is None else Reading.stored(figures),
         total=total,
         binds=binding,
         lasting=lasts,

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 from exporter.errors import UNPRINTABLE, MalformedError, NoAnswerError, PollError, api_error
-from exporter.model import Reading
+from exporter.model import LONGEST_NAME, MOST_CLICKS, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,12 +26,6 @@ _Fields = dict[str, object]
 
 # The order of csv; the other formats name the fields.
 _NAMES = ("id", "cnt", "cnt_mon", "cnt_day", "cnt_yes", "cnt_pmon", "link")
-
-# Prometheus' floats hold whole numbers exactly up to here.
-_MOST_CLICKS = 2**53
-
-# Bytes of UTF-8: an id or a short link has some twenty. Both are kept, stored and shown at every scrape.
-_LONGEST_NAME = 2048
 
 # A count may exceed the count of all clicks by one click in so many.
 _UNEVEN = 100
@@ -274,8 +268,8 @@ def _name(fields: _Fields, name: str) -> str:
     value = _value(fields, name)
     if not value:
         raise _BadAnswerError(f"{name} is empty")
-    if len(value.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
-        raise _BadAnswerError(f"{name} is longer than {_LONGEST_NAME // 1024} KiB", value)
+    if len(value.encode("utf-8", "surrogatepass")) > LONGEST_NAME:
+        raise _BadAnswerError(f"{name} is longer than {LONGEST_NAME // 1024} KiB", value)
     if UNPRINTABLE.search(value):
         raise _BadAnswerError(f"{name} contains control characters", value)
     return value
@@ -285,7 +279,7 @@ def _count(fields: _Fields, name: str) -> int:
     """The field as a number of clicks."""
     value = _value(fields, name)
     # Sixteen digits hold the most there may be, and int() refuses numbers of thousands of digits.
-    if not re.fullmatch("[0-9]{1,16}", value) or int(value) > _MOST_CLICKS:
+    if not re.fullmatch("[0-9]{1,16}", value) or int(value) > MOST_CLICKS:
         raise _BadAnswerError(f"{name} is not a count", value)
     return int(value)
 

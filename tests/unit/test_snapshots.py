@@ -9,7 +9,7 @@ import pytest
 
 from exporter.errors import Outcome
 from exporter.journal import StoredReading
-from exporter.model import Snapshot
+from exporter.model import MOST_CLICKS, Snapshot
 from exporter.snapshots import Snapshots
 from tests.factories import make_link, make_reading
 
@@ -105,6 +105,14 @@ def test_a_link_that_left_and_came_back_is_new() -> None:
     desk.configure(A)
     assert desk.of() == Snapshot(A)
     assert desk.poll(1, READING).reading == READING
+
+
+def test_the_counter_ends_where_whole_numbers_do() -> None:
+    """A provider that goes from nothing to the most and back would make it too large for any storage."""
+    snapshot = Snapshot(make_link("a"))
+    for at in range(10):
+        snapshot = snapshot.succeeded(make_reading(0 if at % 2 else MOST_CLICKS), at)
+    assert snapshot.total == MOST_CLICKS
 
 
 def test_a_name_given_to_another_target_keeps_its_counter() -> None:

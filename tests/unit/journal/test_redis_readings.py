@@ -120,6 +120,39 @@ async def test_what_is_not_ours_is_passed_over(redis_place: RedisPlace) -> None:
     assert (await latest(replica)).total == 4
 
 
+FIGURES = '["1",5,4,3,2,1,"smsc.tips/a"]'
+ODD = [
+    ("9" * 400, "5", FIGURES),
+    ("-5", "5", FIGURES),
+    ("1", "9" * 400, FIGURES),
+    ("1", "-5", FIGURES),
+    ("1", "5", "[" * 10_000),
+    ("1", "5", FIGURES.replace('"1"', "1")),
+    ("1", "5", FIGURES.replace("5", '"5"')),
+    ("1", "5", FIGURES.replace("5", "5" * 400)),
+    ("1", "5", FIGURES.replace("5", "-5")),
+    ("1", "5", FIGURES.replace("5", "Infinity")),
+    ("1", "5", FIGURES.replace("5", "true")),
+    ("1", "5", FIGURES.replace("tips", "t" * 3000)),
+    ("1", "5", FIGURES.replace("tips", r"\ud800")),
+    ("1", "5", FIGURES.replace("tips", r"\n")),
+]
+
+
+@scenario
+async def test_figures_that_no_exporter_wrote_are_passed_over(redis_place: RedisPlace) -> None:
+    look = redis_place.server.look
+    for number, (at, total, figures) in enumerate(ODD):
+        look.hset(READINGS, compact(("a", str(number))), f'{at}\n{total}\n["id","1"]\n{figures}')
+    look.hset(READINGS, compact(("a", "good")), f'1\n5\n["id","1"]\n{FIGURES}')
+    for fields in ({"e": "", "b": "0", "a": "x"}, {"e": encode(sent()), "a": "9" * 400}):
+        look.xadd(EVENTS, fields)
+        look.xadd(LASTING, fields)
+    replica = await redis_place.open()
+    stored = await replica.read([("a", "good"), *(("a", str(number)) for number in range(len(ODD)))])
+    assert [one.link for one in stored] == [("a", "good")]
+
+
 @scenario
 async def test_the_history_holds_no_figures(redis_place: RedisPlace) -> None:
     replica = await redis_place.open()

@@ -14,6 +14,7 @@ from exporter.limits.events import binds, decode, encode, lasting
 from exporter.model import Reading
 
 _texts = st.text(max_size=20)
+_names = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=20)
 _counts = st.integers(0, 2**53)
 _seconds = st.integers(0, 10**9).map(lambda milliseconds: milliseconds / 1000)
 _requests = st.builds(
@@ -21,13 +22,13 @@ _requests = st.builds(
 )
 _readings = st.builds(
     Reading,
-    id=_texts,
+    id=_names,
     all_time=_counts,
     month=_counts,
     today=_counts,
     yesterday=_counts,
     previous_month=_counts,
-    short_link=_texts,
+    short_link=_names,
 )
 _numbers = st.integers(0, 2**62)
 _answers = st.builds(
@@ -59,6 +60,10 @@ def _sent() -> Sent:
     return Sent(Request("smscentre.com", "a", "a:1", ("id", "1"), 10.0))
 
 
+_END = [1, "h", "l", "s", "id", "1", 10.0, "ok", *[False] * 5, 1.0, 0.1, "a", "x", 0, []]
+_ODD = [{}, 10**400, float("inf")]
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -72,6 +77,8 @@ def _sent() -> Sent:
         json.dumps([1, "h", "l", "s", "id", "1", 10.0, "no such outcome", *[False] * 11]),
         json.dumps([1, "h", "l", "s", "id", "1", 10.0, "ok"]),
         json.dumps([1, "h", "l", "s", "id", "1", 10.0, "ok", *[False] * 5, None, 0.1, "a", "x", 0, [1]]),
+        "[" * 10_000,
+        *(json.dumps([*_END[:at], value, *_END[at + 1 :]]) for at in range(len(_END)) for value in _ODD),
     ],
 )
 def test_what_is_no_event_is_named_so(line: str) -> None:
