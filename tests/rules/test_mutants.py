@@ -395,11 +395,11 @@ YOUNG = {
     "clicks in 20 minutes": (r">= 15( +# constant)", r">= 12\1", LAUNCHED),
     "clicks in an hour": (r">= 9( +# constant: in an hour)", r">= 8\1", CAMPAIGNS),
     "clicks in hours": (r">= 12( +# constant: in hours)", r">= 15\1", CAMPAIGNS),
-    "a click among none": (
-        r"0\.05( +# constant: the share of them that counts as none)",
-        r"0.01\1",
-        CAMPAIGNS,
-    ),
+    "a click among none": (r"0\.02( +# constant: the share)", r"0.001\1", CAMPAIGNS),
+    "a click among a few": (r"0\.02( +# constant: the share)", r"0.03\1", CAMPAIGNS),
+    "a click within hours": (r"0\.05( +# constant: and within hours)", r"0.02\1", INSTALLED),
+    "three hours rise further": (r"\^ 2( +# constant: how often)", r"^ 1\1", CAMPAIGNS),
+    "the first day": (r"or max by \(job, account\) \(smsc:young:all_time\) \^ 0", "", RETURNS),
     "the best hour of what comes back": (r"0\.25( +# constant: share of the best)", r"0.01\1", CAMPAIGNS),
     "the account's links say nothing of it": (r"unless smsc:young:resumed\n", "\n", CAMPAIGNS),
     "clicks that tell": (r">= 10( +# constant: clicks an hour that tell)", r">= 8\1", CAMPAIGNS),
@@ -430,6 +430,11 @@ YOUNG = {
     "yesterday's six hours": (r"\b0\.5( +# constant: what is left)", r"0.4\1", EVERGREEN),
     "the six worst hours": (r"\b0\.03( +# constant)", r"0.02\1", EVERGREEN),
     "a bad day": (r"\b0\.5( +# constant: share of a day on)", r"0.4\1", EVERGREEN),
+    "a link that died yesterday": (
+        r"smsc:young:yesterday offset 1d > smsc:young:yesterday or ",
+        "",
+        EVERGREEN,
+    ),
     "a campaign that ended": (r"and smsc:young:earlier.*\n.*", "", INSTALLED),
     "sent just before midnight": (r"min_over_time\((smsc:young:yesterday)\[6h\]\)", r"\1", INSTALLED),
     "yesterday, of evergreen links": (

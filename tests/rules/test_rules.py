@@ -113,6 +113,23 @@ def test_the_guide_names_every_alert() -> None:
     assert [name for name in NAMES if f"[{name}](runbooks/{name}.md)" not in text] == []
 
 
+@pytest.mark.parametrize("name", ["clicks.yml", "young.yml"])
+def test_the_guide_has_the_headings_of_the_rules_on_clicks_in_their_order(name: str) -> None:
+    headings = re.findall(r"# -+ (.*?) -+\n", (PROMETHEUS / "rules" / name).read_text())
+    parts = (ROOT / "docs" / "alerting.md").read_text().split("\n## ")
+    (part,) = (part for part in parts if f"rules/{name}) " in part and part.startswith("How "))
+    assert re.findall(r"\n### (.*)", part) == headings
+    assert headings
+
+
+def test_clicks_are_counted_alike_in_all_windows() -> None:
+    counted = [rule for rule in rules() if rule.get("record") == "smsc:clicks:delta"]
+    windows = [rule["labels"]["window"] for rule in counted]
+    assert windows == ["1h", "3h", "6h", "24h", "72h", "7d"]
+    alike = {re.sub(rf"\b{rule['labels']['window']}\b", "W", rule["expr"]) for rule in counted}
+    assert len(alike) == 1
+
+
 def test_the_rules_name_only_series_that_exist() -> None:
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     named = set(re.findall(r"\bsmsc[_:][a-z0-9_:]+", "\n".join(_texts()))) - {"smsc"}
