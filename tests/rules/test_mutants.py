@@ -49,6 +49,7 @@ REFUSED = "a login is refused"
 BLOCKED = "the address is blocked"
 UNKNOWN = "a link the provider does not know"
 STUCK = "a link is read no more, and one never was"
+CORRECTED = "a correction, and that it is undone"
 UNDONE = "a correction that is undone, and a spike that goes beyond it"
 COMES_AND_GOES = "an exporter that comes and goes, and one that was away once"
 WELL_AGAIN = "an exporter that was down three times in an hour, and is well"
@@ -114,7 +115,7 @@ MUTANTS = {
         r"or max by .*taken_back unless .*\n.*offset 5m\)", "", "gates.yml", REPLICA
     ),
     "what was back before is no return": Mutant(
-        r"unless smsc:clicks:taken_back offset 5m", "", "undone.yml", UNDONE
+        r"unless smsc:clicks:taken_back offset 5m", "", "undone.yml", CORRECTED
     ),
     "a lower counter is a break": Mutant(
         r"\(\n +smsc:clicks:total <(?s:.*?)\n +\)\n *or ", "", "gates.yml", FAR_LOWER
@@ -168,16 +169,16 @@ MUTANTS = {
     ),
     "a flatline outlasts a break": Mutant(r"(smsc:clicks:silent)\[4h\]", r"\1[3h]", "flatline.yml", STOPS),
     "a flatline is not taken up where clicks had come": Mutant(
-        r"(smsc:clicks:silent\[4h\] offset 5m\)) == 1", r"\1 >= 0", "flatline.yml", NIGHT
+        r"(smsc:clicks:silent\[4h\] offset 5m\)) == 1", r"\1 >= 0", "gates.yml", NIGHT
     ),
     "many links outlast an outage": Mutant(
         r'(SmscManyLinksAnomalous", alertstate="firing"\})\[4h\]', r"\1[30m]", "ended.yml", ENDED
     ),
     "what is counted again is no spike": Mutant(
-        r"smsc:clicks:new >", 'smsc:clicks:delta{window="1h"} >', "undone.yml", UNDONE
+        r"smsc:clicks:new >", 'smsc:clicks:delta{window="1h"} >', "spike.yml", UNDONE
     ),
     "what is counted again does not teach": Mutant(
-        r"smsc:clicks:new /", 'smsc:clicks:delta{window="1h"} /', "undone.yml", UNDONE
+        r"smsc:clicks:new /", 'smsc:clicks:delta{window="1h"} /', "spike.yml", UNDONE
     ),
     "corrections over an outage": Mutant(
         r"last_over_time\((smsc:clicks:taken_back)\[1d\] offset 1h\)", r"\1 offset 1h", "fell.yml", TAKEN_BACK
@@ -307,7 +308,7 @@ MUTANTS = {
     "a spike does not teach": Mutant(r"(burst\[14d\]) offset 3h", r"\1", "spike.yml", BURSTY),
     "count floor of a flatline": Mutant(r">= (12|9) +# constant", ">= 0 # constant", "flatline.yml", SMALL),
     "what is compared agrees": Mutant(
-        r"\b4( +# constant: how many times the least)", r"400\1", "flatline.yml", FADES
+        r"\b4( +# constant: how many times the least)", r"400\1", "gates.yml", FADES
     ),
     "a flatline lasts": Mutant(
         r"or smsc:clicks:expected_median > 0 and last_over.*", "", "flatline.yml", STOPS

@@ -186,8 +186,8 @@ def test_a_login_revoked_in_mid_flight_costs_no_more_than_was_in_flight(in_fligh
 @pytest.mark.slow  # much is calculated in virtual time
 def test_hundreds_of_links_for_half_an_hour_with_everything_going_wrong() -> None:
     accounts = [
-        make_account("big", make_links(600, "big", 60.0), max_concurrent_requests=14),
-        make_account("small", make_links(100, "small", 21.0), max_concurrent_requests=4),
+        make_account("big", make_links(200, "big", 60.0), max_concurrent_requests=14),
+        make_account("small", make_links(50, "small", 21.0), max_concurrent_requests=4),
     ]
     locked_out = [
         make_account(f"locked-out-{n}", make_links(1, f"locked-out-{n}"), base_url="https://smsc.example")
@@ -201,7 +201,7 @@ def test_hundreds_of_links_for_half_an_hour_with_everything_going_wrong() -> Non
     audit = world.run(until=1800)
     _assert_limits(audit)
     assert audit.worst_failed_logins == 4
-    assert len(audit.arrivals) >= 700 + 4
+    assert len(audit.arrivals) >= 250 + 4
     assert {"ok", "throttled", "timeout", "unreachable", "http_error", "malformed"} <= set(audit.answers)
 
 
@@ -215,7 +215,7 @@ def test_each_link_is_read_once_an_interval_and_evenly() -> None:
     assert audit.worst_gap < 91  # the first readings come at once, the others at regular moments
 
 
-@pytest.mark.parametrize("links", [500, 2000])
+@pytest.mark.parametrize("links", [200, 1000])
 @pytest.mark.slow  # much is calculated in virtual time
 def test_under_overload_no_link_starves(links: int) -> None:
     """One request takes 0.2 s, two at a time: ten a second. Clicked alike, all get the same share of that."""
@@ -228,19 +228,19 @@ def test_under_overload_no_link_starves(links: int) -> None:
 
 @pytest.mark.slow  # much is calculated in virtual time
 def test_however_unequal_under_overload_every_link_gets_half_of_an_equal_share() -> None:
-    """Ten a second for 4,000 links: equal turns would take 400 s, longer than they may get old."""
-    links = tuple(replace(link, stale_after=300.0) for link in make_links(4000, interval=21.0))
+    """One a second for 400 links: equal turns would take 400 s, longer than they may get old."""
+    links = tuple(replace(link, stale_after=300.0) for link in make_links(400, interval=21.0))
     account = make_account(links=links, max_concurrent_requests=2)
-    audit = World([account], Weather(way=(0.0, 0.0), work=(0.2, 0.2))).run(until=4000)
-    assert len(audit.polls) == 4000
+    audit = World([account], Weather(way=(0.0, 0.0), work=(2.0, 2.0))).run(until=4000)
+    assert len(audit.polls) == 400
     assert audit.worst_gap < 2 * 400 * 1.1
     assert max(audit.polls.values()) > 4 * min(audit.polls.values())
 
 
 @pytest.mark.slow  # much is calculated in virtual time
 def test_a_slow_link_is_not_starved_by_impatient_ones() -> None:
-    impatient = make_links(400, interval=21.0)
-    patient = replace(make_links(401, interval=600.0)[-1], name="patient")
+    impatient = make_links(80, interval=21.0)
+    patient = replace(make_links(81, interval=600.0)[-1], name="patient")
     account = make_account(links=(*impatient, patient), max_concurrent_requests=1)
-    audit = World([account], Weather(way=(0.0, 0.0), work=(0.2, 0.2))).run(until=3600)
+    audit = World([account], Weather(way=(0.0, 0.0), work=(1.0, 1.0))).run(until=3600)
     assert audit.polls["patient"] >= 5

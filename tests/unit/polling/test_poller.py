@@ -639,7 +639,7 @@ def test_a_wall_clock_that_jumps_moves_no_request() -> None:
 
 
 @pytest.mark.slow  # much is calculated in virtual time
-def test_a_day_of_random_failures_breaks_no_limit_and_ends_with_every_link_read() -> None:
+def test_hours_of_random_failures_break_no_limit_and_ends_with_every_link_read() -> None:
     desk = Desk(_account(20, max_concurrent_requests=6))
     random = Random(7)
     errors: list[PollError] = [api_error(9), HttpStatusError(503), PollTimeoutError("t"), api_error(17)]
@@ -652,7 +652,7 @@ def test_a_day_of_random_failures_breaks_no_limit_and_ends_with_every_link_read(
         desk.answer = lambda link: make_reading(id=link.id or "")
 
     desk.answer = answer
-    desk.run(86_400, calm, 2000)
+    desk.run(20_000, calm, 2000)
     by_link: dict[str, list[float]] = {}
     for time, name in desk.requests:
         by_link.setdefault(name, []).append(time)

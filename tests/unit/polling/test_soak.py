@@ -41,7 +41,7 @@ NOON_OF_THE_MONTHS_LAST_DAY = 1_751_274_000.0  # 30 June 2025 in Moscow
 PASSWORD = "secret"
 MIRROR = "https://www2.smscentre.com"
 ELSEWHERE = "https://smsc.example"
-MANY, FEW = 40, 12
+MANY, FEW = 20, 6
 """Links: so many that more than may be could be in flight, with those that hang; and some adaptive ones."""
 LOCKED_OUT = 6
 SERIES = [family.name for family in FAMILIES if re.match("smsc_link_(clicks|last)_", family.name)]
@@ -246,10 +246,10 @@ def test_a_day_of_storms_serves_nothing_but_the_truth(seed: int) -> None:
     # the day was one that could have shown a mistake
     assert day.accounts[0].timezone == MOSCOW
     assert set(Outcome) - {Outcome.NOT_FOUND} <= set(day.outcomes)
-    assert day.outcomes[Outcome.OK] > 10_000
+    assert day.outcomes[Outcome.OK] > 5_000
     assert day.seen["shown"] > day.seen["withheld"]
-    assert day.seen["stale"] > 100
-    assert day.seen["after the month's end"] >= 20
+    assert day.seen["stale"] > 50
+    assert day.seen["after the month's end"] >= 10
     # and it ended well
     states = [status.state for status in day.poller.statuses()]
     assert (states[:2], set(states[2:])) == (["polling"] * 2, {"unauthorized"})

@@ -437,7 +437,7 @@ def test_where_intervals_change_a_wait_is_half_shorter_or_longer_at_most() -> No
     random, names, bounds = Random(1), [f"link-{n}" for n in range(20)], (30.0, 500.0)
     player = Player(_adaptive(20, bounds), dict.fromkeys(names, 0.0))
     sent: dict[str, list[float]] = {name: [] for name in names}
-    for hour in range(1, 100):
+    for hour in range(1, 30):
         player.clicks |= {name: 10 ** random.uniform(-4, 1) for name in random.sample(names, 5)}
         for name, times in player.until(hour * HOUR).items():
             sent[name] += times
