@@ -6,16 +6,20 @@ import io
 import os
 import sys
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from exporter import logs
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 # What is compiled once need not be compiled by every worker, and by every exporter that a test starts.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-# Nor need every exporter read the authorities of the world, which takes a fifth of its start: no test asks them.
+# Nor need every exporter read the authorities of the world, a fifth of its start: no test asks them.
 os.environ["SSL_CERT_FILE"] = os.devnull
 
 # The same examples each time where a change is judged, new ones where it is made. No deadline: a busy
@@ -23,6 +27,16 @@ os.environ["SSL_CERT_FILE"] = os.devnull
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if "CI" in os.environ else "here")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Each worker reads all files of tests, which takes seconds: so not those of which no test will run."""
+    if collection_path.suffix != ".py":
+        return None
+    chosen: str = config.option.markexpr
+    if "unit" not in collection_path.parts:
+        return chosen == "not slow" or None
+    return (chosen == "slow" and "mark.slow" not in collection_path.read_text()) or None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,8 +24,12 @@ class Secret:
     def text(self) -> str:
         return f"{self.word}a{NASTY}{self.word}z"
 
-    def traces(self) -> Iterator[bytes]:
+    @cached_property
+    def traces(self) -> tuple[bytes, ...]:
         """Bytes, in small letters, that are in nothing but what tells the secret or a half of it."""
+        return tuple(self._traces())
+
+    def _traces(self) -> Iterator[bytes]:
         yield self.word.lower().encode()
         yield self.word.lower().encode("utf-16-le")
         yield self.word.encode().hex().encode()
@@ -41,7 +46,7 @@ def told(secrets: Iterable[Secret], *pieces: str | bytes) -> dict[str, str]:
         data = piece.encode("utf-8", "surrogateescape") if isinstance(piece, str) else piece
         small = data.lower()
         for secret in secrets:
-            for trace in secret.traces():
+            for trace in secret.traces:
                 if (at := small.find(trace)) >= 0:
                     found[secret.word] = data[max(0, at - 60) : at + 60].decode("utf-8", "replace")
     return found

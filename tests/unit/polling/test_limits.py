@@ -105,7 +105,7 @@ def _world(
     return world
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     place=_places,
     accounts=_account_lists,
@@ -140,7 +140,7 @@ def _freeze(world: World) -> None:
     world.frozen_until = world.now + world.random.uniform(1, 50)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     place=_places,
     accounts=_account_lists,
