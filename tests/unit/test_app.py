@@ -238,7 +238,7 @@ def test_an_error_of_ours_on_the_way_back_is_not_health() -> None:
 def test_what_could_not_be_applied_is_not_what_is_restored_later() -> None:
     async def main() -> None:
         async with away(*make_links(2)) as (exporter, journal):
-            broken = replace(labelled("bad"), accounts=(None,))  # type: ignore[arg-type]
+            broken = replace(labelled("bad"), accounts=(None,))  # type: ignore[arg-type] # it has to fail
             with pytest.raises(AttributeError):
                 await exporter.apply(broken)
             journal.up = True
