@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import sys
+from collections import Counter
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from hypothesis import settings
 from exporter import logs
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
 # What is compiled once need not be compiled by every worker, and by every exporter that a test starts.
@@ -58,6 +61,43 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _minutes(item: pytest.Item) -> int:
     marker = item.get_closest_marker("slow")
     return marker.args[0] if marker and marker.args else 0
+
+
+def _spent() -> float:
+    """Seconds of processor time so far, those of processes that ended included."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+_BEFORE = pytest.StashKey[float]()
+_COST = "processor seconds"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    item.stash[_BEFORE] = _spent()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if call.when == "teardown":
+        report.user_properties.append((_COST, _spent() - item.stash[_BEFORE]))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what the tests of each folder cost. What several tests share is counted under the first."""
+    costs = Counter[str]()
+    for report in terminalreporter.getreports(""):
+        folder = report.nodeid.partition("::")[0].rpartition("/")[0]
+        costs[folder] += sum(cost for name, cost in report.user_properties if name == _COST)
+    terminalreporter.section("processor seconds by folder")
+    for folder, cost in costs.most_common():
+        terminalreporter.line(f"{cost:8.1f}  {folder}")
 
 
 @pytest.fixture(autouse=True)
