@@ -22,6 +22,9 @@ def compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
+FORGET_READINGS = 30 * 86_400.0
+"""Seconds after which a shared journal deletes the reading of a link that is no longer polled."""
+
 _LATEST = 5e10
 """Seconds since the epoch: the year 3554. Before the epoch may be right, where a clock has not been set."""
 

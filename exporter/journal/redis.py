@@ -159,8 +159,9 @@ class RedisStore:
         return minid
 
     async def read(self, links: Sequence[LinkKey]) -> list[StoredReading]:
-        """The readings of these links."""
+        """The readings of these links. Where new links come, old ones leave, so their readings go too."""
         server, values = await self._wire.readings([compact(link) for link in links])
+        await self._wire.forget_readings()
         return list(_understood(zip(links, values, strict=True), server, self._clock.time()))
 
     async def close(self) -> None:

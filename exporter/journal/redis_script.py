@@ -1,4 +1,4 @@
-"""The two scripts that run inside Redis, and their arguments.
+"""The scripts that run inside Redis, and their arguments.
 
 All keys share one hash tag, so that a cluster keeps them together, and a version, so that exporters with
 another layout do not meet. No key expires: a server that evicts keys with an expiry loses none of them.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
-from exporter.journal.journal import StoredReading, compact
+from exporter.journal.journal import FORGET_READINGS, StoredReading, compact
 from exporter.limits.constants import REMEMBERED
 from exporter.limits.events import binds, decode, encode, lasting
 
@@ -97,6 +97,16 @@ return {{verdict, news, last}}
 """
 """Arguments: epoch, position, the id before which events are dropped, entries, requests (both as JSON)."""
 
+FORGET = f"""
+local cursor, found = unpack(redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2]))
+local oldest = (redis.call('TIME')[1] - {FORGET_READINGS:.0f}) * 1000
+for place = 1, #found, 2 do
+  local at = string.match(found[place + 1], '^%d+')
+  if at and tonumber(at) < oldest then redis.call('HDEL', KEYS[1], found[place]) end
+end
+return cursor
+"""
+"""Deletes old readings among the next ones. Arguments: where to go on, how many. Returns where to go on."""
 
 NEW_EPOCH = {"e": "", "b": "0", "a": "0"}
 """The entry of ``lasting`` that ``HELLO`` adds."""

@@ -17,7 +17,16 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from exporter.journal.redis_script import APPEND, EVENTS, HELLO, KEYS, LASTING, PERMISSIONS, READINGS
+from exporter.journal.redis_script import (
+    APPEND,
+    EVENTS,
+    FORGET,
+    HELLO,
+    KEYS,
+    LASTING,
+    PERMISSIONS,
+    READINGS,
+)
 from exporter.journal.shared import LostError
 
 if TYPE_CHECKING:
@@ -146,6 +155,13 @@ class Wire:
                 values += await self._client.hmget(READINGS, fields[start : start + CHUNK])
             time = await self._client.time()  # late: no reading may seem to come from the future
         return _seconds(time), values
+
+    async def forget_readings(self) -> None:
+        """Deletes readings of links that are no longer polled."""
+        cursor = "0"
+        with _translated():
+            while (cursor := await self._client.eval(FORGET, 1, READINGS, cursor, CHUNK)) != "0":
+                pass
 
     async def close(self) -> None:
         """Closes the connection."""

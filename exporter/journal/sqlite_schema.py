@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageError
+from exporter.journal.journal import FORGET_READINGS
 from exporter.journal.sqlite_mark import owned
 from exporter.storage_url import APPLICATION_ID
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 VERSION = 4
 """The schema's version, as ``user_version`` in the file."""
-
-FORGET_READINGS = 30 * 86_400.0
-"""Seconds after which the reading of a link that is no longer polled is deleted."""
 
 _TABLES = f"""
     CREATE TABLE events (

@@ -121,7 +121,9 @@ class Host:
 
     def secret(self, name: str) -> Secret:
         """What is known of a login with its password."""
-        return self.secrets.setdefault(name, Secret())
+        if name not in self.secrets:
+            self.secrets[name] = Secret()
+        return self.secrets[name]
 
     def failed(self, now: float) -> list[float]:
         """When logins failed that the provider still counts, the oldest first.

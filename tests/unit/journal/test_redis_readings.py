@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -85,6 +86,22 @@ async def test_a_name_that_means_another_link_has_the_total_of_its_latest_readin
     await replica.settled()
     stored = await latest(replica)
     assert (stored.target, stored.reading.all_time, stored.total) == (("id", "2"), 2, 2)
+
+
+@scenario
+async def test_readings_of_links_that_are_no_longer_polled_are_deleted(redis_place: RedisPlace) -> None:
+    replica, days = await redis_place.open(), 86_400.0
+    for name, age in {"kept": 29 * days, "old": 31 * days}.items():
+        replica.note(replace(with_reading(sent(), 5, elapsed=age), link=("main", name)))
+    many = [f"old-{number}" for number in range(CHUNK)]
+    for number, name in enumerate(many):
+        replica.note(replace(with_reading(sent(number), 5, elapsed=31 * days), link=("main", name)))
+    replica.note(with_reading(sent(), 5))
+    await replica.settled()
+    redis_place.server.look.hset(READINGS, "another's", "what")
+    await replica.read([LINK])
+    left = {field.decode() for field in redis_place.server.look.hkeys(READINGS)}
+    assert left == {compact(("main", "kept")), compact(LINK), "another's"}
 
 
 @scenario
