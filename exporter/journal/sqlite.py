@@ -58,8 +58,8 @@ LOOK = 2.0
 RETRY = 2.0
 """Seconds between two tries to write a file that could not be written."""
 
-BUSY = 5.0
-"""Seconds that a transaction waits for another process's, which takes a few milliseconds."""
+BUSY = 2.0
+"""Seconds that a transaction waits for another process's, which takes milliseconds. An end waits for it too."""
 
 PREPARED_WITHIN, TRIES = 1.0, 20
 """Seconds to wait for another process that is preparing the file, and how often to look."""
