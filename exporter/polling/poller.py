@@ -202,9 +202,11 @@ class Poller:
         now = self._clock.monotonic()
         batch: list[tuple[Planner, Poll]] = []
         for planner in sorted(self._awake(now), key=lambda one: one.rank):
-            self._logbook.state(planner, now)
+            polls = len(batch)
             while isinstance(step := planner.next(now), Poll):
                 batch.append((planner, step))
+            if len(batch) == polls:  # one that polls is looked at again in LONGEST_WAIT at the latest
+                self._logbook.state(planner, now)
             self._wake(planner, min(step, now + LONGEST_WAIT))
         return batch
 
