@@ -1,4 +1,4 @@
-"""Half a day in virtual time with all that it brings, and every figure that is served held against the truth.
+"""A night in virtual time with all that it brings, and every figure that is served held against the truth.
 
 The poller, the ledger and the exposition are the real ones, and so is the parsing; the simulator answers, but
 over no network. Each virtual minute the page is read: every series that it shows must say what the provider
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOUR, DAY = 3600.0, 86_400.0
-LAST_EVENING_OF_THE_MONTH = 1_751_295_600.0  # 18:00 on 30 June 2025 in Moscow
+LAST_EVENING_OF_THE_MONTH = 1_751_306_400.0  # 21:00 on 30 June 2025 in Moscow
 PASSWORD = "secret"
 MIRROR = "https://www2.smscentre.com"
 ELSEWHERE = "https://smsc.example"
@@ -76,7 +76,7 @@ class Truth:
 
 
 class Day:
-    """Two accounts through the month's last evening and night, while everything goes wrong.
+    """Two accounts through the month's last night, while everything goes wrong.
 
     Elsewhere are accounts with a wrong password, of which more would fail in half an hour than may.
     """
@@ -160,9 +160,9 @@ class Day:
         self.poller.swap(self.poller.build(self.accounts))
         self.poller.start()
         weather = self._weather()
-        for minute in range(12 * 60):
+        for minute in range(7 * 60):
             await asyncio.sleep(60)
-            next(weather) if minute < 10.5 * 60 else self._calm()
+            next(weather) if minute < 5.5 * 60 else self._calm()
             self._judge()
         await self.poller.close()
 
@@ -240,15 +240,15 @@ def _adaptive(link: Link) -> Link:
 
 @pytest.mark.parametrize("seed", [1])
 @pytest.mark.slow(1)  # much is calculated in virtual time, for half a minute
-def test_half_a_day_of_storms_serves_nothing_but_the_truth(seed: int) -> None:
+def test_a_night_of_storms_serves_nothing_but_the_truth(seed: int) -> None:
     day = Day(seed)
     virtual.run(day.clock, day.live())
     # the day was one that could have shown a mistake
     assert day.accounts[0].timezone == MOSCOW
     assert set(Outcome) - {Outcome.NOT_FOUND} <= set(day.outcomes)
-    assert day.outcomes[Outcome.OK] > 5_000
+    assert day.outcomes[Outcome.OK] > 2_500
     assert day.seen["shown"] > day.seen["withheld"]
-    assert day.seen["stale"] > 50
+    assert day.seen["stale"] > 25
     assert day.seen["after the month's end"] >= 20
     # and it ended well
     states = [status.state for status in day.poller.statuses()]

@@ -33,7 +33,7 @@ from tests.unit.polling.unequal import (
 if TYPE_CHECKING:
     from exporter.model import Account, Link, Reading
 
-LINKS, BUDGET = 500, 100
+LINKS, BUDGET = 250, 50
 SETTLE, MEASURE = 2 * HOUR, 3 * HOUR
 
 
@@ -95,7 +95,7 @@ def test_a_poll_that_fails_under_overload_makes_no_link_wait_as_if_it_had_been_r
 def test_quiet_links_take_equal_turns_as_soon_as_busy_ones_have_left() -> None:
     account, seconds = overloaded(LINKS, BUDGET)
     account = replace(account, links=tuple(replace(link, stale_after=DAY) for link in account.links))
-    busy = [link.name for link in account.links[:50]]
+    busy = [link.name for link in account.links[: LINKS // 10]]
     crowd = [Demand(10.0 if link.name in busy else 0.1 / HOUR) for link in account.links]
     simulation = Simulation(account, crowd, seconds, learning=True)
     simulation.run(SETTLE, HOUR)
