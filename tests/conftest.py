@@ -14,9 +14,10 @@ import pytest
 from hypothesis import settings
 
 from exporter import logs
+from tests import forkserver
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
 # What is compiled once need not be compiled by every worker, and by every exporter that a test starts.
@@ -98,6 +99,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("processor seconds by folder")
     for folder, cost in costs.most_common():
         terminalreporter.line(f"{cost:8.1f}  {folder}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ended_forkserver() -> Iterator[None]:
+    yield
+    forkserver.end()
 
 
 @pytest.fixture(autouse=True)

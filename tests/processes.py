@@ -10,17 +10,21 @@ import queue
 import re
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from subprocess import DEVNULL, PIPE, STDOUT, CompletedProcess, Popen
 from typing import TYPE_CHECKING, Any
 
+from tests import forkserver
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    Start = type[Popen[str]]
 
 PATIENCE = 60.0
 """Seconds after which something that never comes is given up; nothing is measured by it."""
@@ -36,12 +40,10 @@ def replace(path: Path, text: str) -> None:
 class Program:
     """A program running in the background; ``lines`` is what it has said so far, both streams together."""
 
-    def __init__(self, *command: str, cwd: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(self, process: Popen[str]) -> None:
         self.lines: list[str] = []
         self._said: queue.Queue[str | None] = queue.Queue()
-        self.process = subprocess.Popen(
-            command, cwd=cwd, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        self.process = process
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -82,9 +84,11 @@ class Program:
 
 
 @contextlib.contextmanager
-def program(*command: str, cwd: Path, env: dict[str, str] | None = None) -> Iterator[Program]:
+def program(
+    *command: str, cwd: Path, env: dict[str, str] | None = None, start: Start = Popen
+) -> Iterator[Program]:
     """A program that is stopped at the end, at the latest."""
-    running = Program(*command, cwd=cwd, env=env)
+    running = Program(start(command, cwd=cwd, env=env, text=True, stdout=PIPE, stderr=STDOUT))
     try:
         yield running
     finally:
@@ -92,11 +96,40 @@ def program(*command: str, cwd: Path, env: dict[str, str] | None = None) -> Iter
             running.stop(signal.SIGKILL)
 
 
-@contextlib.contextmanager
-def exporter(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> Iterator[Program]:
-    """``smsc-exporter`` with these arguments."""
-    with program(sys.executable, "-m", "exporter", *arguments, cwd=cwd, env=env) as running:
-        yield running
+def exporter(
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, fresh: bool = False
+) -> contextlib.AbstractContextManager[Program]:
+    """``smsc-exporter`` with these arguments; ``fresh`` where its start is tested, or its cost measured."""
+    start, command = _start(arguments, env, fresh)
+    return program(*command, cwd=cwd, env=env, start=start)
+
+
+def run(
+    *arguments: str,
+    cwd: Path,
+    env: dict[str, str] | None = None,
+    stdin: int = DEVNULL,
+    encoding: str | None = None,
+) -> CompletedProcess[str]:
+    """What ``smsc-exporter`` with these arguments has said at its end."""
+    start, command = _start(arguments, env)
+    with start(
+        command, cwd=cwd, env=env, text=True, encoding=encoding, stdin=stdin, stdout=PIPE, stderr=PIPE
+    ) as process:
+        try:
+            said = process.communicate(timeout=3 * PATIENCE)
+        finally:
+            process.kill()
+    return CompletedProcess(command, process.returncode, *said)
+
+
+def _start(
+    arguments: Sequence[str], env: dict[str, str] | None, fresh: bool = False
+) -> tuple[Start, Sequence[str]]:
+    """What starts the exporter, and with which command: a fork unless only an exec will do."""
+    if fresh or not forkserver.serves(env):
+        return Popen, [sys.executable, "-m", "exporter", *arguments]
+    return forkserver.Forked, arguments
 
 
 @contextlib.contextmanager

@@ -64,7 +64,7 @@ def _run(links: int, seconds: float, way: str, act: Callable[[str, Path, int, fl
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         arguments = ["--listen-address=127.0.0.1:0", f"--links={links}", f"--latency={LATENCY}"]
-        with exporter("simulate", *arguments, cwd=folder) as simulator:
+        with exporter("simulate", *arguments, cwd=folder, fresh=True) as simulator:
             url = simulator.expect(r"on (http://\S+)")[1]
             act(url, folder, links, seconds)
             audit = get_json(f"{url}/audit")
@@ -104,7 +104,7 @@ def _poll(url: str, folder: Path, links: int, seconds: float) -> None:
     account["links"] = [{"id": link} for link in _ids(links)]
     document = {"storage": {"url": "memory:"}, "accounts": [account]}
     (folder / "config.yaml").write_text(json.dumps(document))
-    with exporter("--web.listen-address=127.0.0.1:0", cwd=folder) as running:
+    with exporter("--web.listen-address=127.0.0.1:0", cwd=folder, fresh=True) as running:
         metrics = running.expect(r"event=listening url=(\S+)")[1] + "/metrics"
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:

@@ -161,7 +161,7 @@ def measure(asked: Asked) -> Iterator[Row]:
 
 def _visit(home: Path, links: int, seconds: float) -> Iterator[Row]:
     asyncio.run(_fill(home, links))
-    with exporter("--web.listen-address=127.0.0.1:0", cwd=home) as running:
+    with exporter("--web.listen-address=127.0.0.1:0", cwd=home, fresh=True) as running:
         port = running.expect(r"event=listening url=http://127.0.0.1:(\d+)")[1]
         target = _Target(links, int(port), running.process.pid)
         for among, visitors in _AMONG.items():

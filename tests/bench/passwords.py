@@ -82,7 +82,7 @@ def _flooded(home: Path, size: int, seconds: float) -> Row:
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
         (home / "web.yaml").write_text(f"basic_auth_users: {{prometheus: {hashed}}}\n")
         flags = "--web.config.file=web.yaml", "--web.listen-address=127.0.0.1:0"
-        with exporter(*flags, cwd=home) as running:
+        with exporter(*flags, cwd=home, fresh=True) as running:
             address = running.expect(r"event=listening url=(\S+)")[1]
             row = asyncio.run(_observe(f"{address}/metrics", simulated, size, seconds))
             running.stop()

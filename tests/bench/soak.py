@@ -120,12 +120,14 @@ def measure(minutes: float, reload_seconds: float = RELOAD_SECONDS) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         options = ["--listen-address=127.0.0.1:0", f"--links={LINKS}", "--latency=20ms-200ms"]
-        with exporter("simulate", *options, cwd=home) as simulator:
+        with exporter("simulate", *options, cwd=home, fresh=True) as simulator:
             provider = simulator.expect(r"on (http://\S+)")[1]
             configs = cycle(_configs(provider))
             (home / "config.yaml").write_text(next(configs))
             # warnings, for links that begin to fail, fill nothing that counts: nobody reads them here
-            with exporter("--web.listen-address=127.0.0.1:0", "--log.level=info", cwd=home) as running:
+            with exporter(
+                "--web.listen-address=127.0.0.1:0", "--log.level=info", cwd=home, fresh=True
+            ) as running:
                 url = running.expect(r"event=listening url=(\S+)")[1]
                 reloads = _Every(reload_seconds)
                 samples, failed = _run(running, url, provider, home, configs, reloads, minutes)

@@ -118,7 +118,7 @@ def start(folder: Path, storage: str, size: int) -> float:
     text = json.dumps({**document, "accounts": [{**account, "links": links}]}, indent=0)
     (folder / "config.yaml").write_text(text)
     began = _cpu_of_children()
-    with exporter("--web.listen-address=127.0.0.1:0", cwd=folder) as running:
+    with exporter("--web.listen-address=127.0.0.1:0", cwd=folder, fresh=True) as running:
         page = get(running.expect(r"event=listening url=(\S+)")[1] + "/metrics")[1]
         assert page.count("smsc_link_clicks_total{") == size
         running.stop(signal.SIGKILL)

@@ -92,7 +92,7 @@ def simulator(links: int) -> Iterator[str]:
     """A simulator's address."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["--listen-address=127.0.0.1:0", f"--links={links}", f"--latency={LATENCY}"]
-        with exporter("simulate", *arguments, cwd=Path(folder)) as running:
+        with exporter("simulate", *arguments, cwd=Path(folder), fresh=True) as running:
             yield running.expect(r"on (http://\S+)")[1]
             running.stop()
 
@@ -119,7 +119,7 @@ def _started(links: int, provider: str) -> Iterator[Target]:
         asyncio.run(prefill(home / "data" / "exporter.db", names))
         _configure(home, provider, links, {})
         began = time.monotonic()
-        running = stack.enter_context(exporter("--web.listen-address=127.0.0.1:0", cwd=home))
+        running = stack.enter_context(exporter("--web.listen-address=127.0.0.1:0", cwd=home, fresh=True))
         url = running.expect(r"event=listening url=(\S+)")[1]
         page = get(f"{url}/metrics")[1]
         start = time.monotonic() - began

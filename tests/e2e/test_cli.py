@@ -8,15 +8,13 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from exporter import __version__, cli
-from tests.processes import exporter, get, get_json, hanging, post, until
+from tests.processes import exporter, get, get_json, hanging, post, run, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,18 +22,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 ANY_PORT = "--web.listen-address=127.0.0.1:0"
 LISTENING = r"event=listening url=(\S+)"
-
-
-def run(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "exporter", *arguments],
-        cwd=cwd,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 @pytest.fixture
@@ -180,7 +166,8 @@ def test_a_reload_that_waits_for_a_slow_file_does_not_delay_the_end(tmp_path: Pa
 
 def test_check_accepts_the_example_once_its_variables_are_set(tmp_path: Path) -> None:
     example = str(ROOT / "config.yaml")
-    done = run("check", f"--config.file={example}", cwd=tmp_path, SMSC_LOGIN="alex", SMSC_PASSWORD="123")
+    env = {**os.environ, "SMSC_LOGIN": "alex", "SMSC_PASSWORD": "123"}
+    done = run("check", f"--config.file={example}", cwd=tmp_path, env=env)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{example} is valid: 1 account, 2 links\n"
     done = run("check", f"--config.file={example}", cwd=tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import free_port, get, get_json, program, until
+from tests.processes import exporter, free_port, get, get_json, program, until
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(sys.executable).parent
@@ -38,9 +38,8 @@ def test_your_own_configuration_on_the_simulator(tmp_path: Path) -> None:
     port, listen = free_port(), f"--web.listen-address=127.0.0.1:{free_port()}"
     simulate, write, point, check = blocks("docs/simulator.md", "Try your own configuration")
     check, _, serve = check.rpartition("smsc-exporter serve ")
-    python = [sys.executable, "-m", "exporter"]
     started = [*simulate.split()[1:], f"--listen-address=127.0.0.1:{port}"]
-    with program(*python, *started, cwd=tmp_path) as simulator:
+    with exporter(*started, cwd=tmp_path) as simulator:
         simulator.expect("Simulating the provider")
         assert shell(write, tmp_path).returncode == 0
         assert shell(point.replace("10146", str(port)), tmp_path).returncode == 0
@@ -49,17 +48,17 @@ def test_your_own_configuration_on_the_simulator(tmp_path: Path) -> None:
             "try.yaml is valid: 1 account, 3 links\naccount main: ok, link link-100001 has "
         )
         env = {**os.environ, "SMSC_LOGIN": "demo", "SMSC_PASSWORD": "demo"}
-        with program(*python, "serve", listen, *serve.split(), cwd=tmp_path, env=env) as exporter:
-            url = exporter.expect(r"event=listening url=(\S+)")[1]
-            exporter.expect("event=link_failing account=main link=link-100099 outcome=not_found")
+        with exporter("serve", listen, *serve.split(), cwd=tmp_path, env=env) as running:
+            url = running.expect(r"event=listening url=(\S+)")[1]
+            running.expect("event=link_failing account=main link=link-100099 outcome=not_found")
             failing = get_json(f"{url}/api/v1/links?state=failing")["links"]
             assert [link["link"] for link in failing] == ["link-100099"]
             path = tmp_path / "try.yaml"
             path.write_text(path.read_text().replace('id: "100099"', 'id: "100003"'))
-            exporter.expect("event=reloaded")
+            running.expect("event=reloaded")
             series = 'smsc_link_clicks_today{account="main",link="link-100099"}'
             until(lambda: series in get(f"{url}/metrics")[1], "figures of the corrected link")
-            assert exporter.stop() == 0
+            assert running.stop() == 0
         assert simulator.stop() == 0
 
 
@@ -78,9 +77,8 @@ def test_init_and_check_in_a_clone(page: str, section: str, tmp_path: Path) -> N
 
 def test_the_readmes_demo(tmp_path: Path) -> None:
     (demo,) = blocks("README.md", "Try the demo")
-    with program(
-        sys.executable, "-m", "exporter", *demo.split()[1:], "--web.listen-address=:0", cwd=tmp_path
-    ) as running:
+    command, *arguments = demo.split()
+    with program(str(SCRIPTS / command), *arguments, "--web.listen-address=:0", cwd=tmp_path) as running:
         url = running.expect(r"Status page: +(\S+/)$")[1]
         running.expect("link=misspelt-id outcome=not_found")
         read = 'smsc_link_up{account="demo"'

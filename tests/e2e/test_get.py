@@ -17,7 +17,7 @@ import pytest
 
 from exporter.polling.oneshot import UNCOUNTED
 from exporter.simulator import Settings, numbered_links
-from tests import needs
+from tests import needs, processes
 from tests.processes import PATIENCE, exporter, free_port, get, post, until
 from tests.providers import provider
 from tests.redis_servers import redis_server
@@ -48,17 +48,8 @@ def write_config(folder: Path, url: str, storage: str = "sqlite:exporter.db", **
 
 def run(*arguments: str, cwd: Path, encoding: str | None = None) -> subprocess.CompletedProcess[str]:
     """Runs the command; ``encoding`` is that of its standard streams."""
-    command = [sys.executable, "-m", "exporter", *arguments]
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, "PYTHONIOENCODING": encoding or ""},
-        capture_output=True,
-        text=True,
-        encoding=encoding,
-        check=False,
-        timeout=3 * PATIENCE,
-    )
+    env = {**os.environ, "PYTHONIOENCODING": encoding or ""}
+    return processes.run(*arguments, cwd=cwd, env=env, encoding=encoding)
 
 
 def audit(simulator: Provider) -> dict[str, Any]:

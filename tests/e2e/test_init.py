@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import os
 import pty
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from exporter.config import load
+from tests.processes import run
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from subprocess import CompletedProcess
 
 VALUES = {"SMSC_LOGIN": "alex", "SMSC_PASSWORD": "123", "MY_LOGIN": "alex", "MY_PASSWORD": "123"}
 
 
-def init(folder: Path, *arguments: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:
+def init(folder: Path, *arguments: str, typed: str | None = None) -> CompletedProcess[str]:
     """Runs it; ``typed`` is what a user types at a terminal."""
-    command = [sys.executable, "-m", "exporter", "init", *arguments]
     if typed is None:
-        return subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-        )
+        return run("init", *arguments, cwd=folder)
     keyboard, terminal = pty.openpty()
     try:
         os.write(keyboard, typed.encode())
-        return subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, stdin=terminal
-        )
+        return run("init", *arguments, cwd=folder, stdin=terminal)
     finally:
         os.close(keyboard)
         os.close(terminal)

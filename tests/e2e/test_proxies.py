@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +12,7 @@ import trustme
 
 from exporter.simulator import Settings, numbered_links
 from tests import needs
-from tests.processes import PATIENCE, exporter, free_port, get, until
+from tests.processes import PATIENCE, exporter, free_port, get, run, until
 from tests.providers import provider
 from tests.proxies import TinyProxy, tinyproxy, tls_before
 from tests.unit.provider.servers import over_tls
@@ -22,6 +20,7 @@ from tests.unit.provider.servers import over_tls
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from subprocess import CompletedProcess
 
     from exporter.simulator import Provider
 
@@ -67,17 +66,8 @@ def variables(**more: str) -> dict[str, str]:
     return {**kept, **more}
 
 
-def get_one(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "exporter", "get", "--json", "100001"]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=variables(**environ),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
+def get_one(folder: Path, **environ: str) -> CompletedProcess[str]:
+    done = run("get", "--json", "100001", cwd=folder, env=variables(**environ))
     assert PASSWORD not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done

@@ -10,7 +10,6 @@ import contextlib
 import json
 import signal
 import socket
-import subprocess
 import sys
 import traceback
 import urllib.error
@@ -27,7 +26,7 @@ from exporter.config import load
 from exporter.errors import ConfigError
 from tests import needs
 from tests.echoes import ANSWERS, echoing
-from tests.processes import PATIENCE, exporter, free_port, program, until
+from tests.processes import PATIENCE, exporter, free_port, program, run, until
 from tests.redis_servers import redis_server
 from tests.secrecy import NASTY, Secret, told
 from tests.unit.webconfig.door import basic
@@ -425,17 +424,10 @@ def test_nothing_is_told_by_hand(command: list[str], tmp_path: Path) -> None:
     with echoing() as server:
         plan = Plan(tmp_path, server.port)
         links = ANSWERS if "get" in command else ()
-        done = subprocess.run(
-            [sys.executable, "-m", "exporter", *command, *links],
-            cwd=tmp_path,
-            env=plan.env,
-            capture_output=True,
-            check=False,
-            timeout=PATIENCE,
-        )
+        done = run(*command, *links, cwd=tmp_path, env=plan.env)
         assert [secret.word for secret in plan.secrets if secret.text not in "".join(server.heard)] == []
-    assert (done.returncode, b"right" in done.stdout) == (1, True)
-    assert done.stderr.count(b"link ") >= len(ANSWERS) - 1
+    assert (done.returncode, "right" in done.stdout) == (1, True)
+    assert done.stderr.count("link ") >= len(ANSWERS) - 1
     kept = plan.kept()
     assert kept
     assert told([*plan.secrets, *DOOR], done.stdout, done.stderr, *kept) == {}

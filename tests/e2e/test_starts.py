@@ -51,7 +51,7 @@ def test_hangups_during_the_start_end_nothing(tmp_path: Path) -> None:
     with provider(Settings(links=numbered_links(1))) as (_, url):
         write_config(tmp_path, url)
         for _ in range(STARTS):
-            with exporter(ANY_PORT, cwd=tmp_path) as running:
+            with exporter(ANY_PORT, cwd=tmp_path, fresh=True) as running:
                 early.append(caught_early(running))
                 running.send(signal.SIGHUP)
                 running.expect(LISTENING)
@@ -68,7 +68,7 @@ def test_a_start_that_is_ended_ends_well(tmp_path: Path, number: signal.Signals)
     with provider(Settings(links=numbered_links(1))) as (_, url):
         write_config(tmp_path, url)
         for _ in range(STARTS):
-            with exporter(ANY_PORT, cwd=tmp_path) as running:
+            with exporter(ANY_PORT, cwd=tmp_path, fresh=True) as running:
                 early = caught_early(running)
                 assert running.stop(number) == 0
                 assert "Traceback" not in running.output
@@ -83,7 +83,7 @@ def test_a_folder_for_metrics_of_several_processes_is_not_used(tmp_path: Path) -
     with provider(Settings(links=numbered_links(1))) as (_, url):
         keys = write_config(tmp_path, url)
         env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(leftover)}
-        with exporter(ANY_PORT, cwd=tmp_path, env=env) as running:
+        with exporter(ANY_PORT, cwd=tmp_path, env=env, fresh=True) as running:
             address = running.expect(LISTENING)[1]
             until(lambda: Page(address).read(keys) == 1, "a figure", patience=90)
             assert running.stop() == 0

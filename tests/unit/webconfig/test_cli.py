@@ -7,8 +7,6 @@ import json
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.parse
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import needs
-from tests.processes import PATIENCE, exporter, free_port, get, get_json, program, until
+from tests.processes import PATIENCE, exporter, free_port, get, get_json, program, run, until
 from tests.unit.webconfig import pems
 from tests.unit.webconfig.door import ALICE, Keys, basic
 
@@ -52,11 +50,6 @@ def status(url: str, client: ssl.SSLContext | None = None, user: str = "alice") 
     except urllib.error.HTTPError as error:
         with error:
             return error.code
-
-
-def check(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "exporter", "check", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
 
 
 def test_serve_asks_for_a_password_but_not_for_its_health(tmp_path: Path) -> None:
@@ -172,7 +165,7 @@ def test_demo_takes_a_web_configuration_too(tmp_path: Path) -> None:
 def test_check_reads_the_web_configuration_too(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG)
     (tmp_path / "web.yaml").write_text(USERS)
-    done = check(tmp_path, "--web.config.file=web.yaml")
+    done = run("check", "--web.config.file=web.yaml", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout == "config.yaml is valid: 1 account, 1 link\nweb.yaml is valid\n"
     assert done.stderr.startswith("warning: web.yaml:1:1: basic_auth_users: passwords are sent unencrypted")
@@ -182,14 +175,7 @@ def test_check_reads_the_web_configuration_too(tmp_path: Path) -> None:
 def test_the_faults_of_both_files_are_told_at_once(tmp_path: Path, command: str) -> None:
     (tmp_path / "config.yaml").write_text("acounts: []\n")
     (tmp_path / "web.yaml").write_text("basic_auth_users: {alice: wonderland}\ntls_config: {}\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "exporter", command, "--web.config.file=web.yaml"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = run(command, "--web.config.file=web.yaml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     files = [line.partition(":")[0] for line in done.stderr.splitlines()]
     assert files == ["config.yaml"] * (2 if command != "demo" else 0) + ["web.yaml"] * 2
