@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import signal
 import socket
 import sys
@@ -239,7 +240,7 @@ class Plan:
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
         self.secrets: list[Secret] = []
-        self.env: dict[str, str] = {}
+        self.env = dict(os.environ)
         self.files: set[Path] = {folder / "config.yaml", folder / "web.yaml"}
         host = "http://127.0.1"
         self.accounts = [self._account(n, kind, f"{host}.{n}:{port}") for n, kind in enumerate(ANSWERS)]
