@@ -11,6 +11,7 @@ import io
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -18,7 +19,10 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _ROOT = Path(__file__).parents[1]
 _MOST = 1 << 17
@@ -39,18 +43,45 @@ def serves(env: dict[str, str] | None) -> bool:
     return all(theirs.get(name, "") == ours.get(name, "") for name in early)
 
 
-class Forked(subprocess.Popen[str]):
-    """The exporter with these arguments. All that ``Popen`` can is asked of it but the start itself."""
+class Forked:
+    """The exporter with these arguments: what the tests use of ``subprocess.Popen``, under the same names."""
 
-    def _execute_child(self, *given: Any) -> None:
-        """What ``Popen`` calls for the start, when the pipes are there."""
-        (arguments, cwd, env), ends = (given[0], given[5], given[6]), given[10:16]
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        cwd: Path,
+        env: dict[str, str] | None,
+        stdin: int | None,
+        stdout: int,
+        stderr: int,
+    ) -> None:
         request = json.dumps([arguments, str(cwd), dict(os.environ if env is None else env)])
-        streams = [number if end == -1 else end for number, end in enumerate((ends[0], ends[3], ends[5]))]
         with _lock:
-            self.pid = _ask(request.encode(), streams)
-        self._child_created = True
-        self._close_pipe_fds(*ends)  # type: ignore[attr-defined]
+            self.pid = _ask(request.encode(), [0 if stdin is None else stdin, stdout, stderr])
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        if self.poll() is None:
+            ended = os.pidfd_open(self.pid)
+            select.select([ended], [], [], timeout)
+            os.close(ended)
+        if (code := self.poll()) is None:
+            raise subprocess.TimeoutExpired("smsc-exporter", timeout)
+        return code
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def _ask(request: bytes, streams: list[int]) -> int:

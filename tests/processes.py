@@ -15,7 +15,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from subprocess import DEVNULL, PIPE, STDOUT, CompletedProcess, Popen
+from subprocess import DEVNULL, CompletedProcess, Popen
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from tests import forkserver
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    Start = type[Popen[str]]
+    Process = Popen[bytes] | forkserver.Forked
 
 PATIENCE = 60.0
 """Seconds after which something that never comes is given up; nothing is measured by it."""
@@ -40,16 +41,20 @@ def replace(path: Path, text: str) -> None:
 class Program:
     """A program running in the background; ``lines`` is what it has said so far, both streams together."""
 
-    def __init__(self, process: Popen[str]) -> None:
+    def __init__(self, start: Callable[[int], Process]) -> None:
         self.lines: list[str] = []
         self._said: queue.Queue[str | None] = queue.Queue()
-        self.process = process
+        reading, writing = os.pipe()
+        self._output = open(reading)  # noqa: SIM115 - closed by stop
+        try:
+            self.process = start(writing)
+        finally:
+            os.close(writing)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self.process.stdout
-        for line in self.process.stdout:
+        for line in self._output:
             self._said.put(line.rstrip("\n"))
         self._said.put(None)
 
@@ -74,9 +79,12 @@ class Program:
         self._reader.join(PATIENCE)
         while (line := self._said.get(timeout=PATIENCE)) is not None:
             self.lines.append(line)
-        assert self.process.stdout
-        self.process.stdout.close()
+        self._output.close()
         return code
+
+    @property
+    def stopped(self) -> bool:
+        return self._output.closed
 
     @property
     def output(self) -> str:
@@ -84,24 +92,28 @@ class Program:
 
 
 @contextlib.contextmanager
-def program(
-    *command: str, cwd: Path, env: dict[str, str] | None = None, start: Start = Popen
-) -> Iterator[Program]:
-    """A program that is stopped at the end, at the latest."""
-    running = Program(start(command, cwd=cwd, env=env, text=True, stdout=PIPE, stderr=STDOUT))
+def _running(start: Callable[[int], Process]) -> Iterator[Program]:
+    """What is started with its output there. It is stopped at the end, at the latest."""
+    running = Program(start)
     try:
         yield running
     finally:
-        if running.process.stdout and not running.process.stdout.closed:
+        if not running.stopped:
             running.stop(signal.SIGKILL)
+
+
+def program(
+    *command: str, cwd: Path, env: dict[str, str] | None = None
+) -> contextlib.AbstractContextManager[Program]:
+    """A program in the background."""
+    return _running(lambda output: Popen(command, cwd=cwd, env=env, stdout=output, stderr=output))
 
 
 def exporter(
     *arguments: str, cwd: Path, env: dict[str, str] | None = None, fresh: bool = False
 ) -> contextlib.AbstractContextManager[Program]:
     """``smsc-exporter`` with these arguments; ``fresh`` where its start is tested, or its cost measured."""
-    start, command = _start(arguments, env, fresh)
-    return program(*command, cwd=cwd, env=env, start=start)
+    return _running(lambda output: _start(arguments, cwd, env, None, output, output, fresh=fresh))
 
 
 def run(
@@ -112,24 +124,37 @@ def run(
     encoding: str | None = None,
 ) -> CompletedProcess[str]:
     """What ``smsc-exporter`` with these arguments has said at its end."""
-    start, command = _start(arguments, env)
-    with start(
-        command, cwd=cwd, env=env, text=True, encoding=encoding, stdin=stdin, stdout=PIPE, stderr=PIPE
-    ) as process:
+    with (
+        TemporaryFile("w+", encoding=encoding) as output,
+        TemporaryFile("w+", encoding=encoding) as errors,
+        open(os.devnull) as nothing,
+    ):
+        stdin = nothing.fileno() if stdin == DEVNULL else stdin
+        process = _start(arguments, cwd, env, stdin, output.fileno(), errors.fileno())
         try:
-            said = process.communicate(timeout=3 * PATIENCE)
+            code = process.wait(3 * PATIENCE)
         finally:
             process.kill()
-    return CompletedProcess(command, process.returncode, *said)
+        output.seek(0)
+        errors.seek(0)
+        return CompletedProcess(arguments, code, output.read(), errors.read())
 
 
 def _start(
-    arguments: Sequence[str], env: dict[str, str] | None, fresh: bool = False
-) -> tuple[Start, Sequence[str]]:
-    """What starts the exporter, and with which command: a fork unless only an exec will do."""
+    arguments: Sequence[str],
+    cwd: Path,
+    env: dict[str, str] | None,
+    stdin: int | None,
+    stdout: int,
+    stderr: int,
+    *,
+    fresh: bool = False,
+) -> Process:
+    """Starts the exporter: by a fork unless only an exec will do."""
     if fresh or not forkserver.serves(env):
-        return Popen, [sys.executable, "-m", "exporter", *arguments]
-    return forkserver.Forked, arguments
+        command = [sys.executable, "-m", "exporter", *arguments]
+        return Popen(command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
+    return forkserver.Forked(arguments, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
 
 
 @contextlib.contextmanager
