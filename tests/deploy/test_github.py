@@ -62,7 +62,7 @@ def test_before_a_commit_the_quick_checks_of_ci_run() -> None:
         hook["entry"] for repo in read(ROOT / ".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]
     ]
     commands = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    assert hooks == [line for line in commands if re.match(r"\.venv/bin/(ruff|mypy)\b", line)]
+    assert hooks == [line.strip() for line in commands if re.match(r" +\.venv/bin/(ruff|mypy)\b", line)]
 
 
 @needs.pre_commit
