@@ -85,7 +85,7 @@ class Exporter:
             lambda: self.snapshots.all().values(),
         )
         fetch = Client(session).fetch
-        self.poller = Poller(self.recorder, self.snapshots, fetch, self.telemetry, clock)
+        self.poller = Poller(self.recorder, self.snapshots, fetch, self.telemetry.request_ended, clock)
         self._scrape = web.Scrape(self.exposition, self.telemetry.registry, clock)
         self._health = web.Health(alive=self.broken, ready=self._not_ready)
         self._page = web.StatusPage(self.exposition, self.poller, self.telemetry, clock, self._not_ready)

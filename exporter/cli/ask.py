@@ -74,11 +74,7 @@ def online(loaded: Config) -> int:
 
 async def _read(loaded: Config, links: Sequence[Link], take: Callable[[Answer], None]) -> None:
     logs.configure("error", "logfmt")
-    if not oneshot.shared(loaded):
-        _warn(f"warning: {oneshot.NOT_SHARED}")
-    async with oneshot.opened(loaded, links, SystemClock()) as reader:
-        for link in links:
-            take(await reader.read(link, _warn))
+    await oneshot.read(loaded, links, SystemClock(), _warn, take)
 
 
 def _warn(text: str) -> None:

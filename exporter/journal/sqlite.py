@@ -59,7 +59,7 @@ RETRY = 2.0
 """Seconds between two tries to write a file that could not be written."""
 
 BUSY = 2.0
-"""Seconds that a transaction waits for another process's, which takes milliseconds. An end waits for it too."""
+"""Seconds that a transaction waits for another process's, which takes milliseconds. An end waits too."""
 
 PREPARED_WITHIN, TRIES = 1.0, 20
 """Seconds to wait for another process that is preparing the file, and how often to look."""

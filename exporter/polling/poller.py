@@ -9,7 +9,7 @@ from heapq import heappop, heappush
 from itertools import count
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -50,18 +50,11 @@ REPLICA_DELAY = 2.0
 """Processes that share a journal are due up to so many seconds apart, so that they seldom collide."""
 
 
-class Observer(Protocol):
-    """Counts requests."""
-
-    def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
-        """One request ended as ``outcome`` after ``seconds``."""
-        ...
-
-
 class Poller:
     """Polls all accounts in the background from one task; each request has a task of its own.
 
-    ``fetch`` sends one request and returns a reading or raises a ``PollError``.
+    ``fetch`` sends one request and returns a reading or raises a ``PollError``. ``ended`` is called with each
+    request's account, outcome and duration in seconds.
     """
 
     def __init__(
@@ -69,14 +62,14 @@ class Poller:
         recorder: Recorder,
         snapshots: Snapshots,
         fetch: Fetch,
-        observer: Observer,
+        ended: Callable[[str, Outcome, float], None],
         clock: Clock,
         random: Random | None = None,
     ) -> None:
         self._recorder = recorder
         self._snapshots = snapshots
         self._fetch = fetch
-        self._observer = observer
+        self._ended = ended
         self._clock = clock
         self._random = random or Random()  # noqa: S311 - jitter, not cryptography
         self._delay = self._random.uniform(0, REPLICA_DELAY) if recorder.journal.fail_closed else 0.0
@@ -258,7 +251,7 @@ class Poller:
         read_at = self._dated(sent_at, now - started)
         changed = self._finish(planner, poll, result, now - started, read_at)
         outcome = result.outcome if isinstance(result, PollError) else Outcome.OK
-        self._observer.request_ended(poll.account.name, outcome, now - started)
+        self._ended(poll.account.name, outcome, now - started)
         # The next request leaves first: its record is written while this one's figures are shown.
         await asyncio.sleep(0)
         if changed is not None:

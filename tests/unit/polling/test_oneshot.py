@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,14 @@ from aiohttp.test_utils import RawTestServer
 from exporter.clock import SystemClock
 from exporter.config import Config
 from exporter.errors import Outcome, PollError, StorageError, ThrottledError, UnreachableError, api_error
-from exporter.limits import MAX_IN_FLIGHT, RATE_LIMIT, SEND_BY, Answered, Ledger, Request, Sent, Unknown
+from exporter.journal import StoredReading
+from exporter.limits import MAX_IN_FLIGHT, RATE_LIMIT, SEND_BY, Answered, Ledger, Sent, Unknown
 from exporter.model import Snapshot
-from exporter.polling.oneshot import UNCOUNTED, OneShot, ReadFailure, opened, shared
-from exporter.polling.recorder import Recorder
+from exporter.polling import oneshot
+from exporter.polling.oneshot import NOT_SHARED, UNCOUNTED, OneShot, ReadFailure
+from exporter.polling.poller import LONGEST_WAIT
+from exporter.polling.recorder import Recorder, request_of
 from exporter.secret import SecretStr
-from exporter.snapshots import Snapshots
 from tests.factories import make_account, make_link, make_links, make_reading
 from tests.shared_log import SharedLog
 from tests.virtual import VirtualClock, run
@@ -34,12 +37,6 @@ LINK = make_link()
 THREE = "three requests in the last minute"
 
 
-def request_of(account: Account, link: Link, login: str = "") -> Request:
-    return Request(
-        account.host, login or account.login_key, login or account.secret_key, link.target, account.timeout
-    )
-
-
 class World:
     """One account at a provider that answers with ``errors`` first; ``told`` is what the user heard.
 
@@ -50,7 +47,7 @@ class World:
         self,
         *errors: PollError,
         links: tuple[Link, ...] = (LINK,),
-        mirrors: bool = True,
+        stored: tuple[StoredReading, ...] = (),
         at_once: int = MAX_IN_FLIGHT,
     ) -> None:
         self.clock = VirtualClock()
@@ -64,17 +61,13 @@ class World:
         self.journal = self.log.journal()
         self.service = self._recorder(self.log.journal())
         self.recorder = self._recorder(self.journal)
-        self.snapshots = Snapshots(lambda snapshot: None)
-        self.snapshots.swap(self.snapshots.build(links, ()))
-        accounts = {self.account.name: self.account}
-        self._reader = OneShot(
-            accounts, self.recorder, self.snapshots, self._fetch, self.clock, mirrors=mirrors
-        )
+        accounts = (make_account("other"), self.account)
+        self._reader = OneShot(accounts, self.recorder, self._fetch, self.clock, self.told.append, stored)
         self._start = self.clock.elapsed
 
     def _recorder(self, journal: LogJournal) -> Recorder:
         recorder = Recorder(Ledger(), journal, self.clock, lambda news: None)
-        recorder.ledger.configure([request_of(self.account, LINK)])
+        recorder.ledger.configure([request_of(self.account)])
         return recorder
 
     async def _fetch(self, account: Account, link: Link, url: str) -> Reading:
@@ -85,7 +78,10 @@ class World:
 
     async def serve(self, link: Link = LINK, outcome: Outcome | None = Outcome.OK, login: str = "") -> None:
         """The service sends a request, which ends at once unless ``outcome`` is None."""
-        sent = self.service.begin(request_of(self.account, link, login))
+        request = request_of(self.account, link.target)
+        if login:
+            request = replace(request, login=login, secret=login)
+        sent = self.service.begin(request)
         while not await self.service.record([sent]):
             sent = self.service.begin(sent.request)
         if outcome is not None:
@@ -101,7 +97,7 @@ class World:
             await self.recorder.open()
             self._start = self.clock.elapsed
             try:
-                return [await self._reader.read(link, self.told.append) for link in links]
+                return [await self._reader.read(link) for link in links]
             finally:
                 await self.recorder.journal.close()
                 await self.service.journal.close()
@@ -129,12 +125,13 @@ def test_a_reading_is_recorded_with_its_counter_for_the_service_to_show() -> Non
     assert [decoded.count("ok") for _, decoded in world.log.events] == [0, 1]
 
 
-def test_a_link_that_is_not_known_yet_counts_from_its_first_figure() -> None:
-    world = World()
-    world.snapshots.swap({})
+def test_a_fresh_reading_that_is_stored_is_no_answer_and_its_counter_goes_on() -> None:
+    reading = make_reading(all_time=5)
+    world = World(stored=(StoredReading(LINK.key, LINK.target, reading, VirtualClock().time(), 20),))
     (answer,) = world.read(LINK)
     assert isinstance(answer, Snapshot)
-    assert answer.total == 7
+    assert (answer.reading, answer.total) == (make_reading(), 22)
+    assert (len(world.asked), world.waited) == (1, 0)
 
 
 def test_the_minute_is_that_of_the_service_too() -> None:
@@ -169,7 +166,7 @@ async def _fourteen(world: World, ends_after: float) -> None:
     """The service has as many in flight as it may; they end after a while."""
     links = make_links(MAX_IN_FLIGHT)
     await world.serve(links[0], Outcome.OK)
-    sent = [world.service.begin(request_of(world.account, link)) for link in links]
+    sent = [world.service.begin(request_of(world.account, link.target)) for link in links]
     assert await world.service.record(sent)
     world.tasks.append(asyncio.create_task(_end(world, sent, ends_after)))
 
@@ -186,7 +183,7 @@ def test_what_others_have_in_flight_is_asked_for_again_and_said_once() -> None:
     assert isinstance(answer, Snapshot)
     (told,) = world.told
     assert told.endswith("s: as many requests as allowed are in flight")
-    assert world.waited == pytest.approx(12, abs=1)
+    assert world.waited == pytest.approx(12, abs=LONGEST_WAIT)
 
 
 def test_no_more_are_in_flight_than_the_account_allows() -> None:
@@ -198,7 +195,26 @@ def test_no_more_are_in_flight_than_the_account_allows() -> None:
 
     (answer,) = world.read(LINK, served=served)
     assert isinstance(answer, Snapshot)
-    assert world.waited == pytest.approx(SEND_BY, abs=1)  # what another process began may have ended by then
+    # What another process began may have ended by then.
+    assert world.waited == pytest.approx(SEND_BY, abs=LONGEST_WAIT)
+
+
+def test_a_busy_service_does_not_hold_it_back() -> None:
+    world = World(at_once=4)
+
+    async def served() -> None:
+        for n in range(3):
+            await world.serve(make_link("another", id=str(n)), Outcome.OK if n == 0 else None)
+
+    (answer,) = world.read(LINK, served=served)
+    assert isinstance(answer, Snapshot)
+    assert (world.told, world.waited) == ([], 0)
+
+
+def test_the_refusals_of_other_logins_count_while_it_reads() -> None:
+    world = World()
+    world.read(LINK)
+    assert len(world.recorder.ledger.host(world.account.host).secrets_in_use) == 2
 
 
 def test_a_budget_of_failed_logins_that_is_spent_is_not_waited_for() -> None:
@@ -257,12 +273,6 @@ def test_every_address_is_tried_once() -> None:
     assert world.read(LINK) == [ReadFailure(LINK, "no route", Outcome.UNREACHABLE)]
 
 
-def test_mirrors_are_left_alone_where_requests_are_not_shared() -> None:
-    world = World(UnreachableError("no route", sent=False), mirrors=False)
-    assert world.read(LINK) == [ReadFailure(LINK, "no route", Outcome.UNREACHABLE)]
-    assert world.asked == ["https://smscentre.com"]
-
-
 def test_what_another_process_recorded_meanwhile_is_learnt_and_asked_again() -> None:
     world = World()
     world.log.latency = (0.01, 0.02)
@@ -299,9 +309,14 @@ def test_nothing_is_sent_that_could_not_be_recorded() -> None:
     assert world.asked == []
 
 
-@pytest.mark.parametrize(("url", "expected"), [("memory:", False), ("sqlite:x.db", True)])
-def test_only_memory_is_not_shared(url: str, expected: bool) -> None:
-    assert shared(Config((), SecretStr(url), ())) is expected
+async def _read_at(url: str, storage: str) -> tuple[list[Snapshot | ReadFailure], list[str]]:
+    """The answers of the command, and what it said."""
+    account = make_account(links=(LINK,), base_url=url, fallback_urls=("http://127.0.0.1:9",))
+    answers: list[Snapshot | ReadFailure] = []
+    said: list[str] = []
+    config = Config((account,), SecretStr(storage), ())
+    await oneshot.read(config, [LINK], SystemClock(), said.append, answers.append)
+    return answers, said
 
 
 def test_a_refused_login_holds_back_a_reader_that_is_opened_later(tmp_path: Path) -> None:
@@ -314,13 +329,8 @@ def test_a_refused_login_holds_back_a_reader_that_is_opened_later(tmp_path: Path
 
     async def main() -> list[Snapshot | ReadFailure]:
         async with RawTestServer(refuse) as server:
-            account = make_account(links=(LINK,), base_url=str(server.make_url("")).rstrip("/"))
-            config = Config((account,), SecretStr(f"sqlite:{tmp_path}/x.db"), ())
-            answers = []
-            for _ in range(2):
-                async with opened(config, [LINK], SystemClock()) as reader:
-                    answers.append(await reader.read(LINK, lambda text: None))
-            return answers
+            url = str(server.make_url("")).rstrip("/")
+            return [(await _read_at(url, f"sqlite:{tmp_path}/x.db"))[0][0] for _ in range(2)]
 
     refused, held_back = asyncio.run(main())
     assert isinstance(refused, ReadFailure)
@@ -330,16 +340,18 @@ def test_a_refused_login_holds_back_a_reader_that_is_opened_later(tmp_path: Path
     assert len(asked) == 1
 
 
-def test_a_reader_that_is_opened_goes_on_from_what_is_stored() -> None:
-    """Nobody is asked: the account is the only one, and its provider is not there."""
-    account = make_account(links=(LINK,), base_url="http://127.0.0.1:9")
-    config = Config((account,), SecretStr("memory:"), ())
-    said: list[str] = []
+def test_without_a_shared_storage_one_request_is_sent_and_no_mirror_is_asked() -> None:
+    asked = []
 
-    async def main() -> Snapshot | ReadFailure:
-        async with opened(config, [LINK], VirtualClock()) as reader:
-            return await reader.read(LINK, said.append)
+    async def fail(request: web.BaseRequest) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=503)
 
-    answer = asyncio.run(main())
-    assert isinstance(answer, ReadFailure)
-    assert said == []
+    async def main() -> tuple[list[Snapshot | ReadFailure], list[str]]:
+        async with RawTestServer(fail) as server:
+            return await _read_at(str(server.make_url("")).rstrip("/"), "memory:")
+
+    answers, said = asyncio.run(main())
+    assert answers == [ReadFailure(LINK, "HTTP status 503", Outcome.HTTP_ERROR)]
+    assert said == [f"warning: {NOT_SHARED}"]
+    assert len(asked) == 1

@@ -45,12 +45,12 @@ class Desk:
         self.store = Snapshots(self._changed)
         self.journal = journal or MemoryJournal(self.clock)
         self.recorder = Recorder(Ledger(), self.journal, self.clock, lambda news: self.poller.heard(news))
-        self.poller = Poller(self.recorder, self.store, self._fetch, self, self.clock, Random(1))
+        self.poller = Poller(self.recorder, self.store, self._fetch, self._ended, self.clock, Random(1))
 
     def _changed(self, snapshot: Snapshot) -> None:
         self.snapshots[snapshot.link.name] = snapshot
 
-    def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
+    def _ended(self, account: str, outcome: Outcome, seconds: float) -> None:
         assert seconds >= 0
         self.outcomes[outcome] += 1
 
@@ -624,7 +624,7 @@ def test_the_next_request_is_recorded_before_the_last_ones_figures_are_shown() -
     journal = _Listener(desk.clock)
     desk.recorder.journal = journal
     desk.store = Snapshots(lambda snapshot: journal.heard.append("figures"))
-    desk.poller = Poller(desk.recorder, desk.store, desk._fetch, desk, desk.clock)
+    desk.poller = Poller(desk.recorder, desk.store, desk._fetch, desk._ended, desk.clock)
     desk.seconds = 1.0
     desk.run(30)
     assert journal.heard[:41] == ["record", *["record", "figures"] * 20]

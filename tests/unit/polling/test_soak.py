@@ -103,9 +103,9 @@ class Day:
         self.exposition = Exposition(self.clock)
         self.snapshots = Snapshots(self.exposition.update)
         recorder = Recorder(Ledger(), MemoryJournal(self.clock), self.clock, lambda news: None)
-        self.poller = Poller(recorder, self.snapshots, self._fetch, self, self.clock, Random(seed))
+        self.poller = Poller(recorder, self.snapshots, self._fetch, self._ended, self.clock, Random(seed))
 
-    def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
+    def _ended(self, account: str, outcome: Outcome, seconds: float) -> None:
         self.outcomes[outcome] += 1
 
     # --- the way to the provider --------------------------------------------------------------------------

@@ -116,11 +116,16 @@ class Site:
         self._sent_at: dict[LinkKey, int] = {}
         self.recorder = Recorder(Ledger(), self.journal, world.clock, lambda news: self.poller.heard(news))
         self.poller = Poller(
-            self.recorder, self.snapshots, world.fetch, self, world.clock, Random(world.random.random())
+            self.recorder,
+            self.snapshots,
+            world.fetch,
+            self._ended,
+            world.clock,
+            Random(world.random.random()),
         )
         self.accounts = accounts
 
-    def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
+    def _ended(self, account: str, outcome: Outcome, seconds: float) -> None:
         self.world.audit.answers[outcome] += 1
 
     async def start(self) -> None:

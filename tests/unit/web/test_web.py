@@ -68,7 +68,7 @@ class Desk:
         self.telemetry.reloaded(clock.time())
         self.scrape = Scrape(self.exposition, self.telemetry.registry, clock)
         self.recorder = Recorder(Ledger(), MemoryJournal(clock), clock, lambda news: None)
-        self.poller = Poller(self.recorder, self.snapshots, self.fetch, self.telemetry, clock)
+        self.poller = Poller(self.recorder, self.snapshots, self.fetch, self.telemetry.request_ended, clock)
         self.lifecycle = True
         self.begin_polling: Callable[[Ledger, Request], None] | None = None
         self.asked: list[str] = []
