@@ -8,6 +8,7 @@ from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Protocol, Self
 
+from exporter.limits.events import compact
 from exporter.model import MOST_CLICKS, Reading, Snapshot
 
 if TYPE_CHECKING:
@@ -15,11 +16,6 @@ if TYPE_CHECKING:
 
     from exporter.limits import Answered, Dated, Sent, Unknown
     from exporter.model import Link, LinkKey, Target
-
-
-def compact(value: object) -> str:
-    """One line of JSON, in ASCII: it holds what UTF-8 cannot, such as half of a character."""
-    return json.dumps(value, separators=(",", ":"))
 
 
 FORGET_READINGS = 30 * 86_400.0
@@ -64,7 +60,7 @@ class StoredReading:
     @property
     def texts(self) -> tuple[str, str]:
         """Target and figures, each as a line of JSON."""
-        return compact(self.target), compact([getattr(self.reading, name) for name in Reading.__slots__])
+        return compact(self.target), compact(self.reading)
 
     def under(self, link: Link) -> Snapshot:
         """The snapshot at a start. It does not say how the latest poll ended, for that is not stored."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from exporter.errors import StorageError
-from exporter.journal.journal import History, StoredReading, compact
+from exporter.journal.journal import History, StoredReading
 from exporter.journal.redis_script import (
     NEW_EPOCH,
     age_by_server,
@@ -34,7 +34,7 @@ from exporter.limits.constants import (
     doubled,
     longest_count,
 )
-from exporter.limits.events import Answered, encode
+from exporter.limits.events import Answered, compact, encode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence

@@ -15,16 +15,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
-from exporter.journal.journal import FORGET_READINGS, StoredReading, compact
+from exporter.journal.journal import FORGET_READINGS, StoredReading
 from exporter.limits.constants import REMEMBERED
-from exporter.limits.events import binds, decode, encode, lasting
+from exporter.limits.events import binds, compact, decode, encode, lasting
 
 if TYPE_CHECKING:
     from exporter.journal.outbox import Entry
     from exporter.limits import Event
     from exporter.model import LinkKey
 
-PREFIX = "{smsc-exporter:2}:"
+PREFIX = "{smsc-exporter:3}:"
 EVENTS, LASTING, READINGS, EPOCH = KEYS = tuple(
     PREFIX + name for name in ("events", "lasting", "readings", "epoch")
 )

@@ -24,7 +24,7 @@ import structlog
 
 from exporter.errors import Outcome, StorageError
 from exporter.journal import sqlite_schema as schema
-from exporter.journal.journal import History, StoredReading, compact
+from exporter.journal.journal import History, StoredReading
 from exporter.journal.shared import LostError, Written
 from exporter.journal.sqlite_mark import UNREADABLE, Lock, Mark, State
 from exporter.limits.constants import (
@@ -36,7 +36,7 @@ from exporter.limits.constants import (
     VERIFIED_TTL,
     longest_count,
 )
-from exporter.limits.events import Answered, Dated, Unknown, binds, decode, encode, lasting
+from exporter.limits.events import Answered, Dated, Unknown, binds, compact, decode, encode, lasting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence

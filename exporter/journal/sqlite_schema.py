@@ -15,7 +15,7 @@ from exporter.storage_url import APPLICATION_ID
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSION = 4
+VERSION = 5
 """The schema's version, as ``user_version`` in the file."""
 
 _TABLES = f"""

@@ -15,8 +15,6 @@ from exporter.errors import Outcome
 from exporter.model import Reading
 
 if TYPE_CHECKING:
-    from types import UnionType
-
     from exporter.model import LinkKey, Target
 
 
@@ -118,84 +116,51 @@ def lasting(event: Event) -> bool:
     return isinstance(event, Answered) and event.lasting
 
 
+def compact(value: object) -> str:
+    """One line of JSON, in ASCII: it holds what UTF-8 cannot, such as half of a character.
+
+    An event or a reading becomes the list of its fields.
+    """
+    return json.dumps(
+        value, separators=(",", ":"), default=lambda one: [getattr(one, name) for name in one.__slots__]
+    )
+
+
 def encode(event: Event) -> str:
     """The event as one line of JSON."""
-    request = event.request
-    head = [event.number, request.host, request.login, request.secret, *request.target, request.timeout]
-    if isinstance(event, Sent):
-        return json.dumps(head, separators=(",", ":"))
-    flags = [event.abandoned, event.transport, event.unclear, event.binds, event.lasting]
-    figures = None if event.reading is None else [getattr(event.reading, name) for name in Reading.__slots__]
-    tail = [
-        event.outcome,
-        *flags,
-        event.retry_after,
-        round(event.elapsed, 3),
-        *event.link,
-        event.total,
-        figures,
-    ]
-    return json.dumps(head + tail, separators=(",", ":"))
+    return compact(event)
 
 
 def decode(text: str) -> Event:
     """The event that ``encode`` wrote. Raises ``ValueError`` if this is none."""
     try:
-        return _decoded(*_checked(json.loads(text)))
-    except (TypeError, ValueError, LookupError, RecursionError) as error:
+        return _decoded(json.loads(text))
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"this is not an event of smsc-exporter: {error}") from None
 
 
 _NUMBER = int | float
-_TYPES = (
-    *(int, str, str, str, str, str, _NUMBER),
-    *(str | None, bool, bool, bool, bool, bool, _NUMBER | None, _NUMBER, str, str, int, list | None),
-)
-"""Of the values that ``encode`` writes."""
+_SENT = [[str, str, str, [str, str], _NUMBER], int]
+_HOW = [str | None, bool, bool, bool, _NUMBER | None, _NUMBER]
+_ANSWERED = [*_SENT, *_HOW, [str, str], list | None, int, bool, bool]
+"""The types of the fields of ``Sent`` and ``Answered``, in their order."""
 
 
-def _checked(values: list[Any]) -> list[Any]:
-    if not all(map(_fits, values, _TYPES)):
-        raise TypeError("a value has another type")
-    return values
-
-
-def _fits(value: object, kind: type | UnionType) -> bool:
+def _fits(value: object, kind: Any) -> bool:
+    if isinstance(kind, list):
+        return isinstance(value, list) and len(value) == len(kind) and all(map(_fits, value, kind))
     return isinstance(value, kind) and (not isinstance(value, _NUMBER) or abs(value) < _MOST)
 
 
-def _decoded(
-    number: int, host: str, login: str, secret: str, kind: str, value: str, timeout: float, *tail: Any
-) -> Event:
-    request = Request(host, login, secret, (kind, value), timeout)
-    if not tail:
+def _decoded(values: Any) -> Event:
+    if not (_fits(values, _SENT) or _fits(values, _ANSWERED)):
+        raise TypeError("a value has another type")
+    (host, login, secret, target, timeout), number, *end = values
+    request = Request(host, login, secret, tuple(target), timeout)
+    if not end:
         return Sent(request, number)
-    (
-        outcome,
-        abandoned,
-        transport,
-        unclear,
-        binding,
-        lasts,
-        retry_after,
-        elapsed,
-        account,
-        name,
-        total,
-        figures,
-    ) = tail
-    return Answered(
-        request=request,
-        number=number,
-        outcome=None if outcome is None else Outcome(outcome),
-        abandoned=abandoned,
-        transport=transport,
-        unclear=unclear,
-        retry_after=retry_after,
-        elapsed=elapsed,
-        link=(account, name),
-        reading=None if figures is None else Reading.stored(figures),
-        total=total,
-        binds=binding,
-        lasting=lasts,
-    )
+    outcome, *flags, link, figures, total, binding, lasts = end
+    outcome = None if outcome is None else Outcome(outcome)
+    reading = None if figures is None else Reading.stored(figures)
+    fields = [outcome, *flags, tuple(link), reading, total, binding, lasts]
+    return Answered(request, number, *fields)

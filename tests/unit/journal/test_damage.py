@@ -328,8 +328,8 @@ def test_a_file_of_another_program_is_left_alone(disk: SqlitePlace, make: Any, m
 async def test_a_newer_schema_is_refused_by_name(disk: SqlitePlace) -> None:
     await disk.close(await lived(disk))
     with closing(sqlite3.connect(disk.file)) as db:
-        db.execute("PRAGMA user_version = 5")
-    with pytest.raises(StorageError, match=r"exporter\.db was written by a newer smsc-exporter \(schema 5, "):
+        db.execute("PRAGMA user_version = 6")
+    with pytest.raises(StorageError, match=r"exporter\.db was written by a newer smsc-exporter \(schema 6, "):
         await disk.writer()
     assert disk.aside == []
 

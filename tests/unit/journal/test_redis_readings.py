@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.journal.journal import compact
 from exporter.journal.redis_script import EVENTS, LASTING, READINGS
 from exporter.journal.redis_wire import CHUNK
-from exporter.limits.events import encode
+from exporter.limits.events import compact, encode
 from tests import needs
 from tests.factories import make_reading
 from tests.unit.journal.redis_places import (
