@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
-from exporter.journal import Appended, History, StoredReading
+from exporter.journal import Appended, History, MemoryJournal, StoredReading
 from exporter.limits import Answered, Dated, Sent, Unknown
 from exporter.limits.constants import (
     ABANDONED_TTL,
@@ -56,7 +56,7 @@ class SharedLog:
         return LogJournal(self)
 
 
-class LogJournal:
+class LogJournal(MemoryJournal):
     """One exporter's view of the log."""
 
     def __init__(self, log: SharedLog) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from exporter import storage_url
 from exporter.errors import StorageError
@@ -12,8 +12,10 @@ from exporter.journal.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from exporter.clock import Clock
-    from exporter.journal.journal import Journal
     from exporter.secret import SecretStr
+
+Journal: TypeAlias = SharedJournal | MemoryJournal
+"""Both have the same methods; ``SharedJournal`` says what each does."""
 
 
 def journal_for(url: SecretStr, clock: Clock, *, guest: bool = False) -> Journal:

@@ -1,4 +1,4 @@
-"""What every journal offers. How a request is claimed: see ``polling.recorder``."""
+"""What a journal takes and gives. How a request is claimed: see ``polling.recorder``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from exporter.limits.events import compact
 from exporter.model import MOST_CLICKS, Reading, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from exporter.limits import Answered, Dated, Sent, Unknown
+    from exporter.limits import Dated, Unknown
     from exporter.model import Link, LinkKey, Target
 
 
@@ -26,7 +26,12 @@ _LATEST = 5e10
 
 
 class Appended(Enum):
-    """Whether requests were recorded. See ``Journal.append``."""
+    """Whether requests that are about to be sent were recorded, all of them or none.
+
+    ``YES``: they are on record, even if this process dies. ``BEHIND``: another process appended an event that
+    binds, and the journal's ``Reader`` did not know it when they were decided on. It knows it now, and has to
+    decide again. ``NO``: the journal cannot be written.
+    """
 
     YES = "yes"
     BEHIND = "behind"
@@ -93,51 +98,4 @@ class Reader(Protocol):
 
     def readings(self) -> Iterable[StoredReading]:
         """The latest readings of the configured links, for a journal that forgot them."""
-        ...
-
-
-class Journal(Protocol):
-    """Events in one order that all processes agree on.
-
-    ``up`` says whether it can be written now. Where ``fail_closed`` is true, nothing may be sent while it is
-    not ``up``; otherwise this process is alone and goes on from memory.
-    """
-
-    @property
-    def fail_closed(self) -> bool:
-        """Whether others may send as well. It may change."""
-        ...
-
-    @property
-    def up(self) -> bool:
-        """Whether the journal can be read and written at present."""
-        ...
-
-    async def open(self, reader: Reader) -> History:
-        """Begins; ``reader`` hears from then on of what others append.
-
-        Raises ``StorageError`` where it would not be safe to begin.
-        """
-        ...
-
-    async def append(self, requests: Sequence[Sent]) -> Appended:
-        """Records requests that are about to be sent, all of them or none.
-
-        ``YES``: they are on record, even if this process dies. ``BEHIND``: another process appended an event
-        that binds, and ``reader`` did not know it when this was called. It knows it now, and has to decide
-        again. ``NO``: the journal cannot be written. Ends that were noted before are
-        written first.
-        """
-        ...
-
-    def note(self, answer: Answered) -> None:
-        """Records an end soon, and its reading. Never waits."""
-        ...
-
-    async def read(self, links: Collection[LinkKey]) -> Iterable[StoredReading] | None:
-        """The latest readings of these links, where there are any; None while they cannot be read."""
-        ...
-
-    async def close(self) -> None:
-        """Writes what is left, and closes the journal."""
         ...

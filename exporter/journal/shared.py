@@ -51,7 +51,7 @@ class Store(Protocol):
     """Where a ``SharedJournal`` keeps its events. Calls follow one another; each may raise ``LostError``.
 
     ``name`` names it in the log. ``look`` is how often (seconds) news is asked for if nothing is to be
-    written, and ``most`` how many entries one write takes. For ``fail_closed`` see ``Journal``.
+    written, and ``most`` how many entries one write takes. For ``fail_closed`` see ``SharedJournal``.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Store(Protocol):
 
 
 class SharedJournal:
-    """Events in ``store``; see ``Journal`` for what each method does.
+    """Events in ``store``, in one order that all processes agree on.
 
     A request that was answered with ``NO`` may be on record nevertheless; the journal then notes that it was
     not sent. Another try needs another number.
@@ -110,20 +110,23 @@ class SharedJournal:
 
     @property
     def fail_closed(self) -> bool:
-        """Whether nothing may be sent while it is not ``up``."""
+        """Whether others may send as well, so that nothing may be sent while it is not ``up``. It may change.
+
+        Otherwise this process is alone, and goes on from memory.
+        """
         return self._store.fail_closed
 
     @property
     def up(self) -> bool:
-        """Whether the storage can be read and written."""
+        """Whether the storage can be read and written at present."""
         return self._connected and not self._failing
 
     # --- for the exporter ---------------------------------------------------------------------------------
 
     async def open(self, reader: Reader) -> History:
-        """Begins. If the storage cannot be reached, ``reader`` learns of its events later.
+        """Begins; ``reader`` hears from then on of what others append, even if the storage is away now.
 
-        Raises ``StorageError`` if the storage refuses us, or is not ours.
+        Raises ``StorageError`` if the storage refuses us or is not ours, or where it is not safe to begin.
         """
         self._reader, history = reader, None
         try:
@@ -137,13 +140,16 @@ class SharedJournal:
         return history or History()
 
     async def append(self, requests: Sequence[Sent]) -> Appended:
-        """Returns once the storage has decided; see ``Journal``."""
+        """Records requests that are about to be sent. Ends that were noted before are written first."""
         if self._closing.is_set() or (self.fail_closed and not self.up):
             return Appended.NO
         return await self._outbox.claim(requests)
 
     def note(self, answer: Answered) -> None:
-        """Records an end with the next write, which begins at once if the end binds."""
+        """Records an end, and its reading, with the next write. That begins at once if the end binds.
+
+        Never waits.
+        """
         now, reading = self._clock.monotonic(), None
         if answer.reading is not None:
             target, read_at = answer.request.target, self._clock.time() - answer.elapsed
@@ -151,7 +157,7 @@ class SharedJournal:
         self._outbox.add(Entry(now, answer, reading, now - answer.elapsed), urgent=answer.binds)
 
     async def read(self, links: Collection[LinkKey]) -> Iterable[StoredReading] | None:
-        """The latest readings of these links; None while the storage is down."""
+        """The latest readings of these links, where there are any; None while the storage is down."""
         await self.append(())
         async with self._using:
             try:

@@ -17,7 +17,7 @@ import pytest
 from exporter.app import Exporter
 from exporter.clock import SystemClock
 from exporter.config import load
-from exporter.journal import Appended, History, StoredReading
+from exporter.journal import Appended, History, MemoryJournal, StoredReading
 from exporter.provider.client import open_session
 from exporter.threads import Threads, stuck
 from tests.applied import config_of, running
@@ -166,13 +166,11 @@ def test_the_end_does_not_wait_for_a_thread_that_is_stuck() -> None:
     assert not stuck(patience=60)
 
 
-class Away:
+class Away(MemoryJournal):
     """A journal that others write too, and that can be out of reach."""
 
-    fail_closed = True
-
     def __init__(self, stored: StoredReading) -> None:
-        self.up = True
+        self.up = self.fail_closed = True
         self.broken = False
         self._stored = stored
 
@@ -185,7 +183,9 @@ class Away:
     def note(self, answer: Answered) -> None:
         pass
 
-    async def read(self, links: Collection[LinkKey]) -> list[StoredReading] | None:
+    async def read(  # type: ignore[override]  # as a shared journal may be away
+        self, links: Collection[LinkKey]
+    ) -> list[StoredReading] | None:
         if self.broken:
             raise RuntimeError("a bug")
         return [self._stored] * (self._stored.link in links) if self.up else None
