@@ -18,9 +18,9 @@ from exporter.config.watching import Watcher
 from exporter.errors import printable
 from exporter.exposition import Exposition
 from exporter.journal import journal_for
-from exporter.limits import Ledger
+from exporter.limits import Ledger, Request
 from exporter.polling.poller import Poller
-from exporter.polling.recorder import Recorder, request_of
+from exporter.polling.recorder import Recorder
 from exporter.provider.client import Client, open_session
 from exporter.reloading import Reloader, size_of
 from exporter.sdnotify import ServiceManager
@@ -92,7 +92,7 @@ class Exporter:
 
     async def start(self, config: Config) -> None:
         """Restores what the journal knows, and begins to poll. Raises ``StorageError``."""
-        self.recorder.ledger.configure(request_of(account) for account in config.accounts)
+        self.recorder.ledger.configure(Request.of(account) for account in config.accounts)
         await self.recorder.open()
         await self.apply(config)
         self.poller.start()

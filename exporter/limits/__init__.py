@@ -6,7 +6,7 @@ sends or reads a clock.
 """
 
 from exporter.limits.constants import FAILED_LOGIN_LIMIT, MAX_IN_FLIGHT, RATE_LIMIT, SEND_BY
-from exporter.limits.denied import Denied, Reason, Scope
+from exporter.limits.denied import Denied, Reason
 from exporter.limits.events import Answered, Dated, Event, Request, Sent, Unknown
 from exporter.limits.ledger import Ledger
 from exporter.limits.logins import API_OUTCOMES
@@ -24,7 +24,6 @@ __all__ = [
     "Ledger",
     "Reason",
     "Request",
-    "Scope",
     "Sent",
     "Unknown",
 ]

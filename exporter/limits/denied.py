@@ -6,15 +6,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Scope(StrEnum):
-    """What a denial holds back."""
-
-    LINK = "link"
-    LOGIN = "login"
-    HOST = "host"
-    ALL = "all"
-
-
 class Reason(StrEnum):
     """Why a request may not leave, in words that a person reads."""
 
@@ -36,6 +27,10 @@ class Reason(StrEnum):
 class Denied:
     """A request may not leave before ``until`` (ledger's clock; ``inf``: until one in flight ends)."""
 
-    scope: Scope
     until: float
     reason: Reason
+
+    @property
+    def of_link(self) -> bool:
+        """Whether this holds back one link, and not its login."""
+        return self.reason in (Reason.THROTTLED, Reason.MINUTE)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from secrets import randbits
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from exporter.errors import Outcome
 from exporter.model import Reading
 
 if TYPE_CHECKING:
-    from exporter.model import LinkKey, Target
+    from exporter.model import Account, LinkKey, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,11 @@ class Request:
     secret: str
     target: Target
     timeout: float
+
+    @classmethod
+    def of(cls, account: Account, target: Target = ("", "")) -> Self:
+        """A request under the account's login."""
+        return cls(account.host, account.login_key, account.secret_key, target, account.timeout)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from exporter.limits.constants import (
     VERIFIED_TTL,
     doubled,
 )
-from exporter.limits.denied import Denied, Reason, Scope
+from exporter.limits.denied import Denied, Reason
 from exporter.limits.events import Answered, Sent
 from exporter.limits.logins import ACCEPTED, Host, Trust, spoke
 
@@ -97,12 +97,12 @@ class Ledger:
     def check_login(self, request: Request, now: float) -> Denied | None:
         """Why no request of this login may leave now, whichever link it is for; None if one may."""
         if now < self.unknown_until:
-            return Denied(Scope.ALL, self.unknown_until, Reason.UNKNOWN_PAST)
+            return Denied(self.unknown_until, Reason.UNKNOWN_PAST)
         if (denied := self.host(request.host).check(request.secret, now)) is not None:
             return denied
         login = self._login(request)
         if now < login.asked_to_wait_until:
-            return Denied(Scope.LOGIN, login.asked_to_wait_until, Reason.SLOW_DOWN)
+            return Denied(login.asked_to_wait_until, Reason.SLOW_DOWN)
         return self._check_breaker(request, login, now)
 
     def _check_breaker(self, request: Request, login: _Login, now: float) -> Denied | None:
@@ -110,27 +110,27 @@ class Ledger:
         if login.failures < CIRCUIT_BREAKER_FAILURES:
             return None
         if self.attempts.in_flight(request.login, now):
-            return Denied(Scope.LOGIN, inf, Reason.UNREACHABLE)
+            return Denied(inf, Reason.UNREACHABLE)
         until = login.probe_at
         if until is None:
             host = self.host(request.host)
             silent = host.answered_order <= login.silent_since
             wait = doubled(FIRST_PROBE, login.failures - CIRCUIT_BREAKER_FAILURES, PROBE_INTERVAL)
             until = max(login.last_sent, host.last_sent if silent else -inf) + wait
-        return Denied(Scope.LOGIN, until, Reason.UNREACHABLE) if now < until else None
+        return Denied(until, Reason.UNREACHABLE) if now < until else None
 
     def _check_places(self, request: Request, now: float, limit: int) -> Denied | None:
         if self.attempts.in_flight(request.login, now) >= limit:
-            return Denied(Scope.LOGIN, inf, Reason.CONCURRENCY)
+            return Denied(inf, Reason.CONCURRENCY)
         until = self.attempts.place_at(request.login, now)
-        return Denied(Scope.LOGIN, until, Reason.CONCURRENCY) if until > now else None
+        return Denied(until, Reason.CONCURRENCY) if until > now else None
 
     def _check_link(self, request: Request, now: float) -> Denied | None:
         rests_until, _ = self._rests.get((request.login, request.target), (-inf, 0))
         if now < rests_until:
-            return Denied(Scope.LINK, rests_until, Reason.THROTTLED)
+            return Denied(rests_until, Reason.THROTTLED)
         until = self.attempts.minute_at(request, now, self._assumed)
-        return Denied(Scope.LINK, until, Reason.MINUTE) if until > now else None
+        return Denied(until, Reason.MINUTE) if until > now else None
 
     # --- what happened ------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from exporter.limits.constants import (
     UNVERIFIED_BACKOFF,
     doubled,
 )
-from exporter.limits.denied import Denied, Reason, Scope
+from exporter.limits.denied import Denied, Reason
 
 if TYPE_CHECKING:
     from exporter.limits.attempts import Attempt
@@ -144,9 +144,9 @@ class Host:
     def check(self, name: str, now: float) -> Denied | None:
         """Why a request with this secret may not leave now; None if it may."""
         if self.blocked and now < self._blocked_until:
-            return Denied(Scope.HOST, self._blocked_until, Reason.BLOCKED)
+            return Denied(self._blocked_until, Reason.BLOCKED)
         if self.blocked and any(one.order > self._blocked_order for one in self._live(now)):
-            return Denied(Scope.HOST, inf, Reason.BLOCKED)  # the probe is under way
+            return Denied(inf, Reason.BLOCKED)  # the probe is under way
         secret = self.secret(name)
         return None if secret.trust is Trust.VERIFIED else self._check_unverified(secret, now)
 
@@ -154,15 +154,15 @@ class Host:
         """What holds the login back longest: its own waits, the budget, or another login being tried."""
         waits_until = max(secret.waits_until, self._waits_until if secret.trust is Trust.NEW else -inf)
         reasons = (
-            Denied(Scope.LOGIN, secret.paused_until, Reason.UNAUTHORIZED),
-            Denied(Scope.LOGIN, waits_until, Reason.UNCLEAR_LOGIN),
-            Denied(Scope.HOST, self._budget_at(secret, now), self._budget_reason(secret, now)),
+            Denied(secret.paused_until, Reason.UNAUTHORIZED),
+            Denied(waits_until, Reason.UNCLEAR_LOGIN),
+            Denied(self._budget_at(secret, now), self._budget_reason(secret, now)),
         )
         longest = max(reasons, key=lambda denied: denied.until)
         if longest.until > now:
             return longest
         if any(one.live_until > now for one in self._unverified()):
-            return Denied(Scope.HOST, inf, Reason.LOGIN_UNDER_WAY)
+            return Denied(inf, Reason.LOGIN_UNDER_WAY)
         return None
 
     def _budget_at(self, secret: Secret, now: float) -> float:

@@ -11,9 +11,9 @@ from exporter.config.durations import format_duration
 from exporter.errors import Outcome, StorageError
 from exporter.journal import journal_for
 from exporter.journal.outbox import wait
-from exporter.limits import Ledger, Reason
+from exporter.limits import Ledger, Reason, Request
 from exporter.polling.poller import LONGEST_WAIT, Poller
-from exporter.polling.recorder import Recorder, request_of
+from exporter.polling.recorder import Recorder
 from exporter.provider.client import Client, open_session
 from exporter.snapshots import Snapshots
 
@@ -66,7 +66,7 @@ async def read(
         say(f"warning: {NOT_SHARED}")
         accounts = tuple(replace(account, fallback_urls=()) for account in accounts)
     recorder = Recorder(Ledger(), journal, clock, lambda news: None)
-    recorder.ledger.configure(map(request_of, accounts))
+    recorder.ledger.configure(map(Request.of, accounts))
     async with open_session() as session:
         await recorder.open()
         try:
@@ -121,7 +121,7 @@ class OneShot:
         ((planner, _),) = plans = poller.build([account])
         planner.concurrency.limit = account.max_concurrent_requests  # a service may have some in flight
         poller.swap(plans)
-        self.recorder.ledger.configure(map(request_of, self.accounts))  # others' refusals count, too
+        self.recorder.ledger.configure(map(Request.of, self.accounts))  # others' refusals count, too
         return planner
 
     async def _held_back(
@@ -150,7 +150,7 @@ class OneShot:
         """What the link waits for; None while it is asked for. Raises ``StorageError``."""
         if planner.next_poll(link, now) is None:
             return None
-        request = request_of(planner.account, link.target)
+        request = Request.of(planner.account, link.target)
         denied = self.recorder.check(request, now, planner.concurrency.limit)
         if denied is not None and denied.reason is Reason.STORAGE_DOWN:
             raise StorageError(UNCOUNTED)

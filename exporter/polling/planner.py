@@ -10,7 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from exporter.errors import ApiError, Outcome
-from exporter.limits import API_OUTCOMES, Reason, Request, Scope
+from exporter.limits import API_OUTCOMES, Reason, Request
 from exporter.model import AccountStatus, State
 from exporter.polling.concurrency import AdaptiveConcurrency
 from exporter.polling.constants import (
@@ -106,7 +106,7 @@ class Planner:
         self._next_slot = -inf
         self._spacing = 1 / CATCH_UP_RATE
         self._wanted = 0.0
-        self.request = self._request_for(("", ""))
+        self.request = Request.of(account)
 
     # --- configuration ------------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Planner:
         self.account = account
         self.concurrency.set_ceiling(account.max_concurrent_requests)
         self._mirror = 0
-        self.request = self._request_for(("", ""))
+        self.request = Request.of(account)
         self._spacing = 1 / max(CATCH_UP_RATE, CATCH_UP_FACTOR * changes.rate)
         self._wanted = changes.rate
         for target in changes.leave:
@@ -196,10 +196,6 @@ class Planner:
             return max(now, schedule.rests_until)
         return max(schedule.rests_until, self._regular(schedule, known[1], now))
 
-    def _request_for(self, target: Target) -> Request:
-        account = self.account
-        return Request(account.host, account.login_key, account.secret_key, target, account.timeout)
-
     # --- the next poll ------------------------------------------------------------------------------------
 
     @property
@@ -215,12 +211,12 @@ class Planner:
         if now < (slot := max(self._next_slot, self.concurrency.paused_until)):
             return max(slot, self._queue.earliest_due())
         while (schedule := self._queue.first(now)) is not None:
-            request = self._request_for(schedule.link.target)
+            request = Request.of(self.account, schedule.link.target)
             denied = self._recorder.check(request, now, self.concurrency.limit)
             if denied is None:
                 self._queue.take(schedule)
                 return self._start(schedule, request, now)
-            if denied.scope is not Scope.LINK:
+            if not denied.of_link:
                 return denied.until
             self._queue.put(schedule, denied.until)
         return self._queue.next_due()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from exporter.errors import ApiError, CrashedError, Outcome, PollError
+from exporter.journal.outbox import wait
 from exporter.limits import Answered, Sent
 from exporter.model import Failure
 from exporter.polling.logbook import Logbook
@@ -178,17 +179,8 @@ class Poller:
             if batch:
                 await self._record(batch)
             else:
-                await self._sleep()
-
-    async def _sleep(self) -> None:
-        seconds = LONGEST_WAIT
-        if self._wakes:
-            seconds = min(seconds, max(0.0, self._wakes[0][0] - self._clock.monotonic()))
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
+                until = self._wakes[0][0] - self._clock.monotonic() if self._wakes else inf
+                await wait(self._woken, min(until, LONGEST_WAIT))
 
     def _due(self) -> list[tuple[Planner, Poll]]:
         """All polls that may start now. They are already counted."""
@@ -275,10 +267,13 @@ class Poller:
         host = self._recorder.ledger.host(poll.sent.request.host)
         changes, order = host.changes, self._order_of(poll.sent.number)
         answer = answer_of(poll.sent, result, elapsed)
-        settles = planner.finish(poll, now, result)
-        changed = self._apply(poll.link, answer, order, read_at) if settles else None
+        changed = None
+        if planner.finish(poll, now, result):
+            outcome = answer.outcome or Outcome.UNREACHABLE
+            changed = self._snapshots.apply(poll.link, order, outcome, answer.reading, read_at)
         if changed is not None:
-            answer = with_figures(answer, changed[1])
+            # So that other processes can show and store it.
+            answer = replace(answer, link=changed[1].key, total=changed[1].total)
         self._recorder.end(answer)
         if isinstance(result, PollError):
             failure = Failure(
@@ -294,12 +289,6 @@ class Poller:
         """When a request was sent, on the present wall clock, which may have been set back since."""
         now = self._clock.time()
         return sent_at if sent_at <= now - elapsed + CLOCK_STEP else now - elapsed
-
-    def _apply(
-        self, link: Link, answer: Answered, order: int, read_at: float
-    ) -> tuple[Snapshot, Snapshot] | None:
-        outcome = answer.outcome or Outcome.UNREACHABLE
-        return self._snapshots.apply(link, order, outcome, answer.reading, read_at)
 
     def _order_of(self, number: int) -> int:
         """The place of a request in the order of sending, on which all processes agree."""
@@ -336,7 +325,7 @@ class Poller:
 
 
 def answer_of(sent: Sent, result: Reading | PollError, elapsed: float) -> Answered:
-    """The event for a request's end. ``with_figures`` adds the counter."""
+    """The event for a request's end."""
     if not isinstance(result, PollError):
         return Answered(sent.request, sent.number, Outcome.OK, elapsed=elapsed, reading=result)
     said_nothing = not isinstance(result, ApiError) and result.sent
@@ -352,8 +341,3 @@ def answer_of(sent: Sent, result: Reading | PollError, elapsed: float) -> Answer
         retry_after=result.retry_after,
         elapsed=elapsed,
     )
-
-
-def with_figures(answer: Answered, snapshot: Snapshot) -> Answered:
-    """The answer with the link's name and counter, so that other processes can show and store it."""
-    return replace(answer, link=snapshot.key, total=snapshot.total)

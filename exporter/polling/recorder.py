@@ -6,7 +6,7 @@ from asyncio import CancelledError
 from typing import TYPE_CHECKING
 
 from exporter.journal import Appended, StoredReading
-from exporter.limits import MAX_IN_FLIGHT, SEND_BY, Answered, Denied, Reason, Request, Scope, Sent
+from exporter.limits import MAX_IN_FLIGHT, SEND_BY, Answered, Denied, Reason, Request, Sent
 from exporter.polling.constants import STORAGE_RETRY
 
 if TYPE_CHECKING:
@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from exporter.clock import Clock
     from exporter.journal import Journal
     from exporter.limits import Dated, Ledger, Unknown
-    from exporter.model import Account, Snapshot, Target
-
-
-def request_of(account: Account, target: Target = ("", "")) -> Request:
-    """A request under the account's login, as the provider counts it."""
-    return Request(account.host, account.login_key, account.secret_key, target, account.timeout)
+    from exporter.model import Snapshot
 
 
 class Recorder:
@@ -88,7 +83,7 @@ class Recorder:
     def _storage_denied(self, now: float) -> Denied | None:
         """Where others use the journal, nothing is sent that is not on record."""
         if not self.restored or (self.journal.fail_closed and not self.journal.up):
-            return Denied(Scope.ALL, now + STORAGE_RETRY, Reason.STORAGE_DOWN)
+            return Denied(now + STORAGE_RETRY, Reason.STORAGE_DOWN)
         return None
 
     # --- from its record to its end -----------------------------------------------------------------------

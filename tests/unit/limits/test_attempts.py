@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from exporter.errors import Outcome
-from exporter.limits import Answered, Denied, Reason, Scope, Sent, Unknown
+from exporter.limits import Answered, Denied, Reason, Sent, Unknown
 from tests.unit.limits.driver import HOUR, LOGIN, NOT_SENT, TIMEOUT, Driver
 
 SEND_BY, TIMEOUT_SECONDS, ABANDONED = 5.0, 10.0, 60.0
@@ -22,7 +22,7 @@ def test_a_fourth_request_waits_until_61_seconds_after_the_end_of_the_first() ->
         sent = driver.send(link="x")
         driver.now += 7
         driver.end(sent)
-    assert driver.denied(link="x") == Denied(Scope.LINK, 1007 + 61, Reason.MINUTE)
+    assert driver.denied(link="x") == Denied(1007 + 61, Reason.MINUTE)
     driver.now = 1067.9
     assert driver.waits(link="x") > 0
     driver.now = 1068.0
@@ -59,7 +59,7 @@ def test_the_minute_counts_whoever_was_refused_or_not_sent_after_all() -> None:
 def test_a_fifteenth_request_waits_for_the_end_of_another() -> None:
     driver = Driver(LOGIN)
     flight = [driver.send() for _ in range(14)]
-    assert driver.denied() == Denied(Scope.LOGIN, inf, Reason.CONCURRENCY)
+    assert driver.denied() == Denied(inf, Reason.CONCURRENCY)
     driver.end(flight[3])
     assert driver.denied() is None
 
@@ -82,7 +82,7 @@ def test_what_was_abandoned_holds_its_place_for_another_minute() -> None:
     driver = Driver(LOGIN)
     flight = [driver.send() for _ in range(14)]
     driver.end(flight[0], **TIMEOUT)
-    assert driver.denied() == Denied(Scope.LOGIN, driver.now + ABANDONED, Reason.CONCURRENCY)
+    assert driver.denied() == Denied(driver.now + ABANDONED, Reason.CONCURRENCY)
     driver.now += ABANDONED
     assert driver.denied() is None
 
@@ -227,7 +227,7 @@ def test_numbers_of_ends_and_rests_are_forgotten_at_last() -> None:
 def test_nothing_leaves_while_an_unknown_past_may_count() -> None:
     driver = Driver(LOGIN)
     driver.ledger.assume(Unknown("the file is damaged", seconds=120.0), driver.now)
-    assert driver.denied() == Denied(Scope.ALL, driver.now + 120, Reason.UNKNOWN_PAST)
+    assert driver.denied() == Denied(driver.now + 120, Reason.UNKNOWN_PAST)
     driver.ledger.assume(Unknown("again, and shorter", seconds=5.0), driver.now)
     assert driver.waits() == 120
     driver.now += 120

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import Outcome
-from exporter.limits import Answered, Denied, Reason, Scope, Sent
+from exporter.limits import Answered, Denied, Reason, Sent
 from exporter.limits.logins import Trust
 from tests.unit.limits.driver import (
     HALF_HOUR,
@@ -44,7 +44,7 @@ def test_other_answers_do_not_verify_it(outcome: Outcome) -> None:
 def test_logins_that_were_never_accepted_are_tried_one_at_a_time_at_each_host() -> None:
     driver = Driver("c")
     sent = driver.send("a")
-    assert driver.denied("b") == Denied(Scope.HOST, inf, Reason.LOGIN_UNDER_WAY)
+    assert driver.denied("b") == Denied(inf, Reason.LOGIN_UNDER_WAY)
     assert driver.denied("a") is not None
     assert driver.denied("c") is None
     assert driver.denied("b", host="smsc.kz") is None
@@ -90,7 +90,7 @@ def test_all_logins_of_a_host_share_four_failed_logins_in_half_an_hour() -> None
         driver.poll(login, **REFUSED)
         driver.now += 1
     assert driver.failed_logins == 4
-    assert driver.denied("e") == Denied(Scope.HOST, 1000 + 1801, Reason.FAILED_LOGINS)
+    assert driver.denied("e") == Denied(1000 + 1801, Reason.FAILED_LOGINS)
     driver.now = 1000 + 1801
     assert driver.failed_logins == 3
     assert driver.denied("e") is None
@@ -111,7 +111,7 @@ def test_refused_logins_leave_one_of_the_four_to_others() -> None:
     driver.poll("c", **REFUSED)
     driver.now += 1
     assert driver.failed_logins == 3
-    assert driver.denied("a") == Denied(Scope.HOST, 1000 + 1801, Reason.FAILED_LOGINS)
+    assert driver.denied("a") == Denied(1000 + 1801, Reason.FAILED_LOGINS)
     assert driver.denied("d") is None
 
 
@@ -361,7 +361,7 @@ BLOCKED = {"outcome": Outcome.BLOCKED}
 def test_error_4_stops_every_login_of_the_host_for_half_an_hour() -> None:
     driver = Driver("a", "b")
     driver.poll("a", **BLOCKED)
-    assert driver.denied("a") == driver.denied("b") == Denied(Scope.HOST, 2800.0, Reason.BLOCKED)
+    assert driver.denied("a") == driver.denied("b") == Denied(2800.0, Reason.BLOCKED)
     assert driver.denied("b", host="smsc.kz") is None
     assert driver.ledger.trouble(driver.request("b")) is Reason.BLOCKED
 
@@ -371,7 +371,7 @@ def test_after_a_block_one_probe_leaves_and_its_answer_ends_the_block() -> None:
     driver.poll("a", **BLOCKED)
     driver.now += HALF_HOUR
     probe = driver.send("b")
-    assert driver.denied("a") == Denied(Scope.HOST, inf, Reason.BLOCKED)
+    assert driver.denied("a") == Denied(inf, Reason.BLOCKED)
     driver.end(probe)
     assert driver.denied("a") is None
 

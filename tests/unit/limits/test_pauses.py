@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from exporter.errors import Outcome
-from exporter.limits import Answered, Denied, Reason, Scope, Sent
+from exporter.limits import Answered, Denied, Reason, Sent
 from tests.unit.limits.driver import HOUR, LOGIN, NO_CONNECTION, NOT_SENT, THROTTLED, Driver, busy
 
 # --- error 9 ----------------------------------------------------------------------------------------------
@@ -16,7 +16,7 @@ from tests.unit.limits.driver import HOUR, LOGIN, NO_CONNECTION, NOT_SENT, THROT
 def test_error_9_rests_its_link_alone_for_a_minute() -> None:
     driver = Driver(LOGIN)
     driver.poll(link="x", **THROTTLED)
-    assert driver.denied(link="x") == Denied(Scope.LINK, driver.now + 61, Reason.THROTTLED)
+    assert driver.denied(link="x") == Denied(driver.now + 61, Reason.THROTTLED)
     assert driver.denied(link="y") is None
 
 
@@ -46,7 +46,7 @@ def test_retry_after_pauses_the_login_in_every_process() -> None:
     driver, other = Driver("a", "b"), Driver("a")
     other.learn(driver.poll("a", **busy(77.0)))
     for each in (driver, other):
-        assert each.denied("a") == Denied(Scope.LOGIN, each.now + 77, Reason.SLOW_DOWN)
+        assert each.denied("a") == Denied(each.now + 77, Reason.SLOW_DOWN)
     assert driver.denied("b") is None
 
 
@@ -77,7 +77,7 @@ def test_five_failures_in_a_row_make_a_login_unreachable() -> None:
     assert driver.denied() is None
     assert driver.ledger.reachable(driver.request())
     _unreachable(driver, failures=1)
-    assert driver.denied() == Denied(Scope.LOGIN, driver.now + 10, Reason.UNREACHABLE)
+    assert driver.denied() == Denied(driver.now + 10, Reason.UNREACHABLE)
     assert driver.ledger.trouble(driver.request()) is Reason.UNREACHABLE
 
 
@@ -106,7 +106,7 @@ def test_one_probe_at_a_time_leaves_each_later_than_the_last_up_to_45_seconds() 
         waits.append(driver.waits())
         driver.now += waits[-1]
         probe = driver.send()
-        assert driver.denied() == Denied(Scope.LOGIN, inf, Reason.UNREACHABLE)
+        assert driver.denied() == Denied(inf, Reason.UNREACHABLE)
         driver.end(probe, **NO_CONNECTION)
     assert waits == [10, 20, 40, 45, 45]
 

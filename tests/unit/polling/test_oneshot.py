@@ -15,12 +15,12 @@ from exporter.clock import SystemClock
 from exporter.config import Config
 from exporter.errors import Outcome, PollError, StorageError, ThrottledError, UnreachableError, api_error
 from exporter.journal import StoredReading
-from exporter.limits import MAX_IN_FLIGHT, RATE_LIMIT, SEND_BY, Answered, Ledger, Sent, Unknown
+from exporter.limits import MAX_IN_FLIGHT, RATE_LIMIT, SEND_BY, Answered, Ledger, Request, Sent, Unknown
 from exporter.model import Snapshot
 from exporter.polling import oneshot
 from exporter.polling.oneshot import NOT_SHARED, UNCOUNTED, OneShot, ReadFailure
 from exporter.polling.poller import LONGEST_WAIT
-from exporter.polling.recorder import Recorder, request_of
+from exporter.polling.recorder import Recorder
 from exporter.secret import SecretStr
 from tests.factories import make_account, make_link, make_links, make_reading
 from tests.shared_log import SharedLog
@@ -67,7 +67,7 @@ class World:
 
     def _recorder(self, journal: LogJournal) -> Recorder:
         recorder = Recorder(Ledger(), journal, self.clock, lambda news: None)
-        recorder.ledger.configure([request_of(self.account)])
+        recorder.ledger.configure([Request.of(self.account)])
         return recorder
 
     async def _fetch(self, account: Account, link: Link, url: str) -> Reading:
@@ -78,7 +78,7 @@ class World:
 
     async def serve(self, link: Link = LINK, outcome: Outcome | None = Outcome.OK, login: str = "") -> None:
         """The service sends a request, which ends at once unless ``outcome`` is None."""
-        request = request_of(self.account, link.target)
+        request = Request.of(self.account, link.target)
         if login:
             request = replace(request, login=login, secret=login)
         sent = self.service.begin(request)
@@ -166,7 +166,7 @@ async def _fourteen(world: World, ends_after: float) -> None:
     """The service has as many in flight as it may; they end after a while."""
     links = make_links(MAX_IN_FLIGHT)
     await world.serve(links[0], Outcome.OK)
-    sent = [world.service.begin(request_of(world.account, link.target)) for link in links]
+    sent = [world.service.begin(Request.of(world.account, link.target)) for link in links]
     assert await world.service.record(sent)
     world.tasks.append(asyncio.create_task(_end(world, sent, ends_after)))
 

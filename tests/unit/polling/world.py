@@ -25,10 +25,10 @@ from exporter.errors import (
     UnreachableError,
     api_error,
 )
-from exporter.limits import Ledger
+from exporter.limits import Ledger, Request
 from exporter.limits.constants import FIRST_PAUSE
 from exporter.polling.poller import Poller
-from exporter.polling.recorder import Recorder, request_of
+from exporter.polling.recorder import Recorder
 from exporter.snapshots import Snapshots
 from tests import virtual
 from tests.factories import make_reading
@@ -129,7 +129,7 @@ class Site:
         self.world.audit.answers[outcome] += 1
 
     async def start(self) -> None:
-        self.recorder.ledger.configure(map(request_of, self.accounts))  # before it learns of refusals
+        self.recorder.ledger.configure(map(Request.of, self.accounts))  # before it learns of refusals
         await self.recorder.open()
         await self.reload(self.accounts)
         self.poller.start()

@@ -95,7 +95,9 @@ class Desk:
         async def main() -> None:
             if self.begin_polling is not None:
                 self.poller.swap(self.poller.build([self.account]))
-                self.begin_polling(self.recorder.ledger, request_of(self.account))
+                self.begin_polling(
+                    self.recorder.ledger, Request.of(self.account, self.account.links[0].target)
+                )
             health = Health(alive=lambda: self.not_alive, ready=lambda: self.not_ready)
             lifecycle = Lifecycle(self.reload, lambda: self.asked.append("quit"), enabled=self.lifecycle)
             page = StatusPage(
@@ -107,11 +109,6 @@ class Desk:
             await self.poller.close()
 
         asyncio.run(main())
-
-
-def request_of(account: Account) -> Request:
-    link = account.links[0]
-    return Request(account.host, account.login_key, account.secret_key, link.target, account.timeout)
 
 
 def test_others_go_on_between_the_pieces_of_a_page_that_a_reader_takes_at_once() -> None:
