@@ -200,7 +200,6 @@ def test_a_mark_that_cannot_be_written_over_is_taken_away(tmp_path: Path) -> Non
         "UPDATE readings SET total = -1",
         "UPDATE readings SET figures = 'no figures'",
         "DROP TABLE readings",
-        "ALTER TABLE readings ADD COLUMN clicks INTEGER",
     ],
 )
 def test_what_cannot_be_is_set_aside(disk: SqlitePlace, statement: str) -> None:
