@@ -92,7 +92,7 @@ RULES = {
     ),
     # --- memory
     "a start without a memory counts two requests for each link": Broken(
-        "journal/memory.py", "attempts=2", "attempts=0", (MEMORY,)
+        "journal/journal.py", "attempts=2", "attempts=0", (MEMORY,)
     ),
     # --- SQLite and Redis
     "what waits is decided again after news": Broken(

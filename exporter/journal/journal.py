@@ -1,4 +1,7 @@
-"""What a journal takes and gives. How a request is claimed: see ``polling.recorder``."""
+"""What a journal takes and gives, and ``memory:``, which keeps nothing beyond the process.
+
+How a request is claimed: see ``polling.recorder``.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Protocol, Self
 
-from exporter.limits.events import compact
+from exporter.limits.events import Unknown, compact
 from exporter.model import MOST_CLICKS, Reading, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from exporter.limits import Dated, Unknown
+    from exporter.clock import Clock
+    from exporter.limits import Answered, Dated, Sent
     from exporter.model import Link, LinkKey, Target
 
 
@@ -23,6 +27,9 @@ FORGET_READINGS = 30 * 86_400.0
 
 _LATEST = 5e10
 """Seconds since the epoch: the year 3554. Before the epoch may be right, where a clock has not been set."""
+
+MOST_READINGS = 20_000
+"""Links whose latest reading is kept, so that a link that returns with a reload keeps its counter."""
 
 
 class Appended(Enum):
@@ -99,3 +106,42 @@ class Reader(Protocol):
     def readings(self) -> Iterable[StoredReading]:
         """The latest readings of the configured links, for a journal that forgot them."""
         ...
+
+
+class MemoryJournal:
+    """Remembers the latest readings; the ledger remembers what was sent.
+
+    A process that ended a moment ago may have asked for any link, so a start counts two requests for each.
+    """
+
+    fail_closed = False
+    up = True
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._readings: dict[LinkKey, StoredReading] = {}
+
+    async def open(self, reader: Reader) -> History:
+        """Nothing was kept."""
+        return History(unknown=Unknown("the storage is memory: alone", attempts=2))
+
+    async def append(self, requests: Sequence[Sent]) -> Appended:
+        """Always ``YES``: there is no other process."""
+        return Appended.YES
+
+    def note(self, answer: Answered) -> None:
+        """Keeps the reading; beyond a bound, drops the oldest one."""
+        if answer.reading is None:
+            return
+        read_at = self._clock.time() - answer.elapsed
+        stored = StoredReading(answer.link, answer.request.target, answer.reading, read_at, answer.total)
+        self._readings[answer.link] = stored
+        if len(self._readings) > MOST_READINGS:
+            del self._readings[next(iter(self._readings))]
+
+    async def read(self, links: Collection[LinkKey]) -> Iterable[StoredReading]:
+        """What is remembered of these links."""
+        return [self._readings[link] for link in links if link in self._readings]
+
+    async def close(self) -> None:
+        """There is nothing to write."""

@@ -21,8 +21,7 @@ from exporter.polling.constants import (
     NOT_FOUND_RETRY,
     backoff,
 )
-from exporter.polling.queue import PollQueue
-from exporter.polling.schedule import LinkSchedule, next_moment, phase
+from exporter.polling.queue import LinkSchedule, PollQueue, next_moment, phase
 from exporter.polling.weights import Weights
 
 if TYPE_CHECKING:

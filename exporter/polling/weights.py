@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from exporter.model import Link, Reading
-    from exporter.polling.schedule import LinkSchedule
+    from exporter.polling.queue import LinkSchedule
 
 MEMORY = 3 * 3600.0
 """Seconds over which clicks are averaged: short messages are answered within hours."""

@@ -30,9 +30,7 @@ FLOORS = [
 ANNEX = "simulator"  # the tests' independent judge
 ANNEX_FROM = {"demo", "cli"}
 PURE = ["errors", "model", "limits", "exposition"]
-PURE += [
-    f"polling.{name}" for name in ("planner", "queue", "weights", "schedule", "concurrency", "constants")
-]
+PURE += [f"polling.{name}" for name in ("planner", "queue", "weights", "concurrency", "constants")]
 OUTSIDE = {"asyncio", "aiohttp", "socket", "ssl", "time", "os", "threading", "subprocess", "concurrent"}
 LIMITS = {"RATE_LIMIT", "MAX_IN_FLIGHT", "FAILED_LOGIN_LIMIT"}
 LIMITS |= {"RATE_WINDOW", "FAILED_LOGIN_WINDOW", "ABANDONED_TTL"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.journal.memory import MOST_READINGS
+from exporter.journal.journal import MOST_READINGS
 from tests.factories import make_link
 from tests.unit.journal.places import Place, read, scenario, sent
 

@@ -13,8 +13,7 @@ import pytest
 from exporter.config.intervals import LONGEST_WAIT
 from exporter.errors import Outcome
 from exporter.polling.planner import Poll
-from exporter.polling.queue import PATIENCE, PollQueue
-from exporter.polling.schedule import LinkSchedule, phase
+from exporter.polling.queue import PATIENCE, LinkSchedule, PollQueue, phase
 from exporter.polling.weights import MEMORY, ClickRate, Weights
 from tests.factories import make_account, make_link, make_links, make_reading
 from tests.unit.polling.unequal import (
