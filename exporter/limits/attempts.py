@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 Key = TypeVar("Key")
 
 
+@dataclass(slots=True, eq=False)
 class Attempt:
     """One request, from its record until it does not count any more.
 
@@ -26,17 +28,12 @@ class Attempt:
     known. Its sender may wait for an answer until ``live_until``.
     """
 
-    __slots__ = ("counts_until", "live_until", "number", "open", "order", "request")
-
-    def __init__(
-        self, request: Request, number: int, order: int, counts_until: float, live_until: float
-    ) -> None:
-        self.request = request
-        self.number = number
-        self.order = order
-        self.counts_until = counts_until
-        self.live_until = live_until
-        self.open = True
+    request: Request
+    number: int
+    order: int
+    counts_until: float
+    live_until: float
+    open: bool = True
 
     def end(self, at: float, *, abandoned: bool) -> None:
         """The client stopped waiting at ``at``; the provider may still work on an abandoned request."""

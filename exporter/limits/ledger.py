@@ -6,7 +6,7 @@ The rules come from the provider's page and FAQ; docs/internals/ledger.md explai
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -39,17 +39,15 @@ if TYPE_CHECKING:
 _BINDING = frozenset({Outcome.UNAUTHORIZED, Outcome.BLOCKED, Outcome.THROTTLED})
 
 
+@dataclass(slots=True)
 class _Login:
     """What is remembered of one login: a Retry-After, and whether it can be reached from this process."""
 
-    __slots__ = ("asked_to_wait_until", "failures", "last_sent", "probe_at", "silent_since")
-
-    def __init__(self) -> None:
-        self.asked_to_wait_until = -inf
-        self.failures = 0
-        self.last_sent = -inf
-        self.probe_at: float | None = None
-        self.silent_since = 0
+    asked_to_wait_until: float = -inf
+    failures: int = 0
+    last_sent: float = -inf
+    probe_at: float | None = None
+    silent_since: int = 0
 
 
 class Ledger:

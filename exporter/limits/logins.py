@@ -8,6 +8,7 @@ again one at a time. docs/internals/ledger.md lists the rules.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 from math import inf
 from typing import TYPE_CHECKING
@@ -56,32 +57,21 @@ class Trust(IntEnum):
     NEW = 2
 
 
+@dataclass(slots=True)
 class Secret:
     """A login with one password.
 
     ``recorded_at`` is when it was last accepted, as far as a journal remembers that for hours.
     """
 
-    __slots__ = (
-        "paused_until",
-        "recorded_at",
-        "refusals",
-        "refused_order",
-        "tried",
-        "trust",
-        "unclear",
-        "waits_until",
-    )
-
-    def __init__(self) -> None:
-        self.trust = Trust.NEW
-        self.tried = 0
-        self.refusals = 0
-        self.refused_order = 0
-        self.paused_until = -inf
-        self.unclear = 0
-        self.waits_until = -inf
-        self.recorded_at = -inf
+    trust: Trust = Trust.NEW
+    tried: int = 0
+    refusals: int = 0
+    refused_order: int = 0
+    paused_until: float = -inf
+    unclear: int = 0
+    waits_until: float = -inf
+    recorded_at: float = -inf
 
     @property
     def rank(self) -> tuple[int, bool, int]:

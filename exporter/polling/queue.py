@@ -15,6 +15,7 @@ A link without a reading goes first, but not before those that have waited too l
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import ceil, inf, log2
@@ -60,6 +61,7 @@ def next_moment(phase: float, interval: float, after: float) -> float:
     return start + interval * ceil((after - start) / interval)
 
 
+@dataclass(slots=True, eq=False)
 class LinkSchedule:
     """When a link is polled next, and how its latest polls ended. Times are monotonic seconds.
 
@@ -69,35 +71,19 @@ class LinkSchedule:
     ``entry``, ``place`` and ``latest`` belong to the queue: see ``PollQueue``.
     """
 
-    __slots__ = (
-        "clicks",
-        "due",
-        "entry",
-        "failures",
-        "in_flight",
-        "interval",
-        "latest",
-        "link",
-        "phase",
-        "place",
-        "rests_until",
-        "tried",
-        "wanted",
-    )
-
-    def __init__(self, link: Link, phase: float) -> None:
-        self.link = link
-        self.phase = phase
-        self.clicks = ClickRate()
-        self.interval = link.refresh_interval
-        self.due = inf
-        self.entry = 0
-        self.place, self.latest = -inf, inf
-        self.rests_until = -inf
-        self.wanted = False
-        self.in_flight = False
-        self.failures = 0
-        self.tried: tuple[int, ...] = ()
+    link: Link
+    phase: float
+    clicks: ClickRate = field(default_factory=ClickRate)
+    interval: float = 0.0
+    due: float = inf
+    entry: int = 0
+    place: float = -inf
+    latest: float = inf
+    rests_until: float = -inf
+    wanted: bool = False
+    in_flight: bool = False
+    failures: int = 0
+    tried: tuple[int, ...] = ()
 
 
 class PollQueue:

@@ -13,6 +13,7 @@ percent only, because roots are taken and the optimum is flat. ``python -m tests
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import exp, floor, inf, log2, sqrt
 from typing import TYPE_CHECKING
 
@@ -50,14 +51,13 @@ With the phase itself, all links of one step would be due in one part of the int
 _ROUNDS = 3
 
 
+@dataclass(slots=True)
 class ClickRate:
     """How often one link is clicked, estimated from its readings."""
 
-    __slots__ = ("_at", "_last", "_rate")
-
-    def __init__(self) -> None:
-        self._last: Reading | None = None
-        self._rate = self._at = 0.0
+    _last: Reading | None = None
+    _rate: float = 0.0
+    _at: float = 0.0
 
     @property
     def weight(self) -> float | None:
