@@ -11,7 +11,7 @@ from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Protocol, Self
 
-from exporter.limits.events import Unknown, compact
+from exporter.limits.events import Unknown, encode
 from exporter.model import MOST_CLICKS, Reading, Snapshot
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class StoredReading:
     @property
     def texts(self) -> tuple[str, str]:
         """Target and figures, each as a line of JSON."""
-        return compact(self.target), compact(self.reading)
+        return encode(self.target), encode(self.reading)
 
     def under(self, link: Link) -> Snapshot:
         """The snapshot at a start. It does not say how the latest poll ended, for that is not stored."""

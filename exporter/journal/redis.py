@@ -29,12 +29,13 @@ from exporter.journal.shared import LostError, Written
 from exporter.limits import Dated, Unknown
 from exporter.limits.constants import (
     FAILED_LOGIN_WINDOW,
+    LONGEST_TIMEOUT,
     REMEMBERED_SHORTLY,
     VERIFIED_TTL,
     doubled,
     longest_count,
 )
-from exporter.limits.events import Answered, compact, encode
+from exporter.limits.events import Answered, encode
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -59,9 +60,6 @@ TRIM_AFTER = REMEMBERED_SHORTLY - 60
 
 FIRST_RETURN, LAST_RETURN = 0.5, 5.0
 """Seconds between two tries to reach Redis again: the first, and where the doubling ends."""
-
-LONGEST_TIMEOUT = 60.0
-"""Seconds that a request of another process may wait for its answer."""
 
 UNSURE = longest_count(LONGEST_TIMEOUT)
 """Seconds for which a request that Redis forgot may still count."""
@@ -160,7 +158,7 @@ class RedisStore:
 
     async def read(self, links: Sequence[LinkKey]) -> list[StoredReading]:
         """The readings of these links. Where new links come, old ones leave, so their readings go too."""
-        server, values = await self._wire.readings([compact(link) for link in links])
+        server, values = await self._wire.readings([encode(link) for link in links])
         await self._wire.forget_readings()
         return list(_understood(zip(links, values, strict=True), server, self._clock.time()))
 

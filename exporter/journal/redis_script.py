@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from exporter.journal.journal import FORGET_READINGS, StoredReading
 from exporter.limits.constants import REMEMBERED
-from exporter.limits.events import binds, compact, decode, encode, lasting
+from exporter.limits.events import binds, decode, encode, lasting
 
 if TYPE_CHECKING:
     from exporter.journal.outbox import Entry
@@ -125,7 +125,7 @@ def arguments(entry: Entry, now: float, transit: float) -> list[object]:
 
 
 def _link(reading: StoredReading, age: float) -> list[object]:
-    return [compact(reading.link), round(age * 1000), str(reading.total), *reading.texts]
+    return [encode(reading.link), round(age * 1000), str(reading.total), *reading.texts]
 
 
 def stored_reading(link: LinkKey, value: str, server: float, wall: float) -> StoredReading:

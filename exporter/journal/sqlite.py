@@ -31,12 +31,11 @@ from exporter.limits.constants import (
     FAILED_LOGIN_LIMIT,
     FAILED_LOGIN_WINDOW,
     LONGEST_PAUSE,
-    REMEMBERED,
-    REMEMBERED_SHORTLY,
+    LONGEST_TIMEOUT,
     VERIFIED_TTL,
     longest_count,
 )
-from exporter.limits.events import Answered, Dated, Unknown, binds, compact, decode, encode, lasting
+from exporter.limits.events import Answered, Dated, Unknown, binds, decode, encode, lasting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -66,9 +65,6 @@ PREPARED_WITHIN, TRIES = 1.0, 20
 
 TIDY = 60.0
 """Seconds between two clean-ups."""
-
-LONGEST_TIMEOUT = 60.0
-"""The timeout (seconds) to assume of a request if the file has no record of any."""
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -395,7 +391,7 @@ class SqliteStore:
 
     def _save(self, entries: Iterable[Entry]) -> None:
         readings = [(entry.reading, entry.sent_at) for entry in entries if entry.reading is not None]
-        rows = [(compact(one.link), *one.texts, one.total, one.read_at, at) for one, at in readings]
+        rows = [(encode(one.link), *one.texts, one.total, one.read_at, at) for one, at in readings]
         self._db.executemany(schema.SAVE, rows)
 
     def _sequence(self) -> int:
@@ -405,7 +401,7 @@ class SqliteStore:
 
     def _tidy(self) -> None:
         self._tidied = self._clock.monotonic()
-        schema.tidy(self._db, self._tidied, REMEMBERED_SHORTLY, REMEMBERED)
+        schema.tidy(self._db, self._tidied)
 
     async def read(self, links: Sequence[LinkKey]) -> list[StoredReading]:
         """The readings of these links."""
@@ -413,7 +409,7 @@ class SqliteStore:
 
     def _read(self, links: Iterable[LinkKey]) -> Iterator[StoredReading]:
         for link in links:
-            row = self._db.execute(schema.FIND, (compact(link),)).fetchone()
+            row = self._db.execute(schema.FIND, (encode(link),)).fetchone()
             try:
                 if row is not None:
                     target, figures, total, read_at, at = row

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from exporter.errors import StorageError
 from exporter.journal.journal import FORGET_READINGS
 from exporter.journal.sqlite_mark import owned
+from exporter.limits.constants import REMEMBERED, REMEMBERED_SHORTLY
 from exporter.storage_url import APPLICATION_ID
 
 if TYPE_CHECKING:
@@ -104,10 +105,10 @@ def make(path: Path) -> None:
         os.close(file)
 
 
-def tidy(db: sqlite3.Connection, now: float, shortly: float, lasting: float) -> None:
-    """Drops events older than ``shortly`` seconds, lasting ones older than ``lasting``, and old readings."""
-    db.execute("DELETE FROM events WHERE at < ? AND NOT lasting", (now - shortly,))
-    db.execute("DELETE FROM events WHERE at < ?", (now - lasting,))
+def tidy(db: sqlite3.Connection, now: float) -> None:
+    """Drops events that do not count any more, and old readings."""
+    db.execute("DELETE FROM events WHERE at < ? AND NOT lasting", (now - REMEMBERED_SHORTLY,))
+    db.execute("DELETE FROM events WHERE at < ?", (now - REMEMBERED,))
     db.execute("DELETE FROM readings WHERE at < ?", (now - FORGET_READINGS,))
 
 

@@ -18,6 +18,9 @@ SEND_BY = 5.0
 So a process that finds a record without an end knows how long that request may still count.
 """
 
+LONGEST_TIMEOUT = 60.0
+"""How long a request of another process may wait for its answer, where nothing is known of it."""
+
 FAILED_LOGIN_LIMIT = 4
 """Failed logins in ``FAILED_LOGIN_WINDOW`` (the provider's FAQ: five in 30 minutes block the IP address)."""
 

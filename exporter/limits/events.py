@@ -121,7 +121,7 @@ def lasting(event: Event) -> bool:
     return isinstance(event, Answered) and event.lasting
 
 
-def compact(value: object) -> str:
+def encode(value: object) -> str:
     """One line of JSON, in ASCII: it holds what UTF-8 cannot, such as half of a character.
 
     An event or a reading becomes the list of its fields.
@@ -129,11 +129,6 @@ def compact(value: object) -> str:
     return json.dumps(
         value, separators=(",", ":"), default=lambda one: [getattr(one, name) for name in one.__slots__]
     )
-
-
-def encode(event: Event) -> str:
-    """The event as one line of JSON."""
-    return compact(event)
 
 
 def decode(text: str) -> Event:

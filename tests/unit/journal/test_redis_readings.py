@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from exporter.journal.redis_script import EVENTS, LASTING, READINGS
 from exporter.journal.redis_wire import CHUNK
-from exporter.limits.events import compact, encode
+from exporter.limits.events import encode
 from tests import needs
 from tests.factories import make_reading
 from tests.unit.journal.redis_places import (
@@ -100,7 +100,7 @@ async def test_readings_of_links_that_are_no_longer_polled_are_deleted(redis_pla
     redis_place.server.look.hset(READINGS, "another's", "what")
     await replica.read([LINK])
     left = {field.decode() for field in redis_place.server.look.hkeys(READINGS)}
-    assert left == {compact(("main", "kept")), compact(LINK), "another's"}
+    assert left == {encode(("main", "kept")), encode(LINK), "another's"}
 
 
 @scenario
@@ -118,10 +118,10 @@ async def test_a_great_many_readings(redis_place: RedisPlace) -> None:
 @scenario
 async def test_what_is_not_ours_is_passed_over(redis_place: RedisPlace) -> None:
     look = redis_place.server.look
-    look.hset(READINGS, compact(("a", "1")), "what")
-    look.hset(READINGS, compact(("a", "2")), '1\n2\n["id","1"]\n["1"]')
-    look.hset(READINGS, compact(("a", "3")), '1\n2\n7\n["1"]')
-    look.hset(READINGS, compact(LINK), "what")
+    look.hset(READINGS, encode(("a", "1")), "what")
+    look.hset(READINGS, encode(("a", "2")), '1\n2\n["id","1"]\n["1"]')
+    look.hset(READINGS, encode(("a", "3")), '1\n2\n7\n["1"]')
+    look.hset(READINGS, encode(LINK), "what")
     for fields in ({"x": "y"}, {"e": "[]", "b": "0", "a": "0"}, {"e": encode(sent()), "a": "x"}):
         look.xadd(EVENTS, fields)
         look.xadd(LASTING, fields)
@@ -159,8 +159,8 @@ ODD = [
 async def test_figures_that_no_exporter_wrote_are_passed_over(redis_place: RedisPlace) -> None:
     look = redis_place.server.look
     for number, (at, total, figures) in enumerate(ODD):
-        look.hset(READINGS, compact(("a", str(number))), f'{at}\n{total}\n["id","1"]\n{figures}')
-    look.hset(READINGS, compact(("a", "good")), f'1\n5\n["id","1"]\n{FIGURES}')
+        look.hset(READINGS, encode(("a", str(number))), f'{at}\n{total}\n["id","1"]\n{figures}')
+    look.hset(READINGS, encode(("a", "good")), f'1\n5\n["id","1"]\n{FIGURES}')
     for fields in ({"e": "", "b": "0", "a": "x"}, {"e": encode(sent()), "a": "9" * 400}):
         look.xadd(EVENTS, fields)
         look.xadd(LASTING, fields)
