@@ -237,7 +237,6 @@ class Ledger:
         return self._logins.setdefault(request.login, _Login())
 
     def _tidy(self, now: float) -> None:
-        """Forgets what does not count any more."""
         for attempt in self.attempts.forget(now):
             self.host(attempt.request.host).lose(attempt)
         if now >= self._next_tidy:
