@@ -2,7 +2,7 @@
 
 ``loading`` puts everything together. The file passes through these modules in turn:
 
-- ``sources`` reads it (with ``files``), ``syntax`` turns bytes into text;
+- ``sources`` reads it, ``syntax`` turns bytes into text;
 - ``tree`` turns text into a ``document``: plain data that remembers its places, errors and warnings;
 - ``sections`` reads that to typed sections, as ``schema`` says, with ``values`` for single values and
   ``doubts`` for what is probably not meant;

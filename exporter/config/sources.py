@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import TypeAlias
 
-from exporter.config.files import read_bytes
 from exporter.config.patterns import TooManyEntriesError, matches
 
 Signature: TypeAlias = tuple[int, ...]
 """Equal for a file that has not changed."""
+
+MOST_BYTES = 8 * 2**20
+"""Of one file. Fifty thousand links in JSON fit; a larger file is probably something else."""
 
 
 class Sources:
@@ -57,3 +61,22 @@ def signature(path: Path) -> Signature | None:
     except (OSError, ValueError) as error:
         return (getattr(error, "errno", 0) or 0,)
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def read_bytes(path: Path) -> bytes:
+    """Returns what the file at ``path`` holds. It follows symbolic links.
+
+    Raises OSError, also for what is no regular file or larger than ``MOST_BYTES``, and ValueError when
+    ``path`` is no file name. A reload reads each file again, so a shell's ``<(...)`` will not do.
+    """
+    found = path.stat()  # before the open, which may wait for a writer or act on a device
+    is_file = S_ISREG(found.st_mode)
+    if is_file and not found.st_size:
+        return b""  # the kernel's own files look like this too, and some of them never end (/proc/kmsg)
+    if not is_file and not S_ISDIR(found.st_mode):
+        raise OSError(errno.EINVAL, "it is a device or a pipe")
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {MOST_BYTES >> 20} MiB")
+    return data

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from exporter.config.files import MOST_BYTES, SpecialFileError, TooLargeError
 from exporter.errors import ConfigError, Fault
 
 if TYPE_CHECKING:
@@ -86,14 +85,10 @@ def read_text(path: Path, sources: Sources, naming: Naming = CONFIG) -> str:
         refuse(path, 0, 0, f"there is no such file: {naming.create}, or name another {naming.where}")
     except IsADirectoryError:
         refuse(path, 0, 0, f"is a directory: name the file in it {naming.where}")
-    except SpecialFileError:
-        refuse(path, 0, 0, f"is a device or a pipe, not a file: name another {naming.where}")
-    except TooLargeError:
-        refuse(path, 0, 0, f"is larger than {MOST_BYTES >> 20} MiB: split it, or name another {naming.where}")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "its name is not a file name"
-        advice = f"name another {naming.where}, or change its permissions"
-        refuse(path, 0, 0, f"cannot be read ({reason}): {advice}")
+        more = ", or change its permissions" if isinstance(error, PermissionError) else ""
+        refuse(path, 0, 0, f"cannot be read ({reason}): name another {naming.where}{more}")
     return _decode(path, data)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from exporter.config import load
 from exporter.config.document import MOST_FAULTS, MOST_LINKS
-from exporter.config.files import MOST_BYTES
+from exporter.config.sources import MOST_BYTES
 from exporter.errors import ConfigError
 from tests.unit.config.test_faults import refused
 
@@ -66,14 +66,13 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
     # A loop of symbolic links cannot be read by anyone, root included
     os.symlink(tmp_path / "loop.csv", tmp_path / "loop.csv")
     assert faults_of(tmp_path, "loop.csv") == (
-        "loop.csv: cannot be read (Too many levels of symbolic links): "
-        "name another under link_files, or change its permissions"
+        "loop.csv: cannot be read (Too many levels of symbolic links): name another under link_files"
     )
 
 
 def test_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
-    message = "pipe.csv: is a device or a pipe, not a file: name another under link_files"
+    message = "pipe.csv: cannot be read (it is a device or a pipe): name another under link_files"
     assert faults_of(tmp_path, "pipe.csv") == message
 
 
@@ -81,7 +80,7 @@ def test_file_that_is_too_large(tmp_path: Path) -> None:
     with (tmp_path / "dump.csv").open("wb") as file:
         file.truncate(MOST_BYTES + 1)
     assert faults_of(tmp_path, "dump.csv") == (
-        "dump.csv: is larger than 8 MiB: split it, or name another under link_files"
+        "dump.csv: cannot be read (it is larger than 8 MiB): name another under link_files"
     )
 
 

@@ -120,5 +120,5 @@ def test_files_of_the_kernel_are_not_read(tmp_path: Path) -> None:
     )
     (tmp_path / "kernel.csv").symlink_to("/proc/kmsg")
     assert faults_of(tmp_path, "kernel.csv") == (
-        "kernel.csv: is a device or a pipe, not a file: name another under link_files"
+        "kernel.csv: is empty: name the columns in its first line, such as id,name"
     )
