@@ -10,7 +10,7 @@
   ``intervals``.
 
 What is wrong is reported and left out on the way, so that one load finds all errors. ``link_files`` does the
-same for link files: ``patterns`` finds them, ``formats`` (with ``table`` for CSV) makes a document of each.
+same for link files: ``formats`` (with ``table`` for CSV) makes a document of each.
 ``watching`` follows all files that a load has looked at.
 """
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from exporter.config.document import MOST_LINKS, Document
 from exporter.config.formats import open_links
 from exporter.config.links import check_links, make_link
-from exporter.config.patterns import TooManyEntriesError
 from exporter.config.schema import read_links
 from exporter.errors import ConfigError
 
@@ -86,7 +85,7 @@ class LinkFiles:
         """The files that the pattern at ``loc`` names."""
         try:
             found = sources.find(folder, self._account.link_files[loc])
-        except TooManyEntriesError as error:
+        except ValueError as error:
             self._document.add(loc, str(error))
             return []
         if not found:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import errno
+import glob
+import os
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import TypeAlias
-
-from exporter.config.patterns import TooManyEntriesError, matches
 
 Signature: TypeAlias = tuple[int, ...]
 """Equal for a file that has not changed."""
 
 MOST_BYTES = 8 * 2**20
 """Of one file. Fifty thousand links in JSON fit; a larger file is probably something else."""
+
+MOST_FILES = 10_000
+"""That one pattern may find. They are looked at again every few seconds."""
 
 
 class Sources:
@@ -33,9 +37,12 @@ class Sources:
         return read_bytes(path)
 
     def find(self, folder: Path, pattern: str) -> list[str]:
-        """The files that ``pattern`` names, relative to ``folder``. Raises TooManyEntriesError."""
+        """The files that ``pattern`` names, relative to ``folder``. Raises ValueError for too many."""
         self._patterns.add((folder, pattern))
-        found = {name: signature(folder / name) for name in matches(pattern, folder)}
+        names = list(islice(glob.iglob(pattern, root_dir=folder), MOST_FILES + 1))
+        if len(names) > MOST_FILES:
+            raise ValueError(f"finds more than {MOST_FILES} files: name a folder with fewer")
+        found = {name: signature(folder / name) for name in sorted(set(map(os.path.normpath, names)))}
         self.seen |= {str(folder / name): sign for name, sign in found.items()}
         return [name for name, sign in found.items() if sign is not None]
 
@@ -44,7 +51,7 @@ class Sources:
         now = Sources()
         now.seen = {path: signature(Path(path)) for path in self.seen}
         for folder, pattern in self._patterns:
-            with suppress(TooManyEntriesError):
+            with suppress(ValueError):
                 now.find(folder, pattern)
         return now.seen
 

@@ -70,8 +70,11 @@ def one_line(value: object, longest: int = LONGEST_TEXT) -> str:
 
 
 def pattern(value: object) -> str:
-    """Text of one line that is not blank, such as a pattern for file names."""
-    return _not_blank(one_line(value))
+    """A pattern for file names."""
+    text = _not_blank(one_line(value))
+    if "**" in text:
+        raise ValueError("** is not supported: write one pattern for each folder, such as links/north/*.csv")
+    return text
 
 
 def name(value: object) -> str:

@@ -164,11 +164,11 @@ def test_pattern_that_matches_nothing_is_warned_of(folder: Path) -> None:
     )
 
 
-def test_absolute_patterns_and_folders_below(folder: Path) -> None:
+def test_absolute_pattern(folder: Path) -> None:
     below = folder / "links" / "2025" / "spring"
     below.mkdir(parents=True)
     (below / "a.csv").write_text("id\n1\n")
-    (folder / "config.yaml").write_text(CONFIG.replace("links/*", f"{folder}/links/**/*.csv"))
+    (folder / "config.yaml").write_text(CONFIG.replace("links/*", f"{folder}/links/20??/spring/*.csv"))
     config = load_from(folder)
     assert (names(config), config.link_files[0].name) == (["1"], str(below / "a.csv"))
 
