@@ -5,22 +5,14 @@ No message quotes the URL: any part of it may belong to a password whose charact
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
-
-APPLICATION_ID = 0x534D5343
-"""What marks a SQLite file as ours: "SMSC" (SQLite's file format, section 1.3, offset 68)."""
-
-MARK = "smsc-exporter"
-"""The first word of the mark in the ``.lock`` file beside a database of ours."""
 
 FORM = "write redis://[user:password@]host[:6379][/0], or rediss:// for TLS"
 ESCAPES = "in a user name or a password, write / ? # @ : and % as %2F %3F %23 %40 %3A and %25"
@@ -32,7 +24,6 @@ OPTIONS = (*FILES, HOSTNAME)
 LONGEST = 8192
 """Characters of a URL."""
 
-_NOT_OURS = "this file is not smsc-exporter's database: name another path"
 _OTHER_WAYS = {
     "unix": "a Redis at a Unix socket is not supported",
     "redis+unix": "a Redis at a Unix socket is not supported",
@@ -173,49 +164,3 @@ def missing_file(storage: Storage) -> str | None:
         if name in FILES and not Path(value).is_file():
             return f"{name} names no file that is there: write its path"
     return None
-
-
-def foreign_file(path: str | os.PathLike[str]) -> str | None:
-    """Says why the file at ``path`` must not be used or moved; None if it is ours, empty or not there.
-
-    It is ours by the id in its header, or by the mark that we keep beside it should the header be damaged.
-    The header is read directly, because SQLite might change the file. A database without a schema passes:
-    what its first writer did may still be in the ``-wal`` file beside it. Look at its id again once open.
-    """
-    try:
-        found = os.stat(path)
-        if S_ISDIR(found.st_mode):
-            return "this is a folder: name a file in it"
-        if not S_ISREG(found.st_mode):
-            return "this is a device or a pipe, not a file: name another path"
-        header = _beginning(path, 100)
-        return None if _is_ours(header) or _has_mark(path) else _NOT_OURS
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:
-        return "its folder is a file: name another path"
-    except OSError as error:
-        return f"this file cannot be read ({error.strerror}): name another path, or change its permissions"
-
-
-def _beginning(path: str | os.PathLike[str], size: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, size)
-    finally:
-        os.close(descriptor)
-
-
-def _is_ours(header: bytes) -> bool:
-    if not header:
-        return True
-    if len(header) < 100 or not header.startswith(b"SQLite format 3\0"):
-        return False
-    schema_format, application_id = (int.from_bytes(header[at : at + 4], "big") for at in (44, 68))
-    return application_id == APPLICATION_ID or (application_id == 0 and schema_format == 0)
-
-
-def _has_mark(path: str | os.PathLike[str]) -> bool:
-    """Whether the ``.lock`` file beside ``path`` holds the mark of a journal."""
-    lock = f"{os.fspath(path)}.lock"
-    return os.path.isfile(lock) and _beginning(lock, 64).startswith(f"{MARK} ".encode())

@@ -20,6 +20,7 @@ from exporter.config.sections import read_section
 from exporter.config.sources import Sources
 from exporter.config.tree import read
 from exporter.errors import ConfigError
+from exporter.journal.sqlite_schema import refusal
 from exporter.limits import MAX_IN_FLIGHT
 from exporter.secret import SecretStr
 
@@ -126,7 +127,7 @@ def _storage_url(file: File, secrets: Secrets) -> SecretStr:
         return SecretStr(url)
     wrong = storage_url.missing_file(found)
     if isinstance(found, storage_url.Sqlite):
-        wrong = storage_url.foreign_file(secrets.folder / found.path)
+        wrong = refusal(secrets.folder / found.path)
         url = f"sqlite:{secrets.folder.absolute() / found.path}"
     if wrong:
         secrets.document.add(at, wrong)

@@ -14,7 +14,8 @@ from enum import StrEnum
 from math import inf
 from pathlib import Path
 
-from exporter.storage_url import MARK
+MARK = "smsc-exporter"
+"""The first word of the mark."""
 
 _SIZE = 128
 _NONE = -1

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sqlite3
 from contextlib import suppress
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from exporter.errors import StorageError
 from exporter.journal.journal import FORGET_READINGS
-from exporter.journal.sqlite_mark import owned
+from exporter.journal.sqlite_mark import UNREADABLE, Lock, owned
 from exporter.limits.constants import REMEMBERED, REMEMBERED_SHORTLY
-from exporter.storage_url import APPLICATION_ID
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
 VERSION = 5
 """The schema's version, as ``user_version`` in the file."""
+
+APPLICATION_ID = 0x534D5343
+"""What marks a SQLite file as ours: "SMSC" (SQLite's file format, section 1.3, offset 68)."""
 
 _TABLES = f"""
     CREATE TABLE events (
@@ -58,6 +62,20 @@ class DamagedError(Exception):
     """The file is ours, and cannot be used any more."""
 
 
+def refusal(path: Path) -> str | None:
+    """Why ``serve`` would refuse the file at ``path``; None if it uses it, makes it or sets it aside."""
+    lock = Lock(path)
+    try:
+        judge(path, ours=lock.path.is_file() and lock.look() is not UNREADABLE)
+    except DamagedError:
+        return None
+    except StorageError as error:
+        return str(error)
+    except OSError as error:
+        return f"this file cannot be used ({error.strerror}): name another path"
+    return None
+
+
 def judge(path: Path, *, ours: bool) -> bool:
     """Whether there is a file with something in it that can be ours. ``ours``: its mark says that it was.
 
@@ -90,16 +108,18 @@ def _head(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     try:
-        owned(os.fstat(file), path)
+        if not S_ISREG(os.fstat(file).st_mode):
+            raise OSError(errno.EINVAL, "it is a folder, a device or a pipe")
         return os.pread(file, 100, 0)
     finally:
         os.close(file)
 
 
 def make(path: Path) -> None:
-    """Makes the file if it is not there, for us alone. Raises ``OSError``, also if it is a symbolic link."""
+    """Makes the file if it is not there, for us alone. Raises ``OSError``, also for a link."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
+        owned(os.fstat(file), path)
         os.fchmod(file, 0o600)
     finally:
         os.close(file)

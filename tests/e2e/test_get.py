@@ -332,7 +332,7 @@ def test_a_file_that_is_not_ours_is_left_where_it_is(tmp_path: Path, simulated: 
     (tmp_path / "exporter.db").write_bytes(b"damage" * 1000)
     done = run("get", "link-100001", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.endswith("this file is not smsc-exporter's database: name another path\n")
+    assert done.stderr.endswith("is not smsc-exporter's database: name another path in storage.url\n")
     assert (tmp_path / "exporter.db").read_bytes() == b"damage" * 1000
     assert audit(simulator)["requests"] == 0
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exporter.storage_url import Memory, Redis, Sqlite, foreign_file, missing_file, parse
+from exporter.storage_url import Memory, Redis, Sqlite, missing_file, parse
 
 DEFAULTS = {"host": "h", "port": 6379, "db": 0, "ssl": False, "username": None, "password": None}
 
@@ -123,65 +120,3 @@ def test_url_that_means_no_storage_is_refused_without_repeating_it(url: str, err
     assert "hunter2" not in str(refused.value)
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__ is (refused.value.__context__ is not None)
-
-
-# --- whose file it is -------------------------------------------------------------------------------------
-
-NOT_OURS = "this file is not smsc-exporter's database: name another path"
-
-
-def database(path: Path, *statements: str) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None)
-    for statement in statements:
-        db.execute(statement)
-    return db
-
-
-OURS = ("PRAGMA application_id = 0x534D5343", "CREATE TABLE t (a)")
-
-
-def test_file_that_is_ours_or_nobodys_is_let_be(tmp_path: Path) -> None:
-    assert foreign_file(tmp_path / "missing.db") is None
-    assert foreign_file(tmp_path / "missing" / "x.db") is None
-    (tmp_path / "empty.db").touch()
-    assert foreign_file(tmp_path / "empty.db") is None
-    database(tmp_path / "ours.db", *OURS).close()
-    assert foreign_file(tmp_path / "ours.db") is None
-
-
-def test_file_whose_first_writes_are_still_in_its_log_is_let_be(tmp_path: Path) -> None:
-    path = tmp_path / "ours.db"
-    with closing(database(path, "PRAGMA journal_mode = WAL", *OURS)):
-        assert b"SMSC" not in path.read_bytes()
-        assert foreign_file(path) is None
-
-
-def test_damaged_file_is_ours_by_the_mark_beside_it(tmp_path: Path) -> None:
-    path = tmp_path / "ours.db"
-    path.write_bytes(b"\0" * 4096)
-    assert foreign_file(path) == NOT_OURS
-    (tmp_path / "ours.db.lock").write_text("smsc-exporter 12 open - -inf -inf -inf\n")
-    assert foreign_file(path) is None
-    (tmp_path / "ours.db.lock").write_text("# a lock file of another program\n")
-    assert foreign_file(path) == NOT_OURS
-
-
-def test_file_of_somebody_else_is_named_as_such(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("accounts: []\n" * 20)
-    (tmp_path / "short").write_text("SQLite format 3\0")
-    database(tmp_path / "other.db", "CREATE TABLE t (a)").close()
-    database(tmp_path / "another.db", "PRAGMA application_id = 7", "CREATE TABLE t (a)").close()
-    (tmp_path / "link.db").symlink_to("other.db")
-    for name in ("config.yaml", "short", "other.db", "another.db", "link.db"):
-        assert foreign_file(tmp_path / name) == NOT_OURS
-
-
-def test_what_is_no_file_is_named_as_such(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "loop").symlink_to("loop")
-    assert foreign_file(tmp_path) == "this is a folder: name a file in it"
-    assert foreign_file(tmp_path / "pipe") == "this is a device or a pipe, not a file: name another path"
-    assert foreign_file(tmp_path / "loop") == (
-        "this file cannot be read (Too many levels of symbolic links): "
-        "name another path, or change its permissions"
-    )

@@ -263,7 +263,7 @@ async def test_a_folder_that_cannot_be_made_is_refused(disk: SqlitePlace) -> Non
 @scenario
 async def test_what_is_no_file_is_refused(disk: SqlitePlace) -> None:
     disk.file.mkdir(parents=True)
-    with pytest.raises(StorageError, match="cannot be used: Is a directory"):
+    with pytest.raises(StorageError, match="cannot be used: it is a folder"):
         await disk.writer()
 
 
