@@ -45,7 +45,7 @@ def test_ages_are_measured_by_the_longest_interval(tmp_path: Path) -> None:
     (tmp_path / "links.csv").write_text("id,refresh_interval,stale_after\n1,,25m\n2,10m,25m\n3,,2h\n")
     more = ", refresh: adaptive, max_interval: 30m, stale_after: 1h"
     assert faults_of(tmp_path, "links.csv", links=more) == (
-        "links.csv:2:4: stale_after: stale_after (25m) must be longer than one and a half times max_interval "
+        "links.csv:2:1: stale_after: stale_after (25m) must be longer than one and a half times max_interval "
         "(30m), or series disappear between readings: write stale_after: 1h30m"
     )
 
