@@ -139,7 +139,7 @@ def _add_web_config_flag(parser: argparse.ArgumentParser) -> None:
         dest="web_config_file",
         default="",
         metavar="FILE",
-        help="TLS, passwords and limits for whoever connects; default: none",
+        help="TLS, passwords and headers for whoever connects; default: none",
     )
 
 

@@ -19,7 +19,7 @@ from exporter.errors import UNPRINTABLE
 from exporter.limits import MAX_IN_FLIGHT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sized
+    from collections.abc import Callable, Sequence, Sized
 
 LEAST_INTERVAL = 21.0
 """Seconds: three requests a minute are allowed for a link, and two of three may reach the provider late."""
@@ -166,17 +166,24 @@ def concurrency(value: object) -> int:
     return int(text)
 
 
-def one_of(*allowed: str) -> Callable[[object], str]:
-    """Takes one of the words ``allowed``, in either case."""
+def one_of(*allowed: str, what: str = "known") -> Callable[[object], str]:
+    """Takes one of the words ``allowed``, in either case; ``what`` says what they are."""
 
     def choose(value: object) -> str:
         text = plain_text(value)
         for word in allowed:
             if text.casefold() == word.casefold():
                 return word
-        raise ValueError(f"{quote(text)} is not known: write {', '.join(allowed[:-1])} or {allowed[-1]}")
+        near = closest(text, set(allowed))
+        advice = f"did you mean {quote(near)}?" if near else f"write {either(allowed)}"
+        raise ValueError(f"{quote(text)} is not {what}: {advice}")
 
     return choose
+
+
+def either(words: Sequence[str]) -> str:
+    """The words as a choice: ``a, b or c``."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def timezone(value: object) -> zoneinfo.ZoneInfo:

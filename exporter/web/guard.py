@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from exporter.clock import Clock
-    from exporter.webconfig import RateLimit, WebConfig
+    from exporter.webconfig import WebConfig
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -27,7 +27,6 @@ class Guard:
 
     def __init__(self, config: Callable[[], WebConfig], clock: Clock) -> None:
         self._config = config
-        self._bucket = Bucket(clock)
         self._passwords = Passwords()
         self._said = OncePerMinute(clock)
 
@@ -51,8 +50,6 @@ class Guard:
 
     async def _refusal(self, config: WebConfig, request: web.Request) -> web.Response | None:
         """What to answer instead, if anything; in the order of the toolkit."""
-        if config.rate_limit and not self._bucket.take(config.rate_limit):
-            return _refuse(web.HTTPTooManyRequests.status_code, "too many requests")
         if config.tls and not config.tls.admits(request.get_extra_info("peercert")):
             return _refuse(403, "the client's certificate has no name that is allowed here")
         if not config.users:
@@ -76,26 +73,3 @@ class Guard:
 
 def _refuse(status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(status=status, text=f"{reason}\n", headers=headers)
-
-
-class Bucket:
-    """A token bucket: full at first and after each change of its limit."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._limit: RateLimit | None = None
-        self._tokens = 0.0
-        self._filled = 0.0
-
-    def take(self, limit: RateLimit) -> bool:
-        """Takes a token, if there is one."""
-        now = self._clock.monotonic()
-        if limit != self._limit:
-            self._limit, self._tokens = limit, limit.burst
-        else:
-            self._tokens = min(limit.burst, self._tokens + (now - self._filled) / limit.interval)
-        self._filled = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 from exporter.config.secrets import given_as, read_text_file
-from exporter.webconfig import values
+from exporter.webconfig.schema import CIPHERS, CURVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -175,14 +175,14 @@ def configure(context: ssl.SSLContext, section: TlsSection) -> Tls:
     if section.cipher_suites:
         _set_ciphers(context, section.cipher_suites.values())
     if section.curve_preferences:
-        context.set_ecdh_curve(values.CURVES[next(iter(section.curve_preferences.values()))])
+        context.set_ecdh_curve(CURVES[next(iter(section.curve_preferences.values()))])
     sans = section.client_allowed_sans
     return Tls(context, None if sans is None else frozenset(map(_canonical, sans.values())))
 
 
 def _set_ciphers(context: ssl.SSLContext, suites: Iterable[str]) -> None:
     """Only ``suites``. Those of TLS 1.3 are always there; if no other is listed, 1.2 is not spoken."""
-    older = [values.CIPHERS[suite] for suite in suites if suite in values.CIPHERS]
+    older = [CIPHERS[suite] for suite in suites if suite in CIPHERS]
     if older:
         context.set_ciphers(":".join(older))
     else:

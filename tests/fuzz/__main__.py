@@ -161,7 +161,6 @@ def seeds(target: str) -> Iterator[bytes]:
         return
     if target == "web":
         yield b"basic_auth_users: {a: b}"
-        yield b"rate_limit: {interval: 1m30s, burst: 20}"
         yield from (path.read_bytes() for path in (unit / "webconfig" / "bad").glob("*.yaml"))
         return
     if target != "parsing":

@@ -1,4 +1,4 @@
-"""Passwords, headers and the rate limit, over real connections."""
+"""Passwords and headers, over real connections."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import bcrypt
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.web.guard import Bucket
 from exporter.web.passwords import MOST_FAILURES, MOST_WAITING, Passwords
 from exporter.web.queueing import MAX_BLAMED, BusyError, FairQueue, client_of
 from exporter.web.seldom import MAX_KEYS, OncePerMinute
-from exporter.webconfig import RateLimit, load
+from exporter.webconfig import load
 from tests.unit.webconfig.door import ALICE, LONG, Door, basic, run
 from tests.virtual import VirtualClock
 
@@ -143,62 +142,14 @@ def test_headers_are_on_every_response(write: Callable[[str], Path]) -> None:
             await door.knock(),
             await door.knock(login=login, path="/nowhere"),
             await door.knock(login=login, path="/crash"),
-            await door.knock(login=login),
         ]
-        assert [status for status, _ in answers] == [200, 401, 404, 500, 429]
+        assert [status for status, _ in answers] == [200, 401, 404, 500]
         for _, headers in answers:
             assert headers["X-Frame-Options"] == "deny"
             assert headers["Strict-Transport-Security"] == "max-age=31536000"
             assert "X-XSS-Protection" not in headers
 
-    run(write(USERS + HEADERS + "rate_limit: {interval: 1h, burst: 4}\n"), talk, clock=VirtualClock())
-
-
-def test_a_rate_limit(write: Callable[[str], Path]) -> None:
-    clock = VirtualClock()
-
-    async def talk(door: Door) -> None:
-        assert [(await door.knock())[0] for _ in range(4)] == [200, 200, 200, 429]
-        clock.advance(0.5)
-        assert [(await door.knock())[0] for _ in range(2)] == [200, 429]
-
-    run(write("rate_limit: {interval: 500ms, burst: 3}\n"), talk, clock=clock)
-
-
-def test_a_bucket_holds_no_more_than_its_burst_and_is_full_after_a_change() -> None:
-    clock = VirtualClock()
-    bucket = Bucket(clock)
-    limit = RateLimit(2.0, 2)
-
-    def taken(limit: RateLimit) -> int:
-        return sum(bucket.take(limit) for _ in range(10))
-
-    assert taken(limit) == 2
-    clock.advance(1.9)
-    assert taken(limit) == 0
-    clock.advance(0.2)
-    assert taken(limit) == 1
-    clock.advance(3600)
-    assert taken(limit) == 2
-    assert taken(RateLimit(2.0, 5)) == 5
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("0", None),
-        ("0s", None),
-        ("1s", 1),
-        ("1.5s", 1.5),
-        (".5s", 0.5),
-        ("1m30s", 90),
-        ("250ms", 0.25),
-        ("100µs", 1e-4),
-    ],
-)
-def test_durations_as_go_writes_them(write: Callable[[str], Path], text: str, seconds: float | None) -> None:
-    limit = load(write(f"rate_limit: {{interval: {text}, burst: 1}}\n")).rate_limit
-    assert (limit and limit.interval) == (seconds and pytest.approx(seconds))
+    run(write(USERS + HEADERS), talk, clock=VirtualClock())
 
 
 # --- what is remembered -----------------------------------------------------------------------------------
