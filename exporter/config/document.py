@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, Union
 
-from exporter.errors import Fault
+from exporter.errors import ConfigError, Fault
 
 Plain: TypeAlias = Union[str, list["Plain"], dict[str, "Plain"], None]  # noqa: UP007 - it names itself
 Loc: TypeAlias = tuple[str | int, ...]
@@ -15,7 +15,6 @@ Place: TypeAlias = tuple[int, int]
 """Line and column, from 1."""
 
 EMPTY = "is empty: give it a value, or remove it"
-SURROGATE = re.compile("[\ud800-\udfff]")
 
 MOST_FAULTS = 100
 """Errors of a file that are told: more than a person corrects at once."""
@@ -53,7 +52,7 @@ class Seq(list[Plain]):
 def quote(text: str) -> str:
     """Returns ``text`` in double quotes, on one line and cut if long, for a message."""
     short = text if len(text) <= 60 else text[:57] + "..."
-    return json.dumps(SURROGATE.sub("?", short), ensure_ascii=False)
+    return json.dumps(short, ensure_ascii=False)
 
 
 def path_of(loc: Loc) -> str:
@@ -91,23 +90,26 @@ class Document:
 
     def add(self, loc: Loc, message: str, *, key: bool = False, hidden: bool = False) -> None:
         """Adds an error at ``loc``, unless there is one; see ``fault``."""
-        if loc not in self.reported and not self.full:
+        if loc not in self.reported:
             self.reported.add(loc)
-            _collect(self.faults, self.fault(loc, message, key=key, hidden=hidden), "errors")
+            self._take(self.fault(loc, message, key=key, hidden=hidden))
 
     def note(self, place: Place, path: str, message: str) -> None:
         """Adds an error of the format itself, while the data is not there yet."""
-        _collect(self.faults, Fault(self.file, *place, path, message), "errors")
+        self._take(Fault(self.file, *place, path, message))
 
-    @property
-    def full(self) -> bool:
-        """Whether no more errors are taken: a hostile file has hundreds of thousands."""
-        return len(self.faults) > MOST_FAULTS
+    def _take(self, fault: Fault) -> None:
+        """Raises ConfigError when there are too many: a hostile file has hundreds of thousands."""
+        if len(self.faults) == MOST_FAULTS:
+            message = f"more than {MOST_FAULTS} errors: correct the others first"
+            self.faults.append(replace(fault, path="", message=message))
+            raise ConfigError(self.faults, self.warnings)
+        self.faults.append(fault)
 
     def warn(self, loc: Loc, message: str, *, key: bool = False) -> None:
-        """Adds a warning at ``loc``: of what is allowed, but probably not meant."""
-        if len(self.warnings) <= MOST_FAULTS:
-            _collect(self.warnings, self.fault(loc, message, key=key), "warnings")
+        """Adds a warning at ``loc``: of what is allowed, but probably not meant. Too many are left out."""
+        if len(self.warnings) < MOST_FAULTS:
+            self.warnings.append(self.fault(loc, message, key=key))
 
     def fault(self, loc: Loc, message: str, *, key: bool = False, hidden: bool = False) -> Fault:
         """The fault ``message`` at ``loc``: at its value, or at its key when ``key`` is set.
@@ -138,13 +140,3 @@ class Document:
         line, column = self.place(loc)
         rest = self.text.splitlines()[line - 1][column - 1 :]
         return rest.startswith(value) and bool(_CUT.match(rest, len(value)))
-
-
-def _collect(found: list[Fault], fault: Fault, kind: str) -> None:
-    """Adds ``fault``, or says once that there are more."""
-    if len(found) < MOST_FAULTS:
-        found.append(fault)
-    elif len(found) == MOST_FAULTS:
-        found.append(
-            replace(fault, path="", message=f"more than {MOST_FAULTS} {kind}: correct the others first")
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -117,7 +118,9 @@ class LinkFiles:
     def _settle(self, draft: _Draft) -> LinkFile:
         """The file with its present links; or, if they are wrong, with those that it had."""
         document = draft.document
-        own = check_links(document, draft.sections, self._intervals, self._held)
+        own: Held = {}
+        with suppress(ConfigError):  # too many errors, which the document has
+            own = check_links(document, draft.sections, self._intervals, self._held)
         self._document.warnings += document.warnings
         if document.faults:
             return self._keep(draft.name, document)

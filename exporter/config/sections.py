@@ -104,8 +104,6 @@ def items(entry: Reader, check: Callable[[Seq], object] = lambda found: None) ->
         _report(check, written, loc, document)
         found = {}
         for index, text in enumerate(written):
-            if document.full:
-                break
             if (meaning := entry(text, (*loc, index), document)) is not None:
                 found[(*loc, index)] = meaning
         return found
@@ -158,18 +156,15 @@ def _report_unknown_key(
     """
     name, colon, _ = key.partition(":")
     near = closest(name, set(known)) if re.fullmatch(r"[\w-]+", name) else None
+    hidden = False
+    advice = f"remove it, or write one of {', '.join(known)}"
     if colon and name in known:
-        document.add(loc, f"unknown key {quote(name)}: put a space after the colon", key=True)
+        advice = "put a space after the colon"
     elif near and not colon and value is not None:
-        document.add(loc, f"unknown key {quote(name)}: did you mean {quote(near)}?", key=True)
-    elif name in elsewhere:
-        document.add(
-            loc, f"unknown key {quote(name)}: remove it, or write one of {', '.join(known)}", key=True
-        )
-    elif value is None:
-        message = "unknown key without a value: put text with a comma in it in quotes, or remove the key"
-        document.add(loc, message, key=True, hidden=True)
-    else:
-        document.add(
-            loc, f"unknown key: remove it, or write one of {', '.join(known)}", key=True, hidden=True
-        )
+        advice = f"did you mean {quote(near)}?"
+    elif name not in elsewhere:
+        hidden = True
+        if value is None:
+            advice = "remove it, or put text with a comma in it in quotes"
+    said = "unknown key" if hidden else f"unknown key {quote(name)}"
+    document.add(loc, f"{said}: {advice}", key=True, hidden=hidden)

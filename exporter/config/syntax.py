@@ -38,11 +38,8 @@ CONFIG = Naming(
 # takes it for a line break, and nobody means one.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-HALF = "half a character: write both of its \\u escapes, or the character itself"
-
-# A part of YAML's complaint; whether to point to where the thing began; what we say instead. libyaml and the
-# pure Python parser word the same complaint differently. Nothing of the file is repeated: the wrong text
-# may be half a password.
+# A part of YAML's complaint; whether to point to where the thing began; what we say instead. Nothing of
+# the file is repeated: the wrong text may be half a password.
 _PLAINLY = (
     ("undefined tag handle", False, "an unknown tag (!): put text that begins with ! in quotes"),
     ("(parsing|scanning) a tag", True, "an unknown tag (!): put text that begins with ! in quotes"),
@@ -54,7 +51,11 @@ _PLAINLY = (
     ),
     ("sequence entries are not allowed", False, "a list cannot begin here: begin it on the next line"),
     ("expected ':'", True, "a key without a colon: write key: value, with a space after the colon"),
-    ("invalid Unicode character", False, HALF),
+    (
+        "invalid Unicode character",
+        False,
+        "half a character: write both of its \\u escapes, or the character itself",
+    ),
     ("escape", False, "a backslash means something else inside double quotes: use single quotes"),
     ("quoted scalar", True, "the quote that begins here is never closed: close it"),
     (

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 
-from exporter.config.document import MOST_LINKS, SURROGATE, Document, Map, Seq, path_of
-from exporter.config.syntax import CONFIG, HALF, explain, read_text, refuse, refuse_control_characters
+from exporter.config.document import MOST_LINKS, Document, Map, Seq, path_of
+from exporter.config.syntax import CONFIG, explain, read_text, refuse, refuse_control_characters
 from exporter.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ MOST_KEYS = 1000
 TOO_DEEP = f"is nested more than {DEEPEST} levels deep: check the brackets"
 MOST_VALUES, FEW_VALUES = 500_000, 100_000
 
-_FAST: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -45,18 +44,13 @@ def read(path: Path, sources: Sources, naming: Naming = CONFIG) -> Document:
     return document
 
 
-def parse(path: Path, text: str, naming: Naming, base: Any = _FAST) -> Document:
-    """The one YAML document in ``text``, every scalar as its text. Raises ConfigError when there is none.
-
-    ``base`` is the PyYAML loader whose parser is used: libyaml's where PyYAML was built with it.
-    """
+def parse(path: Path, text: str, naming: Naming) -> Document:
+    """The one YAML document in ``text``, every scalar as its text. Raises ConfigError when there is none."""
     refuse_control_characters(path, text)
     try:
-        document = _Builder(path, text, base).build()
+        document = _Builder(path, text).build()
     except yaml.MarkedYAMLError as error:
         refuse(path, *explain(error, text))
-    except (ValueError, OverflowError):  # of the pure Python parser, from chr()
-        refuse(path, 0, 0, HALF)
     if document is None:
         refuse(path, 0, 0, f"is empty: {naming.contents}")
     return document
@@ -72,9 +66,9 @@ class _Anchored:
 
 
 class _Builder:
-    def __init__(self, path: Path, text: str, base: Any) -> None:
+    def __init__(self, path: Path, text: str) -> None:
         self._path = path
-        self._events = yaml.parse(text, Loader=base)
+        self._events = yaml.parse(text, Loader=yaml.CBaseLoader)  # libyaml, which PyYAML's wheels have
         self._document = Document(str(path), text=text)
         self._anchors: dict[str, _Anchored | None] = {}
         self._size = 0
@@ -126,16 +120,7 @@ class _Builder:
             self._note(_place(event), loc, "an unknown tag (!): put text that begins with ! in quotes")
         if isinstance(event, yaml.MappingStartEvent):
             return self._map(loc)
-        return self._seq(loc) if isinstance(event, yaml.SequenceStartEvent) else self._scalar(event, loc)
-
-    def _scalar(self, event: Any, loc: Loc) -> str | None:
-        text: str = event.value
-        if not event.style and text in _NULLS:
-            return None
-        if SURROGATE.search(text):
-            self._note(_place(event), loc, HALF)
-            return SURROGATE.sub("?", text)
-        return text
+        return self._seq(loc) if isinstance(event, yaml.SequenceStartEvent) else _scalar(event)
 
     def _seq(self, loc: Loc) -> Seq:
         entries = Seq()
@@ -170,9 +155,7 @@ class _Builder:
     def _entry(self, own: Map, event: Any, loc: Loc) -> None:
         key, at = event.value, _place(event)
         value, place = self._value(next(self._events), (*loc, key))
-        if SURROGATE.search(key):
-            self._note(at, (*loc, key), HALF)
-        elif key in own:
+        if key in own:
             # without a value it may be a piece of a secret with commas in it
             message = f"this key is already set on line {own.places[key][0][0]}: keep one of the two"
             self._note(at, (*loc, key if value else "?"), message)
@@ -205,3 +188,7 @@ class _Builder:
 
 def _place(event: Any) -> Place:
     return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _scalar(event: Any) -> str | None:
+    return None if not event.style and event.value in _NULLS else event.value

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from exporter import cli, webconfig
-from exporter.config import load, syntax, tree
+from exporter.config import load
 from exporter.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,21 +47,6 @@ def test_secrets_are_never_repeated() -> None:
     # every secret in the bad files, well placed or misplaced, is made of this word
     assert sum("hunter" in (BAD / f"{name}.yaml").read_text("utf-8", "replace") for name in NAMES) > 20
     assert not [name for name in NAMES if "hunter" in (BAD / f"{name}.txt").read_text("utf-8")]
-
-
-def syntax_fault(path: Path, base: type) -> str:
-    try:
-        tree.parse(path, path.read_bytes().decode("utf-8", "replace"), syntax.CONFIG, base)
-    except ConfigError as error:
-        return "\n".join(f"{fault.line} {fault.message}" for fault in error.faults)
-    return "no fault of syntax"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_both_parsers_say_the_same(name: str) -> None:
-    path = BAD / f"{name}.yaml"
-    fast = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    assert syntax_fault(path, yaml.BaseLoader) == syntax_fault(path, fast)
 
 
 def test_every_expectation_has_its_file() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -11,12 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporter.config import load
-from exporter.config.document import Document, quote
-from exporter.config.syntax import CONFIG
-from exporter.config.tree import parse
+from exporter.config.document import quote
 from exporter.errors import ConfigError
 
-EXAMPLE = Path(__file__).parents[3] / "config.yaml"
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Pieces that are YAML's own, or ours, more often than chance would have it
 MARKS = [
@@ -110,42 +109,6 @@ def test_any_shape(path: Path, value: object) -> None:
 def test_any_value_in_an_account(path: Path, key: str, value: object) -> None:
     account = {"name": "main", "login": "a", "password": "b", "links": [{"id": "1"}], key: value}
     load_or_fault(path, yaml.safe_dump({"accounts": [account]}, allow_unicode=True).encode())
-
-
-def document(text: str, base: type = yaml.BaseLoader) -> Document:
-    return parse(Path("config.yaml"), text, CONFIG, base)
-
-
-def test_both_parsers_read_the_same() -> None:
-    text = EXAMPLE.read_text("utf-8")
-    fast = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-    assert document(text).data == document(text, fast).data
-    loc = ("accounts", 0, "links", 1, "name")
-    assert document(text).place(loc) == document(text, fast).place(loc)
-
-
-def test_half_a_character() -> None:
-    # only the pure Python parser lets the escape pass
-    found = document('accounts: "\\ud800"\n')
-    assert [str(fault) for fault in found.faults] == [
-        "config.yaml:1:11: accounts: half a character: write both of its \\u escapes, or the character itself"
-    ]
-    assert found.data == {"accounts": "?"}
-
-
-@pytest.mark.parametrize("escape", ["U00110000", "UFFFFFFFF"])
-@pytest.mark.parametrize("base", [yaml.BaseLoader, getattr(yaml, "CBaseLoader", yaml.BaseLoader)])
-def test_no_character_at_all(escape: str, base: type) -> None:
-    with pytest.raises(ConfigError, match="half a character"):
-        document(f'accounts: "\\{escape}"\n', base)
-
-
-def test_half_a_character_in_a_key() -> None:
-    found = document('"\\ud800": 1\n')
-    assert [str(fault) for fault in found.faults] == [
-        'config.yaml:1:1: ["?"]: half a character: write both of its \\u escapes, or the character itself'
-    ]
-    assert found.data == {}
 
 
 def test_quote() -> None:
