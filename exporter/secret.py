@@ -1,8 +1,14 @@
-"""A secret, which shows itself only to whoever asks for its value."""
+"""Secrets: they show themselves only to whoever asks for their value."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -17,3 +23,12 @@ class SecretStr:
 
     def __repr__(self) -> str:
         return "SecretStr('**********')"
+
+
+def split_url(text: str, advice: str) -> tuple[SplitResult, int | None]:
+    """A URL's parts and its port. Raises ValueError without quoting it: any part may hold a password."""
+    with suppress(ValueError):
+        parts = urlsplit(text)
+        if parts.port != 0:
+            return parts, parts.port
+    raise ValueError(f"has a host or port that is not valid: {advice}")

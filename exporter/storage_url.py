@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
+
+from exporter.secret import split_url
 
 if TYPE_CHECKING:
     from urllib.parse import SplitResult
@@ -118,13 +120,8 @@ def _sqlite_path(path: str) -> str:
 def _redis(url: str) -> Redis:
     if "," in url.partition("://")[2].rpartition("@")[2].partition("/")[0]:
         raise ValueError(f"names several hosts, but Redis Sentinel and Cluster are not supported: {FORM}")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        # Not chained: what urllib could not read may be part of a password, and its message quotes it.
-        raise ValueError(f"is not a URL: {FORM}; {ESCAPES}") from None
-    if not parts.hostname or parts.fragment or re.search(r"\s", url) or port == 0:
+    parts, port = split_url(url, f"{FORM}; {ESCAPES}")
+    if not parts.hostname or parts.fragment or re.search(r"\s", url):
         raise ValueError(f"is not the URL of a Redis server: {FORM}; {ESCAPES}")
     tls = parts.scheme == "rediss"
     user, password = (_unescaped(part) for part in (parts.username, parts.password))

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from exporter.model import Proxy
-from exporter.secret import SecretStr
+from exporter.secret import SecretStr, split_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,7 +31,7 @@ def proxy_at(text: str) -> Proxy:
 
     Raises ValueError without repeating anything of the URL.
     """
-    parts = _split(text)
+    parts, port = split_url(text, f"{_WRITE}, and {_ENCODE}")
     if parts.scheme.startswith("socks"):
         raise ValueError(f"is a SOCKS proxy, which is not supported: {_WRITE} of an HTTP proxy")
     name = parts.hostname or ""
@@ -41,18 +40,10 @@ def proxy_at(text: str) -> Proxy:
     if parts.path.strip("/") or parts.query or parts.fragment or re.search(r"[\s\\]", parts.netloc):
         raise ValueError(f"must end with the host and port: {_WRITE}, and {_ENCODE}")
     host = f"[{name}]" if ":" in name else name
-    url = f"{parts.scheme}://{host}:{parts.port or _PORTS[parts.scheme]}"
+    url = f"{parts.scheme}://{host}:{port or _PORTS[parts.scheme]}"
     if parts.username is None:
         return Proxy(url)
     return Proxy(url, SecretStr(unquote(parts.username)), SecretStr(unquote(parts.password or "")))
-
-
-def _split(text: str) -> SplitResult:
-    with suppress(ValueError):  # its words would repeat the text
-        parts = urlsplit(text)
-        if parts.port != 0:
-            return parts
-    raise ValueError(f"has a host or port that is not valid: {_WRITE}, and {_ENCODE}")
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> Proxy | None:

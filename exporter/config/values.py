@@ -11,12 +11,12 @@ import re
 import zoneinfo
 from functools import cache
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
 
 from exporter.config.document import EMPTY, quote
 from exporter.config.durations import parse_duration
 from exporter.errors import UNPRINTABLE
 from exporter.limits import MAX_IN_FLIGHT
+from exporter.secret import split_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Sized
@@ -228,7 +228,7 @@ def closest(text: str, known: set[str], cutoff: float = 0.6) -> str | None:
 def base_url(value: object) -> str:
     """An address of the provider: http or https with a host, in one spelling, without a slash at its end."""
     text = address(value)
-    parts, port = _split(text)
+    parts, port = split_url(text, "write an address such as https://smscentre.com")
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise ValueError("is not a web address: write one such as https://smscentre.com")
     if "@" in parts.netloc:
@@ -238,8 +238,6 @@ def base_url(value: object) -> str:
     if parts.path.rstrip("/").endswith(".php"):
         raise ValueError("must end before /sys/tinyurls.php, which the exporter adds: remove that")
     host = _host(parts.hostname.removesuffix("."))
-    if port == 0:
-        raise ValueError("has a port that is not valid: write an address such as https://smscentre.com")
     place = host if port in {None, _DEFAULT_PORTS[parts.scheme]} else f"{host}:{port}"
     return f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
 
@@ -251,18 +249,6 @@ def _host(name: str) -> str:
     if not all(re.fullmatch(r"[\w]([\w-]*[\w])?", label) for label in name.split(".")):
         raise ValueError("has a host that is not valid: write an address such as https://smscentre.com")
     return name
-
-
-def _split(text: str) -> tuple[SplitResult, int | None]:
-    """``text`` as a URL. The standard library's own complaints would repeat what it was given."""
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise ValueError(
-            "has a host or port that is not valid: write an address such as https://smscentre.com"
-        ) from None
-    return parts, port
 
 
 def secret(text: str) -> str:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "exporter"
 FLOORS = [
-    {"errors", "clock", "logs", "sdnotify", "secret", "signals", "storage_url", "threads"},
-    {"model"},
+    {"errors", "clock", "logs", "sdnotify", "secret", "signals", "threads"},
+    {"model", "storage_url"},
     {"limits", "provider"},
     {"journal"},
     {"snapshots", "exposition", "telemetry", "config"},

@@ -72,7 +72,7 @@ def test_memory_and_files(url: str, storage: Memory | Sqlite) -> None:
 
 FORM = "write redis://[user:password@]host[:6379][/0], or rediss:// for TLS"
 NO_SERVER = "is not the URL of a Redis server: "
-NO_URL = "is not a URL: "
+NO_URL = "has a host or port that is not valid: "
 NO_STORAGE = "is not a storage: write sqlite:data/exporter.db"
 
 
@@ -83,7 +83,7 @@ NO_STORAGE = "is not a storage: write sqlite:data/exporter.db"
         ("redis://:p@ss/hunter2#1@host/0", NO_SERVER),
         ("redis://:#hunter2@h", NO_SERVER),
         ("redis://h/0#hunter2", NO_SERVER),
-        ("redis://h:0", NO_SERVER),
+        ("redis://h:0", NO_URL),
         ("redis://:hunter2 @h", NO_SERVER),
         ("redis:h", NO_SERVER),
         ("redis://:hunter2/@h:6379", NO_URL),
