@@ -18,21 +18,12 @@ from exporter.config import values
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-SHORT_LINK_DOMAINS = ("smsc.tips",)
-"""The domains of the provider's short links."""
-
 CUT = "is cut at the #, which begins a comment: put the whole value in quotes, or write # and a space"
 _QUOTED = "has quotes inside its quotes, and they are part of the value: remove them"
 _VARIABLE = "a variable, which is not expanded here"
 _PLACEHOLDERS = (
-    (
-        re.compile(r"\$\{[^{}]*\}|\$[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*|%[A-Z][A-Z_]*%"),
-        _VARIABLE,
-    ),
-    (
-        re.compile(r"\$?\{\{[^{}]*\}\}|\{%[^{}]*%\}|__[A-Z]+(?:_[A-Z]+)*__|@@\w+@@"),
-        "a template that was not rendered",
-    ),
+    (re.compile(r"\$\{[^{}]*\}|\$[A-Z][A-Z0-9_]*|%[A-Z][A-Z_]*%"), _VARIABLE),
+    (re.compile(r"\$?\{\{[^{}]*\}\}|__[A-Z_]+__"), "a template that was not rendered"),
     (
         re.compile(
             r"\.{3}|\u2026|<[a-z _-]*>|x{4,}|\*{3,}|(?:change|replace)[ _-]?me|to[ _-]?do"
@@ -42,10 +33,7 @@ _PLACEHOLDERS = (
         "a placeholder",
     ),
 )
-_MAY_BE = re.compile("[$%{.\u2026<x*crtmy_@\"']", re.IGNORECASE)  # spares most values the rest
-_HOSTS = "|".join(map(re.escape, SHORT_LINK_DOMAINS))
-_SHORT_LINK = re.compile(rf"(?:https?://)?(?:www\.)?(?:{_HOSTS})(?:/\S*)?", re.IGNORECASE)
-_ORDINARY_ID = re.compile(r"[0-9]+")
+_SHORT_LINK = re.compile(r"(?:https?://)?(?:www\.)?smsc\.tips(?:/\S*)?", re.IGNORECASE)
 _ODD_IDS = (
     (_SHORT_LINK, "is a short link: write the id that the provider shows for it"),
     (re.compile(r"[a-z]+://.*", re.IGNORECASE), "is an address: write it as link, or write the id"),
@@ -53,9 +41,7 @@ _ODD_IDS = (
         re.compile(r"[0-9]+[.,]0*|[0-9]+(?:[.,][0-9]+)?E\+[0-9]+", re.IGNORECASE),
         "is a number as a spreadsheet writes it: format the column as text and write the id again",
     ),
-    (re.compile("=.*"), "is a formula of a spreadsheet: write the id alone"),
-    (re.compile("#.*"), "is an error of a spreadsheet: write the id"),
-    (re.compile(".*[\u2018-\u201f\u00ab\u00bb\"'].*"), "has quotes in it: write the id without them"),
+    (re.compile("[=#].*"), "is a formula or an error of a spreadsheet: write the id alone"),
 )
 
 
@@ -82,7 +68,7 @@ def of_storage(url: str) -> str | None:
 
 def of_id(value: str) -> str | None:
     """Of the id of a link."""
-    if _ORDINARY_ID.fullmatch(value):
+    if value.isdecimal():
         return None
     odd = (message for pattern, message in _ODD_IDS if pattern.fullmatch(value))
     return of_name(value) or next(odd, None)
@@ -97,8 +83,6 @@ def of_link(value: str) -> str | None:
 
 def of_name(value: str) -> str | None:
     """Of any text that is written by hand: whether it seems to stand for a real value."""
-    if not _MAY_BE.match(value):
-        return None
     if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
         return _QUOTED
     kinds = (kind for pattern, kind in _PLACEHOLDERS if pattern.fullmatch(value))
