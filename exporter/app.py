@@ -14,7 +14,7 @@ import structlog
 
 from exporter import __version__, web
 from exporter.clock import SystemClock
-from exporter.config.watching import Watcher
+from exporter.config.sources import Watcher
 from exporter.errors import printable
 from exporter.exposition import Exposition
 from exporter.journal import journal_for

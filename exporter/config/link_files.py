@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.config.document import Loc
-    from exporter.config.intervals import Intervals
-    from exporter.config.links import Claim, Held
+    from exporter.config.links import Claim, Held, Intervals
     from exporter.config.schema import AccountSection, LinkSection
     from exporter.config.sources import Sources
     from exporter.errors import Fault

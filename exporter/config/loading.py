@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 from exporter import storage_url
 from exporter.config import doubts
 from exporter.config.accounts import check_accounts, make_account
-from exporter.config.durations import format_duration
-from exporter.config.intervals import Intervals, check_intervals
 from exporter.config.link_files import LinkFile, LinkFiles
-from exporter.config.links import check_links, make_link
+from exporter.config.links import Intervals, check_intervals, check_links, make_link
 from exporter.config.schema import DEFAULT_STORAGE, File
 from exporter.config.secrets import Secrets, given_as
 from exporter.config.sections import read_section
 from exporter.config.sources import Sources
 from exporter.config.tree import read
+from exporter.config.values import format_duration
 from exporter.errors import ConfigError
 from exporter.journal.sqlite_schema import refusal
 from exporter.limits import MAX_IN_FLIGHT

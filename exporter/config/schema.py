@@ -1,6 +1,6 @@
 """The shape of ``config.yaml`` and of link files: which keys there are, and what each may hold.
 
-How values must agree with each other is in ``accounts``, ``links`` and ``intervals``.
+How values must agree with each other is in ``accounts`` and ``links``.
 """
 
 from __future__ import annotations

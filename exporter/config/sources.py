@@ -1,7 +1,12 @@
-"""The files that a configuration is made from, and how to tell that one has changed."""
+"""The files that a configuration is made from: reads them, and follows them. A change is a reload.
+
+It looks every few seconds. The system's own notices do not cover network disks, nor what is behind symbolic
+links, where Kubernetes keeps ConfigMaps and Secrets.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import glob
 import os
@@ -9,10 +14,20 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+log = structlog.stdlib.get_logger(__name__)
 
 Signature: TypeAlias = tuple[int, ...]
 """Equal for a file that has not changed."""
+
+PERIOD = 3.0
+"""Seconds between two looks. A change takes effect when two looks in a row find the same."""
 
 MOST_BYTES = 8 * 2**20
 """Of one file. Fifty thousand links in JSON fit; a larger file is probably something else."""
@@ -87,3 +102,34 @@ def read_bytes(path: Path) -> bytes:
     if len(data) > MOST_BYTES:
         raise OSError(errno.EFBIG, f"it is larger than {MOST_BYTES >> 20} MiB")
     return data
+
+
+class Watcher:
+    """Looks at the files of the latest load, which ``sources`` gives.
+
+    A load that failed is followed too: a change of a file that only it names may correct the error.
+    """
+
+    def __init__(
+        self,
+        sources: Callable[[], Sources],
+        reload: Callable[[], Awaitable[object]],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._sources = sources
+        self._reload = reload
+        self._sleep = sleep
+
+    async def watch(self) -> None:
+        """Watches until it is cancelled. A file that is being written is left alone until it is whole."""
+        before = self._sources().seen
+        while True:
+            await self._sleep(PERIOD)
+            try:
+                sources = self._sources()
+                now = await asyncio.to_thread(sources.look)
+                if now == before and now != sources.seen:
+                    await self._reload()
+                before = now
+            except Exception:
+                log.exception("watching_crashed")

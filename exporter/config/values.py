@@ -13,7 +13,6 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from exporter.config.document import EMPTY, quote
-from exporter.config.durations import parse_duration
 from exporter.errors import UNPRINTABLE
 from exporter.limits import MAX_IN_FLIGHT
 from exporter.secret import split_url
@@ -41,6 +40,9 @@ _INVISIBLE = re.compile(
 )
 _OFFSET = re.compile(r"(?:UTC|GMT)?\s?([+-])0?([0-9]|1[0-4])(?::?00)?", re.IGNORECASE | re.ASCII)
 _MOSCOW = frozenset({"msk", "moscow", "moskva", "moskau", "мск", "москва", "russian standard time"})
+_SECONDS = {"y": 31_536_000.0, "w": 604_800.0, "d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_SHAPE = re.compile("".join(rf"(?:(?P<{unit}>[0-9]+){unit})?" for unit in _SECONDS))
+_LONGEST_DURATION = 100 * _SECONDS["y"]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -123,6 +125,36 @@ def label_name(value: object) -> str:
     if text in _OUR_LABELS:
         raise ValueError("is a label that the exporter or Prometheus sets: choose another name")
     return text
+
+
+def parse_duration(text: str) -> float:
+    """The duration ``text`` in seconds, as Prometheus writes it: ``90s``, ``1h30m``, ``500ms``.
+
+    ``0`` needs no unit. Raises ValueError, with a sentence that says what to write, for anything else and
+    for more than a hundred years.
+    """
+    if text == "0":
+        return 0.0
+    if re.fullmatch("[0-9]{1,9}", text):
+        raise ValueError(f"has no unit: write {text}s if it is seconds")
+    match = _SHAPE.fullmatch(text)
+    if not text or match is None:
+        raise ValueError("is not a duration: write whole numbers with units, such as 90s, 5m or 1h30m")
+    # float, not int: it takes any number of digits
+    seconds = sum(float(count or 0) * _SECONDS[unit] for unit, count in match.groupdict().items())
+    if seconds > _LONGEST_DURATION:
+        raise ValueError("is too long: write at most 100y")
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """``seconds`` as ``parse_duration`` reads it, in days and smaller units, to the millisecond."""
+    rest = round(seconds * 1000)
+    parts = []
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, rest = divmod(rest, round(_SECONDS[unit] * 1000))
+        parts += [f"{count}{unit}"] if count else []
+    return "".join(parts) or "0s"
 
 
 def duration(value: object) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sqlite3
 from contextlib import suppress
 from stat import S_ISREG
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from exporter.journal.sqlite_mark import UNREADABLE, Lock, owned
 from exporter.limits.constants import REMEMBERED, REMEMBERED_SHORTLY
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
 
 VERSION = 5

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import ceil, inf
 from typing import TYPE_CHECKING
 
-from exporter.config.durations import format_duration
+from exporter.config.values import format_duration
 from exporter.errors import Outcome, StorageError
 from exporter.journal import journal_for
 from exporter.journal.outbox import wait

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config import parse_duration
-from exporter.config.durations import format_duration
+from exporter.config.values import format_duration
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.config.watching import Watcher
+from exporter.config.sources import Watcher
 from exporter.errors import ConfigError
 from exporter.reloading import Loader
 from exporter.simulator import Settings, numbered_links

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.config.intervals import LONGEST_WAIT
+from exporter.config.links import LONGEST_WAIT
 from exporter.errors import Outcome
 from exporter.polling.planner import Poll
 from exporter.polling.queue import PATIENCE, LinkSchedule, PollQueue, phase
