@@ -73,7 +73,6 @@ def _credentials(section: AccountSection, secrets: Secrets) -> Credentials:
 
 
 def _proxies(section: AccountSection, secrets: Secrets) -> tuple[tuple[str, Proxy], ...]:
-    """The account's addresses that need a proxy, each with its proxy."""
     addresses = _addresses(section)
     if given_as(section, "proxy"):
         at, url = secrets.find(section, "proxy") or ((), "none")
@@ -125,7 +124,6 @@ def check_accounts(accounts: list[tuple[AccountSection, Account]], document: Doc
 
 
 def _report_repeated(entries: Iterable[tuple[Loc, str]], message: str, document: Document) -> None:
-    """Report each entry whose text is the same as that of an earlier entry."""
     seen: dict[str, Loc] = {}
     for loc, text in entries:
         first = seen.setdefault(text, loc) if text else loc

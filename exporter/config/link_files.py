@@ -40,8 +40,6 @@ class LinkFile:
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """The links that a file has now."""
-
     name: str
     document: Document
     sections: Collection[LinkSection]
@@ -82,7 +80,6 @@ class LinkFiles:
         return sorted(settled, key=lambda file: file.name)
 
     def _find(self, loc: Loc, folder: Path, sources: Sources) -> list[str]:
-        """The files that the pattern at ``loc`` names."""
         try:
             found = sources.find(folder, self._account.link_files[loc])
         except ValueError as error:

@@ -173,7 +173,6 @@ def _check_target(document: Document, link: LinkSection) -> None:
 
 
 def _claims(link: LinkSection) -> Iterator[tuple[Claim, Loc]]:
-    """The claims of a link, each with its place."""
     for key, value in (("id", link.id), ("link", link.link)):
         if value:
             yield (key, value), (*link.loc, key)

@@ -75,8 +75,6 @@ def load(
 
 
 class _Loader:
-    """Loads the accounts of a file with their links."""
-
     def __init__(self, file: File, secrets: Secrets, last_good: Config | None) -> None:
         self.link_files: list[LinkFile] = []
         self._file = file

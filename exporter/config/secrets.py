@@ -58,7 +58,6 @@ class Secrets:
         return self._from_env(written) if key.endswith("_env") else written
 
     def _from_env(self, name: str) -> str:
-        """The value of the variable ``name``."""
         if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
             raise ValueError(
                 "is not a variable's name: write the name, such as SMSC_PASSWORD, not the secret"

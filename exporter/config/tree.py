@@ -88,7 +88,6 @@ class _Builder:
         return self._document
 
     def _value(self, event: Any, loc: Loc) -> tuple[Plain, Place]:
-        """The value that begins with ``event``, and its place."""
         if len(loc) > DEEPEST:
             self._stop(event, TOO_DEEP)
         if isinstance(event, yaml.AliasEvent):

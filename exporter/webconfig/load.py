@@ -60,7 +60,6 @@ def load(path: str | Path, sources: Sources | None = None) -> WebConfig:
 
 
 def _check(file: File, document: Document) -> None:
-    """Report all values in ``file`` that contradict each other."""
     if file.tls_server_config:
         _check_pairs(file.tls_server_config, document)
         _check_client(file.tls_server_config, document)
