@@ -124,7 +124,7 @@ def _csv(path: Path, text: str) -> Document:
 def _rows(path: Path, text: str, separator: str, skipped: int) -> Iterator[tuple[Place, list[str]]]:
     """The rows that are not blank, each with where it begins. Raises ConfigError if quotes make no sense."""
     lines = io.StringIO(text, newline="")
-    for _ in range(skipped):
+    if skipped:
         next(lines)
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     line = skipped + 1

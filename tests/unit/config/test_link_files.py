@@ -187,6 +187,16 @@ def test_overload_counts_links_from_files(folder: Path) -> None:
     assert reloads.config.warnings == ()
 
 
+def test_file_with_errors_without_end_keeps_its_links(folder: Path) -> None:
+    write(folder, "a.csv", "id\n1\n")
+    write(folder, "b.csv", "id\n2\n")
+    reloads = Reloads(folder)
+    write(folder, "a.csv", "id\n" + "7\n" * 300)
+    write(folder, "b.csv", "id\n3\n")
+    assert sorted(reloads.reload()) == ["1", "3"]
+    assert reloads.faults()["links/a.csv"][-1] == "more than 100 errors: correct the others first"
+
+
 def test_file_that_is_gone_takes_its_links_along(folder: Path) -> None:
     write(folder, "a.csv", "id\n1\n")
     reloads = Reloads(folder)
