@@ -117,6 +117,7 @@ EXCEL += "https://a.example/?q=a,b;landing;;sales;;;;\r\n"
         "indented by tabs.json": json.dumps(AS_JSON, indent="\t", ensure_ascii=False),
         "a.csv": CSV,
         "from excel.CSV": "\ufeff" + EXCEL,
+        "named separator.csv": "sep=;\r\n" + EXCEL,
         "tabs.csv": EXCEL.replace(";", "\t"),
         "spaced.csv": CSV.replace(",", ", ").replace("q=a, b", "q=a,b"),
         "old mac.csv": CSV.replace("\n", "\r"),
