@@ -6,11 +6,9 @@ import ipaddress
 import os
 import re
 import ssl
-import sys
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from exporter.config.secrets import given_as, read_text_file
 from exporter.webconfig.schema import CIPHERS, CURVES
@@ -152,15 +150,11 @@ def _explain(error: ssl.SSLError, certificate: str) -> tuple[str, str]:
 @contextmanager
 def _as_file(text: str) -> Iterator[str]:
     """A file name for ``text``, because OpenSSL reads only files. Nothing is written to a disk."""
-    with _nameless() as file:
+    with open(os.memfd_create("pem"), "w+b") as file:
         file.write(text.encode())
         file.flush()
         file.seek(0)
         yield f"/dev/fd/{file.fileno()}"
-
-
-def _nameless() -> IO[bytes]:
-    return open(os.memfd_create("pem"), "w+b") if sys.platform == "linux" else tempfile.TemporaryFile()
 
 
 def configure(context: ssl.SSLContext, section: TlsSection) -> Tls:
