@@ -26,7 +26,7 @@ from exporter.reloading import Reloader, size_of
 from exporter.sdnotify import ServiceManager
 from exporter.signals import Signals
 from exporter.snapshots import Snapshots
-from exporter.telemetry import LoadedFile, Telemetry
+from exporter.telemetry import Telemetry
 from exporter.web import listen
 from exporter.web.server import Server
 
@@ -124,10 +124,7 @@ class Exporter:
         self.exposition.swap(exposition)
         for snapshot in late:
             self.exposition.update(snapshot)
-        self.telemetry.configure(config.accounts)
-        self.telemetry.link_files(
-            LoadedFile(file.account, printable(file.name), not file.faults) for file in config.link_files
-        )
+        self.telemetry.configure(config.accounts, config.link_files)
         await asyncio.sleep(0)  # with 10,000 links each half takes tens of milliseconds
         self.poller.swap(plans)
         self.recorder.restored = stored is not None or not self.recorder.journal.fail_closed
@@ -195,8 +192,6 @@ async def serve(
     clock = SystemClock()
     async with open_session() as session:
         exporter = Exporter(session, journal_for(loaded.config.storage_url, clock), clock)
-        if loaded.web is not None:
-            exporter.telemetry.watch_web_config(lambda: loader.web_successful)
         await exporter.start(loaded.config)
         for warning in loaded.warnings:
             log.warning("config_warning", warning=str(warning))

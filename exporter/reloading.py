@@ -43,13 +43,11 @@ class Loaded:
 class Loader:
     """Loads the configuration at ``path``, with ``environ``, and the web configuration at ``web_path``.
 
-    ``sources`` are the files that the latest load looked at, whether it failed or not. ``web_successful``
-    says whether that load found no error in the web configuration.
+    ``sources`` are the files that the latest load looked at, whether it failed or not.
     """
 
     def __init__(self, path: str | Path, environ: Mapping[str, str], web_path: str | None = None) -> None:
         self.sources = Sources()
-        self.web_successful = True
         self._path = path
         self._environ = environ
         self._web_path = web_path
@@ -75,14 +73,12 @@ class Loader:
     def _load_web(self, in_force: Loaded | None, sources: Sources) -> WebConfig | None:
         if not self._web_path:
             return None
-        self.web_successful = False
         web = webconfig.load(self._web_path, sources)
         before = in_force.web if in_force else None
         if before and (web.tls is None) is not (before.tls is None):
             verb = "added" if web.tls else "removed"
             message = f"cannot be {verb} while the exporter runs: restart it"
             raise ConfigError([Fault(self._web_path, 0, 0, "tls_server_config", message)], web.warnings)
-        self.web_successful = True
         return web
 
 

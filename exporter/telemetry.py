@@ -20,15 +20,16 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from exporter import __version__
-from exporter.errors import Outcome
+from exporter.errors import Outcome, printable
 from exporter.limits import RATE_LIMIT
 from exporter.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from prometheus_client.core import Metric
 
+    from exporter.config import LinkFile
     from exporter.model import Account, AccountStatus
 
 _disable_created: Callable[[], None] = disable_created_metrics  # prometheus_client leaves it untyped
@@ -113,25 +114,11 @@ def _family(gauge: AccountGauge, statuses: list[AccountStatus]) -> GaugeMetricFa
     return family
 
 
-@dataclass(frozen=True, slots=True)
-class Reload:
-    """Whether the latest load of the configuration succeeded, and when one last did (wall clock)."""
-
-    successful: bool
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedFile:
-    """A link file of an account, and whether its present content is in force."""
-
-    account: str
-    name: str
-    successful: bool
-
-
 class Telemetry:
-    """Counts requests and reloads; ``registry`` holds all of it for a scrape."""
+    """Counts requests and reloads; ``registry`` holds all of it for a scrape.
+
+    ``reloaded_at`` is when the configuration was last loaded successfully (seconds since the epoch).
+    """
 
     def __init__(self, statuses: Callable[[], list[AccountStatus]], storage_up: Callable[[], bool]) -> None:
         _disable_created()  # no series beyond those that are documented
@@ -160,20 +147,20 @@ class Telemetry:
             registry=self.registry,
         )
         self.storage_up = storage_up
-        self.reload = Reload(successful=False, at=0.0)
-        self._reload_ok, self._reloaded_at = self._exporter_gauges(storage_up)
-        self._link_files = Gauge(
+        self.reload_successful = False
+        self.reloaded_at = 0.0
+        self._exporter_gauges()
+        self._link_file_gauge = Gauge(
             "smsc_exporter_link_file_last_load_successful",
             "1 if the link file is in force. 0 if it has errors and its old links are in force.",
             ["account", "file"],
             registry=self.registry,
         )
-        self.loaded_link_files: tuple[LoadedFile, ...] = ()
-        self.web_config_successful: Callable[[], bool | None] = lambda: None
+        self.link_files: Sequence[LinkFile] = ()
         self._accounts: set[str] = set()
         self._usual: dict[str, float] = {}
 
-    def _exporter_gauges(self, storage_up: Callable[[], bool]) -> tuple[Gauge, Gauge]:
+    def _exporter_gauges(self) -> None:
         build = Gauge(
             "smsc_exporter_build_info",
             "Version of the exporter and of the Python it runs on.",
@@ -184,21 +171,22 @@ class Telemetry:
         storage = Gauge(
             "smsc_exporter_storage_up", "1 while the storage can be written.", registry=self.registry
         )
-        storage.set_function(storage_up)
+        storage.set_function(self.storage_up)
         successful = Gauge(
             "smsc_exporter_config_last_reload_successful",
             "1 if the latest load of the configuration succeeded, 0 if the old one is in force.",
             registry=self.registry,
         )
+        successful.set_function(lambda: self.reload_successful)
         at = Gauge(
             "smsc_exporter_config_last_reload_success_timestamp_seconds",
             "When the configuration was last loaded successfully.",
             registry=self.registry,
         )
-        return successful, at
+        at.set_function(lambda: self.reloaded_at)
 
-    def configure(self, accounts: Iterable[Account]) -> None:
-        """Creates every account's series at 0, and drops those of accounts that left."""
+    def configure(self, accounts: Iterable[Account], link_files: Sequence[LinkFile] = ()) -> None:
+        """Creates every account's series at 0, and drops those of accounts and link files that left."""
         names = {account.name for account in accounts}
         for name in names - self._accounts:
             self._seconds.labels(name)
@@ -210,23 +198,10 @@ class Telemetry:
             for outcome in Outcome:
                 self._requests.remove(name, outcome)
         self._accounts = names
-
-    def link_files(self, loaded: Iterable[LoadedFile]) -> None:
-        """Takes the link files of the configuration."""
-        self.loaded_link_files = tuple(loaded)
-        self._link_files.clear()
-        for file in self.loaded_link_files:
-            self._link_files.labels(file.account, file.name).set(file.successful)
-
-    def watch_web_config(self, successful: Callable[[], bool]) -> None:
-        """Adds the web configuration's gauge. ``successful`` says whether its latest load succeeded."""
-        self.web_config_successful = successful
-        gauge = Gauge(
-            "smsc_exporter_web_config_last_load_successful",
-            "1 if the web configuration is in force. 0 if it has errors and an older one is in force.",
-            registry=self.registry,
-        )
-        gauge.set_function(successful)
+        self.link_files = link_files
+        self._link_file_gauge.clear()
+        for file in link_files:
+            self._link_file_gauge.labels(file.account, printable(file.name)).set(not file.faults)
 
     def request_ended(self, account: str, outcome: Outcome, seconds: float) -> None:
         """Counts one request, unless its account has left the configuration."""
@@ -249,7 +224,6 @@ class Telemetry:
 
     def reloaded(self, at: float | None) -> None:
         """The configuration was loaded ``at`` (seconds since the epoch); None: it could not be."""
-        self.reload = Reload(at is not None, self.reload.at if at is None else at)
-        self._reload_ok.set(at is not None)
+        self.reload_successful = at is not None
         if at is not None:
-            self._reloaded_at.set(at)
+            self.reloaded_at = at

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 
 from exporter.model import Account, Credentials, Link, Reading
 from exporter.secret import SecretStr
-from exporter.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,13 +41,6 @@ def make_account(name: str = "main", links: tuple[Link, ...] = (), **fields: Any
 def show(exposition: Exposition, accounts: Iterable[Account], snapshots: Iterable[Snapshot]) -> None:
     """Has other links shown, as a reload does."""
     exposition.swap(exposition.build(accounts, snapshots))
-
-
-def make_telemetry() -> Telemetry:
-    """With every family there may be."""
-    telemetry = Telemetry(list, lambda: True)
-    telemetry.watch_web_config(lambda: True)
-    return telemetry
 
 
 def make_reading(all_time: int = 7, **fields: Any) -> Reading:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from exporter import __version__
+from exporter.errors import printable
 from exporter.exposition import SHOWN
 from exporter.web.listing import PER_PAGE, state_of
 
@@ -90,20 +91,18 @@ def document(
     not_ready: str | None,
 ) -> Row:
     """All of it."""
-    reload, web_config = telemetry.reload, telemetry.web_config_successful()
     return {
         "time": moment(now),
         "version": __version__,
         "ready": not_ready is None,
         "not_ready": not_ready,
         "config": {
-            "last_reload_successful": reload.successful,
-            "last_reload_success": moment(reload.at),
+            "last_reload_successful": telemetry.reload_successful,
+            "last_reload_success": moment(telemetry.reloaded_at),
         },
-        "web_config": None if web_config is None else {"last_load_successful": web_config},
         "link_files": [
-            {"account": file.account, "file": file.name, "last_load_successful": file.successful}
-            for file in telemetry.loaded_link_files
+            {"account": file.account, "file": printable(file.name), "last_load_successful": not file.faults}
+            for file in telemetry.link_files
         ],
         "storage": {"up": telemetry.storage_up()},
         "accounts": accounts,

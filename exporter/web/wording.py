@@ -91,7 +91,6 @@ def troubles(report: Mapping[str, Any]) -> list[str]:
         "not ready": not report["ready"],
         "the latest reload failed": not report["config"]["last_reload_successful"],
         "a link file was refused": not all(file["last_load_successful"] for file in report["link_files"]),
-        "the web configuration was refused": report["web_config"] == {"last_load_successful": False},
         "the storage is down": not report["storage"]["up"],
     }
     return [words for words, count in found.items() if count]

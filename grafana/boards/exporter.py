@@ -214,14 +214,12 @@ def _storage() -> stat.Panel:
 def _config() -> stat.Panel:
     loaded = f"smsc_exporter_config_last_reload_successful{{{PROCESS}}}"
     links = f"smsc_exporter_link_file_last_load_successful{{{PROCESS}}}"
-    web = f"smsc_exporter_web_config_last_load_successful{{{PROCESS}}}"
     return number(
         "Configuration",
-        "Whether the configuration, every link file and the web configuration were accepted when they were"
-        " last read. What is refused leaves in force what it had before.",
+        "Whether the configuration and every link file were accepted when they were last read. What is"
+        " refused leaves in force what it had before.",
         "none",
-        # Two series that differ by name alone are one to `or`: so the lesser of them.
-        latest(f"min({web} < {loaded} or {loaded} or {links})"),
+        latest(f"min({loaded} or {links})"),
     ).mappings(words({"1": ("loaded", "green"), "0": ("refused", "red")}))
 
 

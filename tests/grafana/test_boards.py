@@ -14,10 +14,10 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from exporter.errors import Outcome
 from exporter.exposition import FAMILIES
 from exporter.model import State
+from exporter.telemetry import Telemetry
 from grafana.boards.exporter import OUTCOMES, RUNBOOKS, STATES
 from grafana.boards.parts import UNKNOWN
 from grafana.build import boards
-from tests.factories import make_telemetry
 from tests.grafana.committed import BOARDS, PANELS, QUERIES, Query, selectors
 from tests.rules.shipped import NAMES, ROOT, read, rules
 
@@ -30,7 +30,7 @@ PROMETHEUS = {"ALERTS", "ALERTS_FOR_STATE", "up", "scrape_duration_seconds", "sc
 
 def _own() -> Iterator[str]:
     """Samples of a registry that has an account, so that its families have samples."""
-    telemetry = make_telemetry()
+    telemetry = Telemetry(list, lambda: True)
     for family in telemetry.registry.collect():
         yield family.name
         yield from (sample.name for sample in family.samples)

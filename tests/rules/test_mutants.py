@@ -91,7 +91,6 @@ SAID_BY_EXPORTERS = (
     "smsc_exporter_storage_up",
     "smsc_exporter_config_last_reload_successful",
     "smsc_exporter_link_file_last_load_successful",
-    "smsc_exporter_web_config_last_load_successful",
     "smsc_account_paused_until_timestamp_seconds",
     "smsc_account_state",
     "smsc_account_polling_lag_seconds",

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.errors import Outcome
+from exporter.config import LinkFile
+from exporter.errors import Fault, Outcome
 from exporter.exposition import SHOWN, View
 from exporter.limits import Answered, Reason, Sent
 from exporter.model import Failure, Snapshot, State
-from exporter.telemetry import LoadedFile
 from exporter.web.help import pages
 from exporter.web.listing import PER_PAGE, LinkState, Query, select
 from exporter.web.slots import RETRY_AFTER
@@ -191,7 +191,6 @@ def test_the_api_tells_every_key_with_moments_in_utc() -> None:
         "ready": True,
         "not_ready": None,
         "config": {"last_reload_successful": True, "last_reload_success": "2025-06-15T15:06:40Z"},
-        "web_config": None,
         "link_files": [],
         "storage": {"up": True},
         "accounts": [],
@@ -312,24 +311,23 @@ def test_a_reload_that_failed_and_what_else_is_wrong_is_told() -> None:
         assert words in text
 
 
+def _file(name: str, *, in_force: bool) -> LinkFile:
+    return LinkFile("main", name, faults=() if in_force else (Fault(name, 1, 1, "links", "wrong"),))
+
+
 def test_files_that_were_refused_are_told() -> None:
     desk = Desk()
     assert ask(desk)["link_files"] == []
-    assert ask(desk)["web_config"] is None
-    assert not [words for words in ("Link files", "Web configuration") if words in page_of(desk)]
-    desk.telemetry.link_files([LoadedFile("main", f"{n}.csv", successful=False) for n in range(12)])
-    desk.telemetry.web_config_successful = lambda: False
+    assert "Link files" not in page_of(desk)
+    desk.telemetry.link_files = [_file(f"{n}.csv", in_force=False) for n in range(12)]
     answer = ask(desk)
-    assert answer["web_config"] == {"last_load_successful": False}
     assert answer["link_files"][0] == {"account": "main", "file": "0.csv", "last_load_successful": False}
     text = page_of(desk)
-    assert text.count(">refused<") == MOST_FILES + 1
+    assert text.count(">refused<") == MOST_FILES
     assert "<bdi>9.csv</bdi>, and 2 more</dd>" in text
-    desk.telemetry.link_files([LoadedFile("main", "<b>.csv", successful=ok) for ok in (True, False)])
-    desk.telemetry.web_config_successful = lambda: True
+    desk.telemetry.link_files = [_file("<b>.csv", in_force=each) for each in (True, False)]
     text = page_of(desk)
     assert '<dd>1 in force, <span class="badge bad">refused</span> <bdi>main</bdi>: <bdi>&lt;b&gt;' in text
-    assert "<dt>Web configuration</dt><dd>in force</dd>" in text
 
 
 # --- searching, sorting, paging ---------------------------------------------------------------------------
@@ -790,7 +788,7 @@ def test_nothing_sticks_out_at_any_width(width: int, tmp_path: Path) -> None:
     desk = Desk(*make_links(3), long)
     desk.read(long, id="y", today=10**7, all_time=10**8, short_link="smsc.tips/" + "s" * 80)
     desk.begin_polling = _refused
-    desk.telemetry.link_files([LoadedFile("main", "f" * 120, successful=False)])
+    desk.telemetry.link_files = [_file("f" * 120, in_force=False)]
     desk.poller.failures.append(Failure(START, "main", long.name, Outcome.MALFORMED, "m" * 200))
 
     async def look(page: Page, url: str) -> None:

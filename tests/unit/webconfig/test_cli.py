@@ -78,9 +78,8 @@ def test_serve_asks_for_a_password_but_not_for_its_health(tmp_path: Path) -> Non
         failed = running.expect("event=reload_failed.*")[0]
         assert "web.yaml:4:1: rate_limits: unknown key" in failed
         assert status(f"{url}/metrics", client, "bob") == 200
-        assert "\nsmsc_exporter_web_config_last_load_successful 0.0\n" in read(
-            f"{url}/metrics", client, "bob"
-        )
+        metrics = read(f"{url}/metrics", client, "bob")
+        assert "\nsmsc_exporter_config_last_reload_successful 0.0\n" in metrics
         assert running.stop() == 0
     assert "wonderland" not in running.output
     assert "$2b$" not in running.output
