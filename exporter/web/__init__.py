@@ -4,7 +4,6 @@ from exporter.web.connections import HEADERS, Connections
 from exporter.web.guard import Guard
 from exporter.web.health import Health
 from exporter.web.lifecycle import Lifecycle
-from exporter.web.negotiation import accepts_gzip
 from exporter.web.scrape import Scrape, compressed
 from exporter.web.site import MAX_REQUESTS, make_app, make_health_app
 from exporter.web.slots import Slots
@@ -20,7 +19,6 @@ __all__ = [
     "Scrape",
     "Slots",
     "StatusPage",
-    "accepts_gzip",
     "compressed",
     "make_app",
     "make_health_app",

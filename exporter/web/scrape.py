@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import hdrs, web
 from isal import isal_zlib
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from exporter import threads
-from exporter.web.negotiation import OPENMETRICS, accepts_gzip, wants_openmetrics
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from exporter.exposition import Exposition
 
 log = structlog.stdlib.get_logger(__name__)
+
+OPENMETRICS = "application/openmetrics-text"
 
 GZIP_LEVEL = 1
 """isal's level: the lines are so alike that more effort saves little."""
@@ -60,7 +61,7 @@ class Scrape:
         date = formatdate(self._clock.time(), usegmt=True)
         headers: dict[str, str] = {hdrs.DATE: date, hdrs.VARY: "Accept, Accept-Encoding"}
         body, headers[hdrs.CONTENT_TYPE] = self.render(request.headers.get(hdrs.ACCEPT, ""), names)
-        wants_gzip = accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+        wants_gzip = gzip_accepted(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
         if wants_gzip and (gzipped := await self._compressed(body)) is not None:
             body, headers[hdrs.CONTENT_ENCODING] = gzipped, "gzip"
         if request.method == hdrs.METH_HEAD:
@@ -82,6 +83,19 @@ class Scrape:
                 log.warning("gzip_unavailable", reason=str(error), advice=threads.ADVICE)
             self._said_plain = True
             return None
+
+
+def wants_openmetrics(accept: str) -> bool:
+    """Whether an Accept header names OpenMetrics, in version 1.0.0 or in any. Weights do not matter.
+
+    prometheus_client's own choice fails at a version that is no number, and calls these lines any newer one.
+    """
+    for offer in accept.lower().split(","):
+        name, *parameters = map(str.strip, offer.split(";"))
+        versions = {parameter for parameter in parameters if parameter.startswith("version=")}
+        if name == OPENMETRICS and versions <= {"version=1.0.0"}:
+            return True
+    return False
 
 
 class _Page(web.StreamResponse):
