@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -34,13 +33,11 @@ class Lifecycle:
         self._reload = reload
         self._quit = quit
         self._enabled = enabled
-        self._reloading: set[asyncio.Future[tuple[str, ...]]] = set()
 
     def add_to(self, app: web.Application) -> None:
         """Adds both paths to ``app``."""
         app.router.add_post("/-/reload", self._guarded(self._handle_reload))
         app.router.add_post("/-/quit", self._guarded(self._handle_quit))
-        app.on_shutdown.append(self._stop)
 
     def _guarded(self, handle: Handler) -> Handler:
         """Lets only programs through, and them only if enabled.
@@ -60,13 +57,7 @@ class Lifecycle:
         return guarded
 
     async def _handle_reload(self, request: web.Request) -> web.Response:
-        reload = asyncio.ensure_future(self._reload())
-        self._reloading.add(reload)
-        await asyncio.wait({reload})
-        self._reloading.discard(reload)
-        if reload.cancelled():
-            return web.Response(text="stopping\n", status=503)
-        faults = reload.result()
+        faults = await self._reload()
         text = "".join(f"{fault}\n" for fault in faults)
         return web.Response(text=text or "reloaded\n", status=500 if faults else 200)
 
@@ -76,8 +67,3 @@ class Lifecycle:
         await sent(response, request)
         self._quit()
         return response
-
-    async def _stop(self, app: web.Application) -> None:
-        """A reload may be waiting for a slow file: the end does not wait for it."""
-        for reload in self._reloading:
-            reload.cancel()

@@ -177,6 +177,6 @@ def test_the_end_does_not_wait_for_a_reload_that_hangs(
             assert get(f"{url}/-/healthy")[0] == 200  # so that both have been taken before
             assert running.stop() == 0
         for client in clients:
-            answer = client.getresponse()
-            assert (answer.status, answer.read()) == (503, b"stopping\n")
+            with pytest.raises(ConnectionError):
+                client.getresponse()
             client.close()
