@@ -17,7 +17,6 @@ from exporter.limits import FAILED_LOGIN_LIMIT
 from exporter.threads import Threads
 from exporter.web.listing import ATTENTION, LONGEST, ORDERS, Query, one_of, select
 from exporter.web.report import account_row, document, whole_row
-from exporter.web.slots import RETRY_AFTER, Slots
 from exporter.web.table import as_csv
 from exporter.web.templating import ENVIRONMENT, POLICY
 from exporter.web.wording import rfc3339
@@ -31,11 +30,9 @@ if TYPE_CHECKING:
     from exporter.polling.poller import Poller
     from exporter.telemetry import Telemetry
     from exporter.web.report import Row
+    from exporter.web.slots import Slots
 
 T = TypeVar("T")
-
-MOST_WAITING = 16
-"""Readers whose page is made or waits to be made; more are turned away. With 10,000 links: half a second."""
 
 MOST_FILES = 10
 """Link files that the page names because they are refused; how many more there are it says."""
@@ -62,7 +59,6 @@ class StatusPage:
         self._not_ready = not_ready
         self._thread = thread or Threads(1, "page")
         self._turn = asyncio.Lock()
-        self._waiting = 0
 
     async def open(self, app: web.Application) -> None:
         """Starts the thread that renders. Raises ``RuntimeError`` if the system allows none."""
@@ -103,15 +99,8 @@ class StatusPage:
         self, request: web.Request, tell: Callable[[], Awaitable[str]], **kind: Any
     ) -> web.Response:
         """The answer when its turn has come; nothing is done for who has left until then."""
-        if self._waiting >= MOST_WAITING:
-            text = f"{MOST_WAITING} readers of the status page are waiting already\n"
-            return web.Response(text=text, status=503, headers={hdrs.RETRY_AFTER: str(RETRY_AFTER)})
-        self._waiting += 1
-        try:
-            async with self._turn:
-                text = await tell() if request.transport else ""
-        finally:
-            self._waiting -= 1
+        async with self._turn:
+            text = await tell() if request.transport else ""
         return web.Response(text=text, charset="utf-8", **kind)
 
     async def _tell(self, query: Query, sort: str, render: Callable[[Row], str]) -> str:

@@ -22,8 +22,9 @@ from exporter.limits import Answered, Reason, Sent
 from exporter.model import Failure, Snapshot, State
 from exporter.web.help import pages
 from exporter.web.listing import PER_PAGE, LinkState, Query, select
+from exporter.web.site import MAX_REQUESTS
 from exporter.web.slots import RETRY_AFTER
-from exporter.web.status import MOST_FILES, MOST_WAITING
+from exporter.web.status import MOST_FILES
 from exporter.web.table import MOST_COLUMNS
 from exporter.web.wording import ACCOUNT_WORDS, account_words, address, duration, link_words
 from tests import needs
@@ -453,11 +454,11 @@ def test_readers_wait_for_their_turn_and_nothing_is_done_for_those_who_leave(pat
     async def talk(client: TestClient[Any, Any]) -> None:
         server = cast("Any", client.server).runner.server
         try:
-            waiting = [asyncio.create_task(client.get(path)) for _ in range(MOST_WAITING)]
-            await come_about(lambda: server.requests_count == MOST_WAITING)
+            waiting = [asyncio.create_task(client.get(path)) for _ in range(MAX_REQUESTS)]
+            await come_about(lambda: server.requests_count == MAX_REQUESTS)
             async with client.get(path) as refused:
                 assert (refused.status, refused.headers["Retry-After"]) == (503, str(RETRY_AFTER))
-                assert "waiting already" in await refused.text()
+                assert "being answered already" in await refused.text()
             for leaving in waiting[1:-1]:
                 leaving.cancel()
             # those who stay, and who was refused
