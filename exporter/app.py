@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from exporter import __version__, web
+from exporter import __version__
 from exporter.clock import SystemClock
 from exporter.config.sources import Watcher
-from exporter.errors import printable
 from exporter.exposition import Exposition
 from exporter.journal import journal_for
 from exporter.limits import Ledger, Request
@@ -28,14 +27,20 @@ from exporter.signals import Signals
 from exporter.snapshots import Snapshots
 from exporter.telemetry import Telemetry
 from exporter.web import listen
+from exporter.web.connections import HEADERS, Connections
+from exporter.web.guard import Guard
+from exporter.web.management import Health, Lifecycle
+from exporter.web.scrape import Scrape
 from exporter.web.server import Server
+from exporter.web.site import MAX_REQUESTS, make_app, make_health_app
+from exporter.web.status import StatusPage
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable, Mapping
 
     import aiohttp
-    from aiohttp import web as aiohttp_web
+    from aiohttp import web
 
     from exporter.clock import Clock
     from exporter.config import Config
@@ -59,7 +64,7 @@ class Options:
     telemetry_path: str = "/metrics"
     health_addresses: tuple[tuple[str, int], ...] = ()
     enable_lifecycle: bool = False
-    max_requests: int = web.MAX_REQUESTS
+    max_requests: int = MAX_REQUESTS
     auto_reload: bool = True
     route_prefix: str = ""
     external_path: str = ""
@@ -86,9 +91,9 @@ class Exporter:
         )
         fetch = Client(session).fetch
         self.poller = Poller(self.recorder, self.snapshots, fetch, self.telemetry.request_ended, clock)
-        self._scrape = web.Scrape(self.exposition, self.telemetry.registry, clock)
-        self._health = web.Health(alive=self.broken, ready=self._not_ready)
-        self._page = web.StatusPage(self.exposition, self.poller, self.telemetry, clock, self._not_ready)
+        self._scrape = Scrape(self.exposition, self.telemetry.registry, clock)
+        self._health = Health(alive=self.broken, ready=self._not_ready)
+        self._page = StatusPage(self.exposition, self.poller, self.telemetry, clock, self._not_ready)
 
     async def start(self, config: Config) -> None:
         """Restores what the journal knows, and begins to poll. Raises ``StorageError``."""
@@ -137,9 +142,9 @@ class Exporter:
         exposition = self.exposition.build(config.accounts, known.values())
         return known, exposition, self.poller.build(config.accounts)
 
-    def web_app(self, options: Options, lifecycle: web.Lifecycle) -> aiohttp_web.Application:
+    def web_app(self, options: Options, lifecycle: Lifecycle) -> web.Application:
         """The application that answers over HTTP."""
-        return web.make_app(
+        return make_app(
             self._scrape,
             self._health,
             lifecycle,
@@ -150,9 +155,9 @@ class Exporter:
             options.external_path,
         )
 
-    def health_app(self) -> aiohttp_web.Application:
+    def health_app(self) -> web.Application:
         """The application that answers health and readiness only."""
-        return web.make_health_app(self._health)
+        return make_health_app(self._health)
 
     def _not_ready(self) -> str | None:
         return "stopping" if self._stopping else self.broken()
@@ -196,17 +201,17 @@ async def serve(
         for warning in loaded.warnings:
             log.warning("config_warning", warning=str(warning))
         reloader = Reloader(loader.load, exporter.apply, lambda: exporter.telemetry.reloaded(None), loaded)
-        lifecycle = web.Lifecycle(reloader.reload, signals.stop, enabled=options.enable_lifecycle)
+        lifecycle = Lifecycle(reloader.reload, signals.stop, enabled=options.enable_lifecycle)
         application = exporter.web_app(options, lifecycle)
         async with _guarded(application, reloader, clock), _followed(options, loader, reloader):
             count = exporter.telemetry.http_request_answered
-            connections = web.Connections(_headers_of(reloader), count, options.route_prefix)
+            connections = Connections(_headers_of(reloader), count, options.route_prefix)
             server = Server(application, sockets, _tls_of(reloader), connections=connections)
             health_server = Server(
                 exporter.health_app(),
                 health_sockets,
                 event="listening_for_health",
-                connections=web.Connections(count=count),
+                connections=Connections(count=count),
             )
             urls = await server.start()
             await health_server.start()
@@ -249,7 +254,7 @@ def _tls_of(reloader: Reloader) -> Callable[[], ssl.SSLContext] | None:
 
 def _headers_of(reloader: Reloader) -> Callable[[], Mapping[str, str]]:
     """What gives the headers of every response."""
-    return lambda: {**web.HEADERS, **(reloader.in_force.web.headers if reloader.in_force.web else {})}
+    return lambda: {**HEADERS, **(reloader.in_force.web.headers if reloader.in_force.web else {})}
 
 
 @asynccontextmanager
@@ -268,14 +273,12 @@ async def _followed(options: Options, loader: Loader, reloader: Reloader) -> Asy
 
 
 @asynccontextmanager
-async def _guarded(
-    application: aiohttp_web.Application, reloader: Reloader, clock: Clock
-) -> AsyncIterator[None]:
+async def _guarded(application: web.Application, reloader: Reloader, clock: Clock) -> AsyncIterator[None]:
     """Protects ``application`` by the web configuration in force, if there is one."""
     if reloader.in_force.web is None:
         yield
         return
-    guard = web.Guard(partial(attrgetter("in_force.web"), reloader), clock)
+    guard = Guard(partial(attrgetter("in_force.web"), reloader), clock)
     guard.protect(application)
     try:
         yield

@@ -7,9 +7,10 @@ import re
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from exporter import __version__, logs, web
+from exporter import __version__, logs
 from exporter.cli import ask, commands, init
 from exporter.web import listen
+from exporter.web.site import MAX_REQUESTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +206,7 @@ def _add_web_flags(parser: argparse.ArgumentParser) -> None:
         "--web.max-requests",
         dest="max_requests",
         type=_count,
-        default=web.MAX_REQUESTS,
+        default=MAX_REQUESTS,
         metavar="N",
         help="most scrapes answered at the same time, 0 for any number; default: %(default)s",
     )

@@ -17,7 +17,7 @@ from exporter.web.templating import ENVIRONMENT, POLICY
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-    from exporter.web.slots import Slots
+    from exporter.web.connections import Slots
 
 _PACKAGE = Path(__file__).parents[1]
 # An installation has the documents inside the package, a clone beside it.

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
-from exporter.web.connections import HEADERS
+from exporter.web.connections import HEADERS, Slots
 from exporter.web.help import Help
-from exporter.web.slots import Slots
 
 if TYPE_CHECKING:
-    from exporter.web.health import Health
-    from exporter.web.lifecycle import Lifecycle
+    from exporter.web.connections import Handler
+    from exporter.web.management import Health, Lifecycle
     from exporter.web.scrape import Scrape
-    from exporter.web.slots import Handler
     from exporter.web.status import StatusPage
 
 

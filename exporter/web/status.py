@@ -16,8 +16,7 @@ from aiohttp import hdrs, web
 from exporter.limits import FAILED_LOGIN_LIMIT
 from exporter.threads import Threads
 from exporter.web.listing import ATTENTION, LONGEST, ORDERS, Query, one_of, select
-from exporter.web.report import account_row, document, whole_row
-from exporter.web.table import as_csv
+from exporter.web.report import account_row, as_csv, document, whole_row
 from exporter.web.templating import ENVIRONMENT, POLICY
 from exporter.web.wording import rfc3339
 
@@ -29,8 +28,8 @@ if TYPE_CHECKING:
     from exporter.exposition import Exposition
     from exporter.polling.poller import Poller
     from exporter.telemetry import Telemetry
+    from exporter.web.connections import Slots
     from exporter.web.report import Row
-    from exporter.web.slots import Slots
 
 T = TypeVar("T")
 

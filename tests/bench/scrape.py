@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import generate_latest
 
-from exporter.web import compressed
+from exporter.web.scrape import compressed
 from tests.bench.tables import SIZES, Asked, markdown, say, times
 from tests.bench.ways import Collecting, Links, Objects, Ours
 

@@ -18,7 +18,7 @@ from exporter.errors import Outcome
 from exporter.exposition import FAMILIES, Exposition
 from exporter.model import Snapshot
 from exporter.telemetry import Telemetry
-from exporter.web import Scrape
+from exporter.web.scrape import Scrape
 from tests.factories import make_account, make_links, make_reading, show
 from tests.oracle import sample
 

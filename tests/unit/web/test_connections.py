@@ -16,10 +16,16 @@ import pytest
 from aiohttp import ClientSession, web
 
 from exporter.simulator import Settings, numbered_links
-from exporter.web import HEADERS, Connections, Slots
-from exporter.web.connections import MAX_CONNECTIONS, MAX_REQUEST, max_connections
+from exporter.web.connections import (
+    HEADERS,
+    MAX_CONNECTIONS,
+    MAX_REQUEST,
+    RETRY_AFTER,
+    Connections,
+    Slots,
+    max_connections,
+)
 from exporter.web.server import Site
-from exporter.web.slots import RETRY_AFTER
 from tests.processes import exporter, get, program, until
 from tests.providers import provider
 

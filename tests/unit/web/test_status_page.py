@@ -20,12 +20,12 @@ from exporter.errors import Fault, Outcome
 from exporter.exposition import SHOWN, View
 from exporter.limits import Answered, Reason, Sent
 from exporter.model import Failure, Snapshot, State
+from exporter.web.connections import RETRY_AFTER
 from exporter.web.help import pages
 from exporter.web.listing import PER_PAGE, LinkState, Query, select
+from exporter.web.report import MOST_COLUMNS
 from exporter.web.site import MAX_REQUESTS
-from exporter.web.slots import RETRY_AFTER
 from exporter.web.status import MOST_FILES
-from exporter.web.table import MOST_COLUMNS
 from exporter.web.wording import ACCOUNT_WORDS, account_words, address, duration, link_words
 from tests import needs
 from tests.browser import browser

@@ -24,9 +24,11 @@ from exporter.polling.poller import Poller
 from exporter.polling.recorder import Recorder
 from exporter.snapshots import Snapshots
 from exporter.telemetry import Telemetry
-from exporter.web import Health, Lifecycle, Scrape, StatusPage, make_app
 from exporter.web.listen import open_socket, url_of
-from exporter.web.scrape import PIECE
+from exporter.web.management import Health, Lifecycle
+from exporter.web.scrape import PIECE, Scrape
+from exporter.web.site import make_app
+from exporter.web.status import StatusPage
 from tests.factories import make_account, make_link, make_links, make_reading, show
 from tests.oracle import parse_openmetrics
 from tests.virtual import VirtualClock

@@ -13,7 +13,7 @@ import trustme
 from aiohttp import web
 
 from exporter.clock import SystemClock
-from exporter.web import Guard
+from exporter.web.guard import Guard
 from exporter.web.listen import open_socket
 from exporter.web.server import HANDSHAKE_TIMEOUT, Server
 from exporter.webconfig import load
