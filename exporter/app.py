@@ -91,9 +91,9 @@ class Exporter:
         )
         fetch = Client(session).fetch
         self.poller = Poller(self.recorder, self.snapshots, fetch, self.telemetry.request_ended, clock)
-        self._scrape = Scrape(self.exposition, self.telemetry.registry, clock)
-        self._health = Health(alive=self.broken, ready=self._not_ready)
-        self._page = StatusPage(self.exposition, self.poller, self.telemetry, clock, self._not_ready)
+        self.scrape = Scrape(self.exposition, self.telemetry.registry, clock)
+        self.health = Health(alive=self.broken, ready=self._not_ready)
+        self.page = StatusPage(self.exposition, self.poller, self.telemetry, clock, self._not_ready)
 
     async def start(self, config: Config) -> None:
         """Restores what the journal knows, and begins to poll. Raises ``StorageError``."""
@@ -142,23 +142,6 @@ class Exporter:
         exposition = self.exposition.build(config.accounts, known.values())
         return known, exposition, self.poller.build(config.accounts)
 
-    def web_app(self, options: Options, lifecycle: Lifecycle) -> web.Application:
-        """The application that answers over HTTP."""
-        return make_app(
-            self._scrape,
-            self._health,
-            lifecycle,
-            self._page,
-            options.telemetry_path,
-            options.max_requests,
-            options.route_prefix,
-            options.external_path,
-        )
-
-    def health_app(self) -> web.Application:
-        """The application that answers health and readiness only."""
-        return make_health_app(self._health)
-
     def _not_ready(self) -> str | None:
         return "stopping" if self._stopping else self.broken()
 
@@ -202,13 +185,22 @@ async def serve(
             log.warning("config_warning", warning=str(warning))
         reloader = Reloader(loader.load, exporter.apply, lambda: exporter.telemetry.reloaded(None), loaded)
         lifecycle = Lifecycle(reloader.reload, signals.stop, enabled=options.enable_lifecycle)
-        application = exporter.web_app(options, lifecycle)
+        application = make_app(
+            exporter.scrape,
+            exporter.health,
+            lifecycle,
+            exporter.page,
+            options.telemetry_path,
+            options.max_requests,
+            options.route_prefix,
+            options.external_path,
+        )
         async with _guarded(application, reloader, clock), _followed(options, loader, reloader):
             count = exporter.telemetry.http_request_answered
             connections = Connections(_headers_of(reloader), count, options.route_prefix)
             server = Server(application, sockets, _tls_of(reloader), connections=connections)
             health_server = Server(
-                exporter.health_app(),
+                make_health_app(exporter.health),
                 health_sockets,
                 event="listening_for_health",
                 connections=Connections(count=count),

@@ -16,7 +16,7 @@ from exporter.config import Sources
 from exporter.errors import ConfigError, Fault, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from exporter.config import Config
@@ -123,10 +123,7 @@ class Reloader:
         async with self._lock:
             self._waiting = None
             errors = await self._reload()
-        for error in errors[:_MOST_LOGGED]:
-            log.error("reload_failed", error=error)
-        if (more := len(errors) - _MOST_LOGGED) > 0:
-            log.error("reload_failed", more_errors=more)
+        _log_errors("reload_failed", errors)
         if errors:
             self._failed()
         return errors
@@ -179,14 +176,18 @@ def _log_link_files(before: Config, now: Config) -> None:
             continue
         if not file.faults:
             log.info("link_file_recovered", account=file.account, file=name)
-        for fault in file.faults[:_MOST_LOGGED]:
-            log.error("link_file_refused", account=file.account, file=name, error=str(fault))
-        if (more := len(file.faults) - _MOST_LOGGED) > 0:
-            log.error("link_file_refused", account=file.account, file=name, more_errors=more)
+        _log_errors("link_file_refused", file.faults, account=file.account, file=name)
 
 
 _MOST_LOGGED = 20
-"""Errors of a link file that are logged one by one."""
+"""Errors that are logged one by one."""
+
+
+def _log_errors(event: str, errors: Sequence[str | Fault], **about: str) -> None:
+    for error in errors[:_MOST_LOGGED]:
+        log.error(event, **about, error=str(error))
+    if (more := len(errors) - _MOST_LOGGED) > 0:
+        log.error(event, **about, more_errors=more)
 
 
 def size_of(config: Config) -> dict[str, int]:

@@ -62,7 +62,7 @@ def labelled(label: str, count: int = MANY) -> Config:
 
 
 def page(exporter: Exporter) -> str:
-    return b"".join(exporter._scrape.render("", ())[0]).decode()
+    return b"".join(exporter.scrape.render("", ())[0]).decode()
 
 
 def shown(exporter: Exporter) -> tuple[set[str], str, int]:
