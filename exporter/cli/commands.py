@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import yaml
 
 from exporter import app, logs, simulator, threads
 from exporter.cli import ask
-from exporter.demo import demo
 from exporter.errors import ConfigError
 from exporter.reloading import Loader, size_of
 from exporter.signals import Signals
@@ -19,6 +22,9 @@ from exporter.web import listen
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Coroutine
+
+_MISSPELT = {"id": "145124", "name": "misspelt-id"}
+"""A deliberately wrong id, so that one link of the demo fails and an alert fires."""
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -52,10 +58,22 @@ def _run(main: Coroutine[None, None, None]) -> int:
 
 
 async def _run_demo(options: app.Options, web_path: str | None) -> None:
-    async with demo() as (simulator_url, path):
-        loader = Loader(path, {}, web_path)
-        greet = partial(_greet, options.route_prefix, options.telemetry_path, simulator_url)
-        await app.serve(options, loader, loader.load(), greet)
+    settings = simulator.Settings(latency="0.05-0.2")
+    with tempfile.TemporaryDirectory(prefix="smsc-exporter-demo-") as folder:
+        async with simulator.serving(simulator.Provider(settings)) as url:
+            loader = Loader(_demo_config(folder, settings, url), {}, web_path)
+            greet = partial(_greet, options.route_prefix, options.telemetry_path, url)
+            await app.serve(options, loader, loader.load(), greet)
+
+
+def _demo_config(folder: str, settings: simulator.Settings, url: str) -> Path:
+    links = [{"id": link.id, "name": link.name, "labels": {"shape": link.shape}} for link in settings.links]
+    account = {"name": "demo", "login": "demo", "password": "demo", "base_url": url}
+    accounts = [{**account, "links": [*links, _MISSPELT]}]
+    document = {"refresh_interval": "21s", "storage": {"url": "memory:"}, "accounts": accounts}
+    path = Path(folder, "config.yaml")
+    path.write_text(yaml.safe_dump(document, allow_unicode=True), encoding="utf-8")
+    return path
 
 
 def _greet(route_prefix: str, telemetry_path: str, simulator_url: str, urls: list[str]) -> None:

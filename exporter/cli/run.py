@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from typing import TYPE_CHECKING
 
 from exporter import signals
 from exporter.cli.flags import COMMANDS, SERVICES, parser
-from exporter.cli.output import print_anything
 from exporter.config.values import closest
 from exporter.errors import ConfigError, StorageError
 from exporter.threads import ADVICE
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def run(arguments: list[str]) -> int:
     """The exit code of the command that ``arguments`` name; ``serve`` if they name none."""
-    print_anything()
+    _print_anything()
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "serve")
     if arguments[0] not in SERVICES:
@@ -41,6 +41,13 @@ def run(arguments: list[str]) -> int:
         if "start new thread" not in str(error):  # what threading says; it has no exception of its own
             raise
         return _fail(f"smsc-exporter cannot start a thread: {ADVICE}")
+
+
+def _print_anything() -> None:
+    """Lets both streams print any text: what their encoding lacks is written as ``\\u...``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None, where the process was started without
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

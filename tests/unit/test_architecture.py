@@ -22,13 +22,13 @@ FLOORS = [
     {"journal", "config"},
     {"snapshots", "exposition", "telemetry"},
     {"polling", "webconfig"},
-    {"web", "demo", "reloading"},
+    {"web", "reloading"},
     {"app"},
     {"cli"},
     {"__main__"},
 ]
 ANNEX = "simulator"  # the tests' independent judge
-ANNEX_FROM = {"demo", "cli"}
+ANNEX_FROM = {"cli"}
 PURE = ["errors", "model", "limits", "exposition"]
 PURE += [f"polling.{name}" for name in ("planner", "queue", "weights", "concurrency", "constants")]
 OUTSIDE = {"asyncio", "aiohttp", "socket", "ssl", "time", "os", "threading", "subprocess", "concurrent"}
