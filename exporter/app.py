@@ -15,7 +15,7 @@ import structlog
 from exporter import __version__
 from exporter.clock import SystemClock
 from exporter.config.sources import Watcher
-from exporter.exposition import Exposition
+from exporter.exposition.exposition import Exposition
 from exporter.journal import journal_for
 from exporter.limits import Ledger, Request
 from exporter.polling.poller import Poller

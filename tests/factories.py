@@ -11,7 +11,7 @@ from exporter.secret import SecretStr
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from exporter.exposition import Exposition
+    from exporter.exposition.exposition import Exposition
     from exporter.model import Snapshot
 
 MOSCOW = ZoneInfo("Europe/Moscow")

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics import exposition, parser
 from prometheus_client.registry import Collector
 
 from exporter.errors import Outcome
-from exporter.exposition import FAMILIES, ROLLOVER
+from exporter.exposition.slot import FAMILIES, ROLLOVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

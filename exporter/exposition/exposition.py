@@ -11,8 +11,7 @@ from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
 
-from exporter.exposition.families import FAMILIES, FIGURES
-from exporter.exposition.slot import Slot, View, lines_of, trusted
+from exporter.exposition.slot import FAMILIES, FIGURES, Slot, View, lines_of, trusted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

@@ -1,36 +1,32 @@
-"""A link's place in the families' lists: its lines, and until when each may be shown."""
+"""The metric families of links, and a link's place in them: its lines, and until when each may be shown.
+
+The lines are those that prometheus_client would write.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
+from prometheus_client.utils import floatToGoString
+
 from exporter.errors import Outcome
-from exporter.exposition.families import (
-    ALL_TIME,
-    FAILING,
-    FAMILIES,
-    FIGURES,
-    INFO,
-    LAST_SUCCESS,
-    MONTH,
-    PREVIOUS,
-    TODAY,
-    TOTAL,
-    UP,
-    YESTERDAY,
-    labels_with,
-    line_of,
-)
 from exporter.exposition.hour import HOUR, MOST, NOTHING, clicks_of_hour, remember
 from exporter.model import Snapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from zoneinfo import ZoneInfo
 
     from exporter.model import Link
+
+FIGURES = ("all_time", "today", "yesterday", "month", "previous_month", "total")
+"""The click families by their short names: the first of ``FAMILIES``, in their order."""
+
+_number: Callable[[float], str] = floatToGoString  # prometheus_client leaves it untyped
 
 LAST_HOUR = "last_hour"
 SHOWN = (*FIGURES, LAST_HOUR)
@@ -38,6 +34,77 @@ SHOWN = (*FIGURES, LAST_HOUR)
 
 ROLLOVER = 5.0
 """Seconds after midnight in which the provider's clock may still show the day before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric family: its sample's name, type and help. Counters' samples end in ``_total``."""
+
+    name: str
+    help: str
+    type: str = "gauge"
+
+    def header(self, *, openmetrics: bool) -> bytes:
+        """The HELP and TYPE lines. OpenMetrics names a counter's family without its suffix."""
+        name = self.name.removesuffix("_total") if openmetrics else self.name
+        return f"# HELP {name} {self.help}\n# TYPE {name} {self.type}\n".encode()
+
+
+def _clicks(name: str, period: str, field: str, until: str = "") -> Family:
+    words = f"Clicks {period} ({field}), cached. Absent when stale{until}."
+    return Family(f"smsc_link_clicks_{name}", words)
+
+
+_AFTER_MIDNIGHT = ", and after midnight until re-read"
+_AFTER_MONTH = ", and after month end until re-read"
+
+FAMILIES = (
+    _clicks("all_time", "of all time", "cnt"),
+    _clicks("today", "so far today", "cnt_day", _AFTER_MIDNIGHT),
+    _clicks("yesterday", "yesterday", "cnt_yes", _AFTER_MIDNIGHT),
+    _clicks("month", "so far this month", "cnt_mon", _AFTER_MONTH),
+    _clicks("previous_month", "in the previous month", "cnt_pmon", _AFTER_MONTH),
+    Family(
+        "smsc_link_clicks_total",
+        "Clicks counted since the first reading (rises of cnt), cached. For rate() and increase()."
+        " Absent when stale.",
+        "counter",
+    ),
+    Family(
+        "smsc_link_up", "1 if the latest poll of the link succeeded, 0 if it failed. Absent until polled."
+    ),
+    Family("smsc_link_failing", "1 while the latest poll of the link failed; outcome says how."),
+    Family(
+        "smsc_link_last_success_timestamp_seconds",
+        "When the cached click figures of the link were read.",
+    ),
+    Family("smsc_link_info", "The link's id and short link, cached (id and link)."),
+)
+ALL_TIME, TODAY, YESTERDAY, MONTH, PREVIOUS, TOTAL, UP, FAILING, LAST_SUCCESS, INFO = range(len(FAMILIES))
+_NAMES = tuple(family.name for family in FAMILIES)
+
+
+def labels_with(link: Link, *extra: tuple[str, str | None]) -> str:
+    """The labels of a line: the link's and others, sorted by name, as prometheus_client does.
+
+    Labels that are None are left out.
+    """
+    labels = [("account", link.account), ("link", link.name), *link.labels, *extra]
+    return (
+        "{"
+        + ",".join([f'{name}="{_escape(text)}"' for name, text in sorted(labels) if text is not None])
+        + "}"
+    )
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def line_of(family: int, labels: str, value: float) -> bytes:
+    """One sample. Small whole numbers take a shorter way to the text that prometheus_client writes."""
+    text = f"{value}.0" if type(value) is int and value < 1_000_000 else _number(value)
+    return f"{_NAMES[family]}{labels} {text}\n".encode()
 
 
 def period_ends(read_at: float, zone: ZoneInfo) -> tuple[float, float]:

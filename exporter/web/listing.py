@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from exporter.errors import Outcome
-from exporter.exposition import SHOWN
+from exporter.exposition.slot import SHOWN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from exporter.exposition import View
+    from exporter.exposition.slot import View
 
     Figures = Mapping[str, int]
     Key = Callable[[View, Figures, float], Any]

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from exporter import __version__
 from exporter.errors import printable
-from exporter.exposition import SHOWN
+from exporter.exposition.slot import SHOWN
 from exporter.web.listing import PER_PAGE, state_of
 from exporter.web.wording import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from exporter.exposition import View
+    from exporter.exposition.slot import View
     from exporter.model import AccountStatus, Failure
     from exporter.telemetry import Telemetry
     from exporter.web.listing import Listing

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from exporter.clock import Clock
-    from exporter.exposition import Exposition
+    from exporter.exposition.exposition import Exposition
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from exporter.clock import Clock
-    from exporter.exposition import Exposition
+    from exporter.exposition.exposition import Exposition
     from exporter.polling.poller import Poller
     from exporter.telemetry import Telemetry
     from exporter.web.connections import Slots

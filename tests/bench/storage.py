@@ -18,7 +18,7 @@ from time import perf_counter, process_time
 from typing import TYPE_CHECKING
 
 from exporter.clock import SystemClock
-from exporter.exposition import Exposition
+from exporter.exposition.exposition import Exposition
 from exporter.journal import journal_for
 from exporter.limits import Ledger
 from exporter.polling.recorder import Recorder

@@ -15,7 +15,8 @@ from prometheus_client.registry import Collector
 
 from exporter.clock import SystemClock
 from exporter.errors import Outcome
-from exporter.exposition import FAMILIES, Exposition
+from exporter.exposition.exposition import Exposition
+from exporter.exposition.slot import FAMILIES
 from exporter.model import Snapshot
 from exporter.telemetry import Telemetry
 from exporter.web.scrape import Scrape

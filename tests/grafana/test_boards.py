@@ -12,7 +12,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from exporter.errors import Outcome
-from exporter.exposition import FAMILIES
+from exporter.exposition.slot import FAMILIES
 from exporter.model import State
 from exporter.telemetry import Telemetry
 from grafana.boards.exporter import OUTCOMES, RUNBOOKS, STATES

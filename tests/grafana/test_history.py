@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.exposition import FAMILIES
+from exporter.exposition.slot import FAMILIES
 from exporter.simulator import Provider, Settings
 from grafana import history
 from tests import needs

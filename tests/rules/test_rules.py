@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from exporter.errors import Outcome
-from exporter.exposition import FAMILIES
+from exporter.exposition.slot import FAMILIES
 from exporter.model import State
 from exporter.telemetry import Telemetry
 from tests import needs

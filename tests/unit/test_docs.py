@@ -17,7 +17,7 @@ from exporter.cli import flags
 from exporter.config import load
 from exporter.config.schema import File
 from exporter.errors import Outcome
-from exporter.exposition import FAMILIES
+from exporter.exposition.slot import FAMILIES
 from exporter.model import State
 from exporter.telemetry import Telemetry
 from tests import words

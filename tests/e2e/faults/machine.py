@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.exposition import FAMILIES
+from exporter.exposition.slot import FAMILIES
 from tests.needs import FAKETIME
 from tests.processes import PATIENCE
 

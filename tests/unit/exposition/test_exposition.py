@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.errors import Outcome
-from exporter.exposition import FAMILIES, Exposition
+from exporter.exposition.exposition import Exposition
+from exporter.exposition.slot import FAMILIES
 from exporter.model import Snapshot
 from tests.factories import MOSCOW, make_account, make_link, make_links, make_reading, show
 from tests.oracle import Oracle, generate_openmetrics, parse_openmetrics

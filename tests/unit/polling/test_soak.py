@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exporter.errors import HttpStatusError, Outcome, PollError, PollTimeoutError, UnreachableError
-from exporter.exposition import FAMILIES, Exposition
+from exporter.exposition.exposition import Exposition
+from exporter.exposition.slot import FAMILIES
 from exporter.journal import MemoryJournal
 from exporter.limits import Ledger
 from exporter.model import Account, Credentials, Link, Reading, Snapshot

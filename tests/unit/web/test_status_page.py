@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from exporter.config import LinkFile
 from exporter.errors import Fault, Outcome
-from exporter.exposition import SHOWN, View
+from exporter.exposition.slot import SHOWN, View
 from exporter.limits import Answered, Reason, Sent
 from exporter.model import Failure, Snapshot, State
 from exporter.web.connections import RETRY_AFTER

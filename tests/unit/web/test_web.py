@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.errors import Outcome
-from exporter.exposition import Exposition
+from exporter.exposition.exposition import Exposition
 from exporter.journal import MemoryJournal
 from exporter.limits import Ledger, Request
 from exporter.model import AccountStatus, Snapshot, State
