@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -37,10 +36,9 @@ from exporter.web.status import StatusPage
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
 
     import aiohttp
-    from aiohttp import web
 
     from exporter.clock import Clock
     from exporter.config import Config
@@ -195,30 +193,35 @@ async def serve(
             options.route_prefix,
             options.external_path,
         )
-        async with _guarded(application, reloader, clock), _followed(options, loader, reloader):
-            count = exporter.telemetry.http_request_answered
-            connections = Connections(_headers_of(reloader), count, options.route_prefix)
-            server = Server(application, sockets, _tls_of(reloader), connections=connections)
-            health_server = Server(
-                make_health_app(exporter.health),
-                health_sockets,
-                event="listening_for_health",
-                connections=Connections(count=count),
-            )
-            urls = await server.start()
-            await health_server.start()
-            log.info("started", version=__version__, **size_of(loaded.config))
-            started(urls)
-            systemd = ServiceManager(os.environ)
-            systemd.ready(_summary(reloader))
-            watchdog = asyncio.create_task(systemd.keep_watchdog(lambda: exporter.broken() is None))
-            try:
-                await signals.until_stopped(partial(_reload_for, systemd, reloader))
-            finally:
-                log.info("stopping")
-                systemd.stopping()
-                watchdog.cancel()
-                await asyncio.gather(exporter.close(), server.close(), health_server.close())
+        if loaded.web is not None:
+            Guard(partial(attrgetter("in_force.web"), reloader), clock).protect(application)
+        count = exporter.telemetry.http_request_answered
+        connections = Connections(_headers_of(reloader), count, options.route_prefix)
+        server = Server(application, sockets, _tls_of(reloader), connections=connections)
+        health_server = Server(
+            make_health_app(exporter.health),
+            health_sockets,
+            event="listening_for_health",
+            connections=Connections(count=count),
+        )
+        urls = await server.start()
+        await health_server.start()
+        log.info("started", version=__version__, **size_of(loaded.config))
+        started(urls)
+        systemd = ServiceManager(os.environ)
+        systemd.ready(_summary(reloader))
+        tasks = [asyncio.create_task(systemd.keep_watchdog(lambda: exporter.broken() is None))]
+        if options.auto_reload:
+            watcher = Watcher(lambda: loader.sources, reloader.reload)
+            tasks.append(asyncio.create_task(watcher.watch()))
+        try:
+            await signals.until_stopped(partial(_reload_for, systemd, reloader))
+        finally:
+            log.info("stopping")
+            systemd.stopping()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(exporter.close(), server.close(), health_server.close())
 
 
 async def _reload_for(systemd: ServiceManager, reloader: Reloader) -> None:
@@ -245,34 +248,4 @@ def _tls_of(reloader: Reloader) -> Callable[[], ssl.SSLContext] | None:
 
 
 def _headers_of(reloader: Reloader) -> Callable[[], Mapping[str, str]]:
-    """What gives the headers of every response."""
     return lambda: {**HEADERS, **(reloader.in_force.web.headers if reloader.in_force.web else {})}
-
-
-@asynccontextmanager
-async def _followed(options: Options, loader: Loader, reloader: Reloader) -> AsyncIterator[None]:
-    """Follows the files of the configuration inside the context, if ``options`` say so."""
-    if not options.auto_reload:
-        yield
-        return
-    watcher = Watcher(lambda: loader.sources, reloader.reload)
-    watching = asyncio.create_task(watcher.watch())
-    try:
-        yield
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-
-
-@asynccontextmanager
-async def _guarded(application: web.Application, reloader: Reloader, clock: Clock) -> AsyncIterator[None]:
-    """Protects ``application`` by the web configuration in force, if there is one."""
-    if reloader.in_force.web is None:
-        yield
-        return
-    guard = Guard(partial(attrgetter("in_force.web"), reloader), clock)
-    guard.protect(application)
-    try:
-        yield
-    finally:
-        guard.close()

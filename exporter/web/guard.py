@@ -12,12 +12,11 @@ from exporter.web.queueing import BusyError, client_of
 from exporter.web.seldom import OncePerMinute
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from exporter.clock import Clock
+    from exporter.web.connections import Handler
     from exporter.webconfig import WebConfig
-
-    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -35,12 +34,12 @@ class Guard:
         app.middlewares.insert(0, self._admit)
         app.on_response_prepare.append(self._add_headers)
         app.on_startup.append(self._open)
+        app.on_cleanup.append(self._close)
 
     async def _open(self, app: web.Application) -> None:
         self._passwords.open()
 
-    def close(self) -> None:
-        """Ends the thread that checks passwords."""
+    async def _close(self, app: web.Application) -> None:
         self._passwords.close()
 
     @web.middleware

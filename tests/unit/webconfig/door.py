@@ -118,7 +118,6 @@ async def door(
         yield served
     finally:
         await server.close()
-        served.guard.close()
 
 
 class Keys:
