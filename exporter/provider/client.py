@@ -14,7 +14,7 @@ import time
 import zlib
 from functools import lru_cache, partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import aiohttp
@@ -28,7 +28,7 @@ from exporter.provider.parsing import parse
 from exporter.provider.scrubbing import scrub
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from types import SimpleNamespace
 
     from exporter.model import Account, Link, Reading
@@ -101,6 +101,8 @@ class Client:
     async def _poll(self, account: Account, link: Link, url: str, exchange: Exchange) -> Reading:
         """Does one exchange. Errors are those that aiohttp or Python raises."""
         address, form = _request(account, link, url)
+        proxy, tunnel = exchange.proxy, exchange.tunnel
+        to_proxy = proxy.headers if proxy else {}  # with its password: in a tunnel, for it alone
         async with self._session.request(
             account.method,
             address,
@@ -110,7 +112,9 @@ class Client:
             middlewares=_ONCE,
             ssl=_trusting(account.authorities) if account.authorities else True,
             trace_request_ctx=exchange,
-            **_way(exchange, _FORM if form else {}),
+            headers={**(_FORM if form else {}), **({} if tunnel else to_proxy)},
+            proxy=proxy.url if proxy else None,
+            proxy_headers=to_proxy if proxy and tunnel else None,
         ) as response:
             if response.status != HTTPStatus.OK:
                 raise status_error(response, self._clock, exchange.proxy)
@@ -139,24 +143,6 @@ async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType)
 
 
 _ONCE = (_once,)
-
-
-class _Way(TypedDict, total=False):
-    """The arguments of aiohttp for headers and the proxy."""
-
-    headers: Mapping[str, str]
-    proxy: str
-    proxy_headers: Mapping[str, str]
-
-
-def _way(exchange: Exchange, headers: Mapping[str, str]) -> _Way:
-    """The way to the provider. In a tunnel, only the proxy gets its own headers, with its password."""
-    proxy = exchange.proxy
-    if proxy is None:
-        return {"headers": headers}
-    if exchange.tunnel:
-        return {"headers": headers, "proxy": proxy.url, "proxy_headers": proxy.headers}
-    return {"headers": {**headers, **proxy.headers}, "proxy": proxy.url}
 
 
 @lru_cache(maxsize=1024)
