@@ -7,9 +7,10 @@ import base64
 import logging
 import socket
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from exporter.errors import HttpStatusError, NoAnswerError, PollError, PollTimeoutError, UnreachableError
@@ -24,6 +25,7 @@ from tests.unit.provider.servers import (
     JSON,
     RESETS,
     closed_port,
+    over_tls,
     says,
     serving,
     sleeps,
@@ -47,11 +49,9 @@ TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
 ENDLESS = b"HTTP/1.1 100 Continue\r\n\r\n" * 40_000
 
 
-async def ask_through(proxy: Proxy, url: str, method: str = "POST", seconds: float = 10.0) -> Reading:
+async def ask_through(proxy: Proxy, url: str, **fields: Any) -> Reading:
     credentials = Credentials(SecretStr("alex"), SecretStr("hunter2"))
-    account = make_account(
-        method=method, timeout=seconds, credentials=credentials, proxies=((url, proxy),), base_url=url
-    )
+    account = make_account(credentials=credentials, proxies=((url, proxy),), base_url=url, **fields)
     async with open_session() as session:
         return await Client(session).fetch(account, make_link(), url)
 
@@ -60,12 +60,19 @@ class Asked:
     """What one fetch through a proxy brought, and what the proxy was sent."""
 
     def __init__(
-        self, answer: Answer, url: str, method: str = "POST", seconds: float = 10.0, login: Login = NOBODY
+        self,
+        answer: Answer,
+        url: str,
+        method: str = "POST",
+        seconds: float = 10.0,
+        login: Login = NOBODY,
+        authorities: str = "",
     ) -> None:
+        ask = partial(ask_through, url=url, method=method, timeout=seconds, authorities=authorities)
         self.reading: Reading | None = None
         self.error: PollError | None = None
         self.requests: list[bytes] = []
-        asyncio.run(self._ask(answer, partial(ask_through, url=url, method=method, seconds=seconds), login))
+        asyncio.run(self._ask(answer, ask, login))
 
     async def _ask(self, answer: Answer, ask: Callable[[Proxy], Awaitable[Reading]], login: Login) -> None:
         async with serving(answer) as server:
@@ -112,6 +119,24 @@ def test_a_proxy_sees_nothing_of_the_request_before_there_is_a_tunnel(method: st
     assert (b"Proxy-Authorization: Basic " + TOKEN in others) == (login is LOGIN)
     assert b"alex" not in request
     assert b"tinyurls" not in request
+
+
+def test_in_a_tunnel_the_provider_sees_nothing_of_the_proxys_password() -> None:
+    authority = trustme.CA()
+    context = over_tls(authority, "provider.example")
+
+    async def tunnels(request: bytes, writer: asyncio.StreamWriter) -> None:
+        connects = request.startswith(b"CONNECT ")
+        await (writes(TUNNEL) if connects else says(JSON))(request, writer)
+        if connects:
+            await writer.start_tls(context)
+
+    asked = Asked(tunnels, SECURE, login=LOGIN, authorities=authority.cert_pem.bytes().decode())
+    assert asked.reading == FAULTLESS
+    connect, request = asked.requests
+    assert TOKEN in connect
+    assert b"psw=hunter2" in request
+    assert b"proxy" not in request.lower()
 
 
 # --- what goes wrong before a tunnel stands: nothing was sent
