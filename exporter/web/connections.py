@@ -1,4 +1,4 @@
-"""What web clients may cost: time, memory, file descriptors, and answers at once."""
+"""What web clients may cost: time, memory, file descriptors, answers at once, and lines of the log."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from weakref import WeakKeyDictionary
 import structlog
 from aiohttp import hdrs, web
 
+from exporter.clock import SystemClock
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Mapping
+
+    from exporter.clock import Clock
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -62,6 +66,9 @@ GRACE = 2.0
 
 SEND_TIMEOUT = 60.0
 """Seconds in which a reader must have taken an answer."""
+
+MINUTE = 60.0
+MAX_KEYS = 100
 
 
 class Slots:
@@ -223,3 +230,20 @@ class Connection(web.RequestHandler):
         response = web.Response(text=text, status=status, headers=headers)
         response.force_close()
         return response
+
+
+class OncePerMinute:
+    """Allows one message a minute for each key, and ``MAX_KEYS`` a minute in all."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._allowed: dict[str, float] = {}
+
+    def allows(self, key: str) -> bool:
+        """Whether a message about ``key`` may be logged now."""
+        now = self._clock.monotonic()
+        self._allowed = {key: at for key, at in self._allowed.items() if now < at + MINUTE}
+        if key in self._allowed or len(self._allowed) >= MAX_KEYS:
+            return False
+        self._allowed[key] = now
+        return True

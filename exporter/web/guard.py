@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import structlog
 from aiohttp import hdrs, web
 
+from exporter.web.connections import OncePerMinute
 from exporter.web.passwords import Passwords
 from exporter.web.queueing import BusyError, client_of
-from exporter.web.seldom import OncePerMinute
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,7 @@ import structlog
 from aiohttp import web
 
 from exporter.web import listen
-from exporter.web.connections import MAX_REQUEST, Connection, Connections
-from exporter.web.seldom import OncePerMinute
+from exporter.web.connections import MAX_REQUEST, Connection, Connections, OncePerMinute
 
 if TYPE_CHECKING:
     import ssl

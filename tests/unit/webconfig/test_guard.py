@@ -10,9 +10,9 @@ import bcrypt
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.web.connections import MAX_KEYS, OncePerMinute
 from exporter.web.passwords import MOST_FAILURES, MOST_WAITING, Passwords
 from exporter.web.queueing import MAX_BLAMED, BusyError, FairQueue, client_of
-from exporter.web.seldom import MAX_KEYS, OncePerMinute
 from exporter.webconfig import load
 from tests.unit.webconfig.door import ALICE, LONG, Door, basic, run
 from tests.virtual import VirtualClock
