@@ -72,7 +72,6 @@ def _config(options: argparse.Namespace) -> str:
 
 
 def _ask(options: argparse.Namespace) -> None:
-    """Replaces the flags by what the user types."""
     what = "Name of the environment variable for the"
     options.login_env = _answer(f"{what} login [{options.login_env}]: ", variable) or options.login_env
     question = f"{what} password, not the password itself [{options.password_env}]: "

@@ -120,7 +120,6 @@ class Exposition:
     # --- time passes --------------------------------------------------------------------------------------
 
     def _expire(self) -> None:
-        """Withdraws lines that have expired."""
         now = self._clock.time()
         self._heed_clock(now)
         while self._ends and self._ends[0][0] <= now:
@@ -157,7 +156,6 @@ class Exposition:
     # --- lines --------------------------------------------------------------------------------------------
 
     def _withdraw(self, place: int, now: float) -> None:
-        """Drops a slot's lines that have expired."""
         shown = {family for family, _ in trusted(self._slots[place], now)}
         for family in range(len(FIGURES)):
             if family not in shown:

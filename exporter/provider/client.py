@@ -167,7 +167,6 @@ def _request(account: Account, link: Link, url: str) -> tuple[URL, bytes | None]
 
 @lru_cache
 def _endpoint(url: str) -> URL:
-    """Where the command is served under ``url``."""
     return URL(url.rstrip("/") + "/sys/tinyurls.php")
 
 

@@ -82,7 +82,6 @@ def status_error(
 
 
 def _why_not_sent(error: Exception, exchange: Exchange) -> str:
-    """Why no connection came about, in a few words."""
     proxy = exchange.proxy
     if isinstance(error, TimeoutError):
         return f"no connection{' through the proxy' if proxy else ''} within {exchange.timeout / 2:g} s"

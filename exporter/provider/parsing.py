@@ -89,7 +89,6 @@ def _known(charset: str | None) -> str:
 
 
 def _fields(text: str) -> _Fields:
-    """The answer's fields by name, whichever of the formats it is in."""
     if not text:
         raise NoAnswerError("the answer is empty")
     if _WEB_PAGE.match(text):
@@ -167,7 +166,6 @@ _ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#x[0-9a-fA-F]{1,6});"
 
 
 def _xml(text: str) -> _Fields:
-    """An XML answer."""
     document = _DOCUMENT.fullmatch(text)
     if not document:
         raise _BadAnswerError("the answer is not complete XML", text)
@@ -215,7 +213,6 @@ def _line(text: str) -> _Fields:
 
 
 def _reading(fields: _Fields, link: Link) -> Reading:
-    """The reading, if all fields are there and right, and the link is the one that was asked for."""
     reading = Reading(
         id=_name(fields, "id"),
         all_time=_count(fields, "cnt"),
@@ -254,7 +251,6 @@ def _check_parts(reading: Reading) -> None:
 
 
 def _value(fields: _Fields, name: str) -> str:
-    """The field as trimmed text, however it was written."""
     if name not in fields:
         raise _BadAnswerError(f"{name} is missing")
     value = fields[name]
@@ -276,7 +272,6 @@ def _name(fields: _Fields, name: str) -> str:
 
 
 def _count(fields: _Fields, name: str) -> int:
-    """The field as a number of clicks."""
     value = _value(fields, name)
     # Sixteen digits hold the most there may be, and int() refuses numbers of thousands of digits.
     if not re.fullmatch("[0-9]{1,16}", value) or int(value) > MOST_CLICKS:
@@ -293,7 +288,6 @@ def _error_code(fields: _Fields) -> int:
 
 
 def _description(fields: _Fields, scrub: Callable[[str], str]) -> str:
-    """The provider's own words on an error, if there are any, in one line."""
     told = fields.get("error")
     return scrub(UNPRINTABLE.sub(" ", told)).strip()[:_LONGEST_DESCRIPTION] if isinstance(told, str) else ""
 

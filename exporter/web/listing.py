@@ -192,7 +192,6 @@ def _matches(view: View, state: LinkState, query: Query) -> bool:
 
 
 def _mentions(view: View, words: Sequence[str]) -> bool:
-    """Whether every word stands somewhere in what names the link."""
     link, reading = view.snapshot.link, view.snapshot.reading
     texts = [link.account, link.name, link.id or "", link.url or "", *(value for _, value in link.labels)]
     if reading is not None:

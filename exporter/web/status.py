@@ -103,7 +103,6 @@ class StatusPage:
         return web.Response(text=text, charset="utf-8", **kind)
 
     async def _tell(self, query: Query, sort: str, render: Callable[[Row], str]) -> str:
-        """A page of links, and all else."""
         views, now = self._exposition.views(), self._clock.time()
         listing = await self._in_thread(partial(select, views, query, sort, now))
         next_polls = self._poller.next_polls([view.snapshot.link for view in listing.views])
@@ -119,7 +118,6 @@ class StatusPage:
         return await self._in_thread(partial(render, report))
 
     async def _tell_all(self, query: Query) -> str:
-        """All links that are asked for, as CSV."""
         views, now = self._exposition.views(), self._clock.time()
         return await self._in_thread(lambda: as_csv(select(views, query, query.sort, now).found, now))
 
