@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import logging
-import logging.config
 import sys
 from typing import TYPE_CHECKING, Literal, TextIO
 

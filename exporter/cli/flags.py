@@ -17,25 +17,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-COMMANDS = {
-    "serve": "run the exporter (the default command)",
-    "init": "write a first config.yaml",
-    "demo": "run the exporter on simulated links, without an account",
-    "check": "print every error in the configuration",
-    "get": "read links once and print their clicks, within the same limits as the service",
-    "simulate": "run only the simulated provider",
+COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
+    "serve": (commands.serve, "run the exporter (the default command)"),
+    "init": (init.init, "write a first config.yaml"),
+    "demo": (commands.run_demo, "run the exporter on simulated links, without an account"),
+    "check": (commands.check, "print every error in the configuration"),
+    "get": (ask.get, "read links once and print their clicks, within the same limits as the service"),
+    "simulate": (commands.simulate, "run only the simulated provider"),
 }
 SERVICES = ("serve", "demo", "simulate")
 """Commands that run until they are told to stop."""
-
-RUN: dict[str, Callable[[argparse.Namespace], int]] = {
-    "serve": commands.serve,
-    "init": init.init,
-    "demo": commands.run_demo,
-    "check": commands.check,
-    "get": ask.get,
-    "simulate": commands.simulate,
-}
 
 
 _EPILOG = """\
@@ -64,9 +55,9 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
     add = {
         name: commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        for name, text in COMMANDS.items()
+        for name, (_, text) in COMMANDS.items()
     }
-    for name, run in RUN.items():
+    for name, (run, _) in COMMANDS.items():
         add[name].set_defaults(run=run, parser=add[name])
     for name in ("serve", "init", "check", "get"):
         _add_config_flag(add[name])
