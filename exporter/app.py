@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
+import aiohttp
 import structlog
 
 from exporter import __version__
-from exporter.clock import SystemClock
+from exporter.clock import Clock, SystemClock
+from exporter.config import Config
 from exporter.config.sources import Watcher
 from exporter.exposition.exposition import Exposition
-from exporter.journal import journal_for
+from exporter.journal import Journal, StoredReading, journal_for
 from exporter.limits import Ledger, Request
-from exporter.polling.poller import Poller
+from exporter.polling.poller import Plans, Poller
 from exporter.polling.recorder import Recorder
 from exporter.provider.client import Client, open_session
-from exporter.reloading import Reloader, size_of
+from exporter.reloading import Loaded, Loader, Reloader, size_of
 from exporter.sdnotify import ServiceManager
 from exporter.signals import Signals
-from exporter.snapshots import Snapshots
+from exporter.snapshots import Known, Snapshots
 from exporter.telemetry import Telemetry
 from exporter.web import listen
 from exporter.web.connections import HEADERS, Connections
@@ -33,19 +36,6 @@ from exporter.web.scrape import Scrape
 from exporter.web.server import Server
 from exporter.web.site import MAX_REQUESTS, make_app, make_health_app
 from exporter.web.status import StatusPage
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Mapping
-
-    import aiohttp
-
-    from exporter.clock import Clock
-    from exporter.config import Config
-    from exporter.journal import Journal, StoredReading
-    from exporter.polling.poller import Plans
-    from exporter.reloading import Loaded, Loader
-    from exporter.snapshots import Known
 
 log = structlog.stdlib.get_logger(__name__)
 

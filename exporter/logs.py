@@ -5,12 +5,10 @@ from __future__ import annotations
 import codecs
 import logging
 import sys
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import Literal, TextIO
 
 import structlog
-
-if TYPE_CHECKING:
-    from structlog.typing import Processor
+from structlog.typing import Processor
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMATS = ("logfmt", "json")

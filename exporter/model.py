@@ -8,16 +8,12 @@ import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from exporter.errors import UNPRINTABLE, Outcome
-
-if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
-
-    from exporter.secret import SecretStr
-
+from exporter.secret import SecretStr
 
 LinkKey: TypeAlias = tuple[str, str]
 """What identifies a link's series: account and name."""

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
 from exporter import config, webconfig
-from exporter.config import Sources
+from exporter.config import Config, Sources
 from exporter.errors import ConfigError, Fault, printable
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from exporter.config import Config
-    from exporter.webconfig import WebConfig
+from exporter.webconfig import WebConfig
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -9,12 +9,9 @@ import asyncio
 import os
 import socket
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 import structlog
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from exporter.model import Snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from exporter.errors import Outcome
-    from exporter.journal import StoredReading
-    from exporter.model import Link, LinkKey, Reading
+from exporter.errors import Outcome
+from exporter.journal import StoredReading
+from exporter.model import Link, LinkKey, Reading, Snapshot
 
 Known: TypeAlias = "dict[LinkKey, Snapshot]"
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
-from urllib.parse import parse_qsl, unquote
+from typing import Any, TypeAlias
+from urllib.parse import SplitResult, parse_qsl, unquote
 
 from exporter.secret import split_url
-
-if TYPE_CHECKING:
-    from urllib.parse import SplitResult
 
 FORM = "write redis://[user:password@]host[:6379][/0], or rediss:// for TLS"
 ESCAPES = "in a user name or a password, write / ? # @ : and % as %2F %3F %23 %40 %3A and %25"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,21 +16,14 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from exporter import __version__
+from exporter.config import LinkFile
 from exporter.errors import Outcome, printable
 from exporter.limits import RATE_LIMIT
-from exporter.model import State
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from prometheus_client.core import Metric
-
-    from exporter.config import LinkFile
-    from exporter.model import Account, AccountStatus
+from exporter.model import Account, AccountStatus, State
 
 _disable_created: Callable[[], None] = disable_created_metrics  # prometheus_client leaves it untyped
 

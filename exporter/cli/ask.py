@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import difflib
 import json
 import os
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exporter import config, logs
 from exporter.clock import SystemClock
+from exporter.config import Config
 from exporter.errors import Outcome
-from exporter.model import Snapshot
+from exporter.model import Link, Snapshot
 from exporter.polling import oneshot
+from exporter.polling.oneshot import ReadFailure
 from exporter.web.wording import rfc3339
 
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Iterable, Sequence
-
-    from exporter.config import Config
-    from exporter.model import Link
-    from exporter.polling.oneshot import ReadFailure
-
-    Answer = Snapshot | ReadFailure
+Answer = Snapshot | ReadFailure
 
 FIGURES = ("today", "yesterday", "month", "previous_month", "all_time")
 """Of a reading, in the order of the table."""

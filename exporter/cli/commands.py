@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
 import tempfile
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
@@ -18,10 +19,6 @@ from exporter.errors import ConfigError
 from exporter.reloading import Loader, size_of
 from exporter.signals import Signals
 from exporter.web import listen
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Coroutine
 
 _MISSPELT = {"id": "145124", "name": "misspelt-id"}
 """A deliberately wrong id, so that one link of the demo fails and an alert fires."""

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from exporter import __version__, logs
 from exporter.cli import ask, commands, init
 from exporter.web import listen
 from exporter.web.site import MAX_REQUESTS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 T = TypeVar("T")
 

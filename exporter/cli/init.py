@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
+from typing import TypeVar
 
 T = TypeVar("T")
 

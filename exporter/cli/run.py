@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import re
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from exporter import signals
 from exporter.cli.flags import COMMANDS, SERVICES, parser
 from exporter.config.values import closest
 from exporter.errors import ConfigError, StorageError
 from exporter.threads import ADVICE
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
 
 
 def run(arguments: list[str]) -> int:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from exporter.config.document import Document, Loc
 from exporter.config.proxies import proxy_at, proxy_for
-from exporter.config.secrets import given_as, read_file
-from exporter.model import Account, Credentials
+from exporter.config.schema import AccountSection
+from exporter.config.secrets import Secrets, given_as, read_file
+from exporter.model import Account, Credentials, Proxy
 from exporter.secret import SecretStr
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from exporter.config.document import Document, Loc
-    from exporter.config.schema import AccountSection
-    from exporter.config.secrets import Secrets
-    from exporter.model import Proxy
 
 T = TypeVar("T")
 

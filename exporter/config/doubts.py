@@ -9,14 +9,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from exporter import storage_url
 from exporter.config import values
-
-if TYPE_CHECKING:
-    from zoneinfo import ZoneInfo
 
 CUT = "is cut at the #, which begins a comment: put the whole value in quotes, or write # and a space"
 _QUOTED = "has quotes inside its quotes, and they are part of the value: remove them"

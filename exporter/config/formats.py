@@ -10,20 +10,15 @@ import csv
 import io
 import json
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from exporter.config import values
-from exporter.config.document import MOST_LINKS, Document, Map, Seq, quote
+from exporter.config.document import MOST_LINKS, Document, Map, Place, Seq, quote
+from exporter.config.sources import Sources
 from exporter.config.syntax import Naming, read_text, refuse, refuse_control_characters
 from exporter.config.tree import TOO_DEEP, parse
 from exporter.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from exporter.config.document import Place
-    from exporter.config.sources import Sources
 
 NAMING = Naming("under link_files", "list at least one link, or write [] for none")
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from exporter.config.document import MOST_LINKS, Document
+from exporter.config.document import MOST_LINKS, Document, Loc
 from exporter.config.formats import open_links
-from exporter.config.links import check_links, make_link
-from exporter.config.schema import read_links
-from exporter.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
-
-    from exporter.config.document import Loc
-    from exporter.config.links import Claim, Held, Intervals
-    from exporter.config.schema import AccountSection, LinkSection
-    from exporter.config.sources import Sources
-    from exporter.errors import Fault
-    from exporter.model import Link
+from exporter.config.links import Claim, Held, Intervals, check_links, make_link
+from exporter.config.schema import AccountSection, LinkSection, read_links
+from exporter.config.sources import Sources
+from exporter.errors import ConfigError, Fault
+from exporter.model import Link
 
 
 @dataclass(frozen=True, slots=True)

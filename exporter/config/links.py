@@ -5,19 +5,15 @@ That is how often links are read, how old readings may become, and that no link 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from exporter.config.schema import File, LinkSection
+from exporter.config.document import Document, Loc
+from exporter.config.schema import AccountSection, File, LinkSection
+from exporter.config.sections import Section
 from exporter.config.values import LEAST_INTERVAL, format_duration
 from exporter.model import Link
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from exporter.config.document import Document, Loc
-    from exporter.config.schema import AccountSection
-    from exporter.config.sections import Section
 
 Claim: TypeAlias = tuple[str, str]
 """What must be unique in an account: the key ``id``, ``link`` or ``name``, with its value."""

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from exporter import storage_url
 from exporter.config import doubts
 from exporter.config.accounts import check_accounts, make_account
+from exporter.config.document import Document, Loc
 from exporter.config.link_files import LinkFile, LinkFiles
 from exporter.config.links import Intervals, check_intervals, check_links, make_link
-from exporter.config.schema import DEFAULT_STORAGE, File
+from exporter.config.schema import DEFAULT_STORAGE, AccountSection, File
 from exporter.config.secrets import Secrets, given_as
 from exporter.config.sections import read_section
 from exporter.config.sources import Sources
 from exporter.config.tree import read
 from exporter.config.values import format_duration
-from exporter.errors import ConfigError
+from exporter.errors import ConfigError, Fault
 from exporter.journal.sqlite_schema import refusal
 from exporter.limits import MAX_IN_FLIGHT
+from exporter.model import Account
 from exporter.secret import SecretStr
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from exporter.config.document import Document, Loc
-    from exporter.config.schema import AccountSection
-    from exporter.errors import Fault
-    from exporter.model import Account
 
 _ANSWER = 0.1
 

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from collections.abc import Mapping
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from exporter.model import Proxy
 from exporter.secret import SecretStr, split_url
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from urllib.parse import SplitResult
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

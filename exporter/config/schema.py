@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from exporter.config import doubts, values
-from exporter.config.document import Loc  # noqa: TC001 - read at run time
+from exporter.config.document import Loc
 from exporter.config.sections import Section, items, mapping, section, text
 from exporter.secret import SecretStr
 

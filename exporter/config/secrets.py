@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from exporter.config import doubts, values
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from exporter.config.document import Document, Loc
-    from exporter.config.sections import Section
-    from exporter.config.sources import Sources
+from exporter.config.document import Document, Loc
+from exporter.config.sections import Section
+from exporter.config.sources import Sources
 
 
 @dataclass(frozen=True, slots=True)

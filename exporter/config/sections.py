@@ -7,15 +7,12 @@ values can go on with the rest.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar, get_origin, get_type_hints
 
 from exporter.config.document import EMPTY, Document, Loc, Map, Plain, Seq, quote
 from exporter.config.values import closest
-
-if TYPE_CHECKING:
-    from collections.abc import Set
 
 Reader: TypeAlias = Callable[[Plain, Loc, Document], Any]
 """Gives the meaning of a value, and reports what is wrong with it. Then it gives None, or a fallback."""

@@ -10,16 +10,14 @@ import asyncio
 import errno
 import glob
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import structlog
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 log = structlog.stdlib.get_logger(__name__)
 

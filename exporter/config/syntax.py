@@ -5,16 +5,13 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
+import yaml
+
+from exporter.config.sources import Sources
 from exporter.errors import ConfigError, Fault
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import yaml
-
-    from exporter.config.sources import Sources
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,15 @@ a few lines of aliases grow without end.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 import yaml
 
-from exporter.config.document import MOST_LINKS, Document, Map, Seq, path_of
-from exporter.config.syntax import CONFIG, explain, read_text, refuse, refuse_control_characters
+from exporter.config.document import MOST_LINKS, Document, Loc, Map, Place, Plain, Seq, path_of
+from exporter.config.sources import Sources
+from exporter.config.syntax import CONFIG, Naming, explain, read_text, refuse, refuse_control_characters
 from exporter.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from exporter.config.document import Loc, Place, Plain
-    from exporter.config.sources import Sources
-    from exporter.config.syntax import Naming
 
 DEEPEST = 50
 """Levels of nesting allowed; the schema needs six."""

@@ -9,16 +9,13 @@ from __future__ import annotations
 import difflib
 import re
 import zoneinfo
+from collections.abc import Callable, Sequence, Sized
 from functools import cache
-from typing import TYPE_CHECKING
 
 from exporter.config.document import EMPTY, quote
 from exporter.errors import UNPRINTABLE
 from exporter.limits import MAX_IN_FLIGHT
 from exporter.secret import split_url
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence, Sized
 
 LEAST_INTERVAL = 21.0
 """Seconds: three requests a minute are allowed for a link, and two of three may reach the provider late."""

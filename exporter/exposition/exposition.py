@@ -7,17 +7,16 @@ OpenMetrics 1.0) want a family's lines together. The bytes are those that promet
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from heapq import heappop, heappush
 from math import inf
 from typing import TYPE_CHECKING
 
 from exporter.exposition.slot import FAMILIES, FIGURES, Slot, View, lines_of, trusted
+from exporter.model import Account, LinkKey, Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
-
-    from exporter.clock import Clock
-    from exporter.model import Account, LinkKey, Snapshot
+    from exporter.clock import Clock  # nothing here reads the time by itself
 
 PIECE = 32
 """Lines that are joined at once: fewer to join when one changes, fewer pieces to hand to a connection."""

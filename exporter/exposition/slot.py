@@ -5,23 +5,19 @@ The lines are those that prometheus_client would write.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from prometheus_client.utils import floatToGoString
 
 from exporter.errors import Outcome
 from exporter.exposition.hour import HOUR, MOST, NOTHING, clicks_of_hour, remember
-from exporter.model import Snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from zoneinfo import ZoneInfo
-
-    from exporter.model import Link
+from exporter.model import Link, Snapshot
 
 FIGURES = ("all_time", "today", "yesterday", "month", "previous_month", "total")
 """The click families by their short names: the first of ``FAMILIES``, in their order."""

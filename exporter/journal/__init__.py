@@ -5,17 +5,15 @@ A journal holds no rule. It appends events, and hands over those that another pr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from exporter import storage_url
+from exporter.clock import Clock
 from exporter.errors import StorageError
 from exporter.journal.journal import Appended, History, MemoryJournal, Reader, StoredReading
 from exporter.journal.shared import SharedJournal
 from exporter.journal.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from exporter.clock import Clock
-    from exporter.secret import SecretStr
+from exporter.secret import SecretStr
 
 __all__ = [
     "Appended",

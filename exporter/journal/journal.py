@@ -6,21 +6,16 @@ How a request is claimed: see ``polling.recorder``.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
+from exporter.clock import Clock
+from exporter.limits import Answered, Dated, Sent
 from exporter.limits.events import Unknown, encode
-from exporter.model import MOST_CLICKS, Reading, Snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
-    from exporter.clock import Clock
-    from exporter.limits import Answered, Dated, Sent
-    from exporter.model import Link, LinkKey, Target
-
+from exporter.model import MOST_CLICKS, Link, LinkKey, Reading, Snapshot, Target
 
 FORGET_READINGS = 30 * 86_400.0
 """Seconds after which a shared journal deletes the reading of a link that is no longer polled."""

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from exporter.journal.outbox import Entry
-from exporter.limits import Answered, Sent
+from exporter.limits import Answered, Dated, Event, Sent
 from exporter.limits.constants import REMEMBERED, REMEMBERED_SHORTLY
 from exporter.limits.events import decode, encode, lasting
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from exporter.limits import Dated, Event
 
 
 class Kept:

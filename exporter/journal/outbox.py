@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from exporter.journal.journal import Appended, StoredReading
-    from exporter.limits import Event, Sent
+from exporter.journal.journal import Appended, StoredReading
+from exporter.limits import Event, Sent
 
 PACE = 0.02
 """Seconds between two writes while others append, and the longest that a plain end waits."""

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING
 
 import structlog
 
+from exporter.clock import Clock
 from exporter.errors import StorageError
 from exporter.journal.journal import History, StoredReading
+from exporter.journal.outbox import Entry
 from exporter.journal.redis_script import (
     NEW_EPOCH,
+    Stored,
     age_by_server,
     arguments,
     event_of,
@@ -26,7 +29,7 @@ from exporter.journal.redis_script import (
 )
 from exporter.journal.redis_wire import CHUNK, RefusedError, Wire
 from exporter.journal.shared import LostError, Written
-from exporter.limits import Dated, Unknown
+from exporter.limits import Dated, Event, Sent, Unknown
 from exporter.limits.constants import (
     FAILED_LOGIN_WINDOW,
     LONGEST_TIMEOUT,
@@ -36,16 +39,8 @@ from exporter.limits.constants import (
     longest_count,
 )
 from exporter.limits.events import Answered, encode
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
-
-    from exporter.clock import Clock
-    from exporter.journal.outbox import Entry
-    from exporter.journal.redis_script import Stored
-    from exporter.limits import Event, Sent
-    from exporter.model import LinkKey
-    from exporter.storage_url import Redis as Address
+from exporter.model import LinkKey
+from exporter.storage_url import Redis as Address
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -13,16 +13,14 @@ another layout do not meet. No key expires: a server that evicts keys with an ex
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from exporter.journal.journal import FORGET_READINGS, StoredReading
+from exporter.journal.outbox import Entry
+from exporter.limits import Event
 from exporter.limits.constants import REMEMBERED
 from exporter.limits.events import binds, decode, encode, lasting
-
-if TYPE_CHECKING:
-    from exporter.journal.outbox import Entry
-    from exporter.limits import Event
-    from exporter.model import LinkKey
+from exporter.model import LinkKey
 
 PREFIX = "{smsc-exporter:3}:"
 EVENTS, LASTING, READINGS, EPOCH = KEYS = tuple(

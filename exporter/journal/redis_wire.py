@@ -9,9 +9,11 @@ import contextlib
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, NoScriptError, RedisError
@@ -26,16 +28,10 @@ from exporter.journal.redis_script import (
     LASTING,
     PERMISSIONS,
     READINGS,
+    Stored,
 )
 from exporter.journal.shared import LostError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from redis.asyncio.connection import AbstractConnection
-
-    from exporter.journal.redis_script import Stored
-    from exporter.storage_url import Redis as Address
+from exporter.storage_url import Redis as Address
 
 TIMEOUT = 1.0
 """Seconds after which a server that does not answer counts as lost."""

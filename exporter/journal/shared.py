@@ -7,27 +7,21 @@ another process appended an event that binds since the last look, and brings tha
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import structlog
 
+from exporter.clock import Clock
 from exporter.errors import StorageError
-from exporter.journal.journal import Appended, History, StoredReading
+from exporter.journal.journal import Appended, History, Reader, StoredReading
 from exporter.journal.kept import Kept, without_reading
-from exporter.journal.outbox import Entry, Outbox, loop_time, wait
-from exporter.limits import Answered
+from exporter.journal.outbox import Batch, Entry, Outbox, loop_time, wait
+from exporter.limits import Answered, Dated, Sent
 from exporter.limits.events import binds
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
-    from exporter.clock import Clock
-    from exporter.journal.journal import Reader
-    from exporter.journal.outbox import Batch
-    from exporter.limits import Dated, Sent
-    from exporter.model import LinkKey
+from exporter.model import LinkKey
 
 log = structlog.stdlib.get_logger(__name__)
 

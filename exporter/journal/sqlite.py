@@ -11,20 +11,23 @@ import asyncio
 import os
 import sqlite3
 import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 from zlib import crc32
 
 import structlog
 
+from exporter.clock import Clock
 from exporter.errors import Outcome, StorageError
 from exporter.journal import sqlite_schema as schema
 from exporter.journal.journal import History, StoredReading
+from exporter.journal.outbox import Entry
 from exporter.journal.shared import LostError, Written
 from exporter.journal.sqlite_mark import UNREADABLE, Lock, Mark, State
 from exporter.limits.constants import (
@@ -35,17 +38,10 @@ from exporter.limits.constants import (
     VERIFIED_TTL,
     longest_count,
 )
-from exporter.limits.events import Answered, Dated, Unknown, binds, decode, encode, lasting
+from exporter.limits.events import Answered, Dated, Event, Sent, Unknown, binds, decode, encode, lasting
+from exporter.model import LinkKey
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-
-    from exporter.clock import Clock
-    from exporter.journal.outbox import Entry
-    from exporter.limits.events import Event, Sent
-    from exporter.model import LinkKey
-
-    Row = tuple[int, float, Event]
+Row = tuple[int, float, Event]
 
 T = TypeVar("T")
 

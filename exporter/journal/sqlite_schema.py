@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 from contextlib import suppress
+from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING
 
 from exporter.errors import StorageError
 from exporter.journal.journal import FORGET_READINGS
 from exporter.journal.sqlite_mark import UNREADABLE, Lock, owned
 from exporter.limits.constants import REMEMBERED, REMEMBERED_SHORTLY
-
-if TYPE_CHECKING:
-    import sqlite3
-    from pathlib import Path
 
 VERSION = 5
 """The schema's version, as ``user_version`` in the file."""

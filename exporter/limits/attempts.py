@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from exporter.limits.constants import ABANDONED_TTL, MAX_IN_FLIGHT, RATE_LIMIT, RATE_WINDOW, SEND_BY
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from exporter.limits.events import Request
-    from exporter.model import Target
-
+from exporter.limits.events import Request
+from exporter.model import Target
 
 Key = TypeVar("Key")
 

@@ -9,13 +9,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from secrets import randbits
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from exporter.errors import Outcome
-from exporter.model import Reading
-
-if TYPE_CHECKING:
-    from exporter.model import Account, LinkKey, Target
+from exporter.model import Account, LinkKey, Reading, Target
 
 
 @dataclass(frozen=True, slots=True)

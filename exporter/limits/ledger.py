@@ -6,9 +6,9 @@ The rules come from the provider's page and FAQ; docs/internals/ledger.md explai
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import inf
-from typing import TYPE_CHECKING
 
 from exporter.errors import Outcome
 from exporter.limits.attempts import Attempts
@@ -27,14 +27,9 @@ from exporter.limits.constants import (
     doubled,
 )
 from exporter.limits.denied import Denied, Reason
-from exporter.limits.events import Answered, Sent
+from exporter.limits.events import Answered, Dated, Request, Sent, Unknown
 from exporter.limits.logins import ACCEPTED, Host, Trust, spoke
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from exporter.limits.events import Dated, Request, Unknown
-    from exporter.model import Target
+from exporter.model import Target
 
 _BINDING = frozenset({Outcome.UNAUTHORIZED, Outcome.BLOCKED, Outcome.THROTTLED})
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from math import inf
-from typing import TYPE_CHECKING
 
 from exporter.errors import Outcome
+from exporter.limits.attempts import Attempt
 from exporter.limits.constants import (
     FAILED_LOGIN_LIMIT,
     FAILED_LOGIN_WINDOW,
@@ -26,10 +26,7 @@ from exporter.limits.constants import (
     doubled,
 )
 from exporter.limits.denied import Denied, Reason
-
-if TYPE_CHECKING:
-    from exporter.limits.attempts import Attempt
-    from exporter.limits.events import Answered
+from exporter.limits.events import Answered
 
 ACCEPTED = frozenset({Outcome.OK, Outcome.NOT_FOUND})
 """Outcomes for which the provider must have accepted the login."""

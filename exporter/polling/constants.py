@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from random import Random
 
 from exporter.limits.constants import doubled
-
-if TYPE_CHECKING:
-    from random import Random
 
 NOT_FOUND_RETRY = 3600.0
 """How long a link rests after the provider did not know it or refused its parameters."""

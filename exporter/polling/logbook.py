@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING
 
 import structlog
 
 from exporter.errors import PollError
-from exporter.model import State
-
-if TYPE_CHECKING:
-    from exporter.model import Reading, Snapshot
-    from exporter.polling.planner import Planner
+from exporter.model import Reading, Snapshot, State
+from exporter.polling.planner import Planner
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf
-from typing import TYPE_CHECKING
 
+from exporter.clock import Clock
+from exporter.config import Config
 from exporter.config.values import format_duration
 from exporter.errors import Outcome, StorageError
-from exporter.journal import journal_for
+from exporter.journal import StoredReading, journal_for
 from exporter.journal.outbox import wait
-from exporter.limits import Ledger, Reason, Request
-from exporter.polling.poller import LONGEST_WAIT, Poller
+from exporter.limits import Denied, Ledger, Reason, Request
+from exporter.model import Account, Link, Snapshot
+from exporter.polling.planner import Planner
+from exporter.polling.poller import LONGEST_WAIT, Fetch, Poller
 from exporter.polling.recorder import Recorder
 from exporter.provider.client import Client, open_session
 from exporter.snapshots import Snapshots
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from exporter.clock import Clock
-    from exporter.config import Config
-    from exporter.journal import StoredReading
-    from exporter.limits import Denied
-    from exporter.model import Account, Link, Snapshot
-    from exporter.polling.planner import Planner
-    from exporter.polling.poller import Fetch
 
 PATIENCE = 75.0
 """The longest wait for a request of a link, in seconds: the provider's minute and some more."""

@@ -5,13 +5,15 @@ The planner keeps no limit of the provider: the ledger decides whether a request
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import inf
+from random import Random
 from typing import TYPE_CHECKING
 
-from exporter.errors import ApiError, Outcome
-from exporter.limits import API_OUTCOMES, Reason, Request
-from exporter.model import AccountStatus, State
+from exporter.errors import ApiError, Outcome, PollError
+from exporter.limits import API_OUTCOMES, Denied, Reason, Request, Sent
+from exporter.model import Account, AccountStatus, Link, Reading, State, Target
 from exporter.polling.concurrency import AdaptiveConcurrency
 from exporter.polling.constants import (
     CATCH_UP_FACTOR,
@@ -25,15 +27,9 @@ from exporter.polling.queue import LinkSchedule, PollQueue, next_moment, phase
 from exporter.polling.weights import Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from random import Random
+    from exporter.polling.recorder import Recorder  # nothing here waits
 
-    from exporter.errors import PollError
-    from exporter.limits import Denied, Sent
-    from exporter.model import Account, Link, Reading, Target
-    from exporter.polling.recorder import Recorder
-
-    Known = Callable[[Link], "tuple[Reading, float] | None"]
+Known = Callable[[Link], "tuple[Reading, float] | None"]
 
 _LINK_RETRIES = 3
 """Failures in a row after which a link loses its place: one that always fails must not go first."""

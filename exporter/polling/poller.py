@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING
 
 import structlog
 
+from exporter.clock import Clock
 from exporter.errors import ApiError, CrashedError, Outcome, PollError
 from exporter.journal.outbox import wait
-from exporter.limits import Answered, Sent
-from exporter.model import Failure
+from exporter.limits import Answered, Dated, Sent
+from exporter.model import Account, AccountStatus, Failure, Link, Reading, Snapshot
 from exporter.polling.logbook import Logbook
-from exporter.polling.planner import Planner, Poll
+from exporter.polling.planner import Changes, Planner, Poll
+from exporter.polling.recorder import Recorder
+from exporter.snapshots import Snapshots
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+Fetch = Callable[[Account, Link, str], Awaitable[Reading]]
 
-    from exporter.clock import Clock
-    from exporter.limits import Dated
-    from exporter.model import Account, AccountStatus, Link, Reading, Snapshot
-    from exporter.polling.planner import Changes
-    from exporter.polling.recorder import Recorder
-    from exporter.snapshots import Snapshots
-
-    Fetch = Callable[[Account, Link, str], Awaitable[Reading]]
-    Plans = list[tuple[Planner, Changes]]
+Plans = list[tuple[Planner, Changes]]
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -19,13 +19,11 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 from itertools import count
 from math import ceil, inf, log2
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 from zlib import crc32
 
+from exporter.model import Link
 from exporter.polling.weights import ClickRate
-
-if TYPE_CHECKING:
-    from exporter.model import Link
 
 Heap: TypeAlias = "list[tuple[float, int, LinkSchedule]]"
 

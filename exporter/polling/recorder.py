@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
 
-from exporter.journal import Appended, StoredReading
-from exporter.limits import MAX_IN_FLIGHT, SEND_BY, Answered, Denied, Reason, Request, Sent
+from exporter.clock import Clock
+from exporter.journal import Appended, Journal, StoredReading
+from exporter.limits import (
+    MAX_IN_FLIGHT,
+    SEND_BY,
+    Answered,
+    Dated,
+    Denied,
+    Ledger,
+    Reason,
+    Request,
+    Sent,
+    Unknown,
+)
+from exporter.model import Snapshot
 from exporter.polling.constants import STORAGE_RETRY
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from exporter.clock import Clock
-    from exporter.journal import Journal
-    from exporter.limits import Dated, Ledger, Unknown
-    from exporter.model import Snapshot
 
 
 class Recorder:

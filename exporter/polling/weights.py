@@ -13,15 +13,15 @@ percent only, because roots are taken and the optimum is flat. ``python -m tests
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, floor, inf, log2, sqrt
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from exporter.model import Link, Reading
 
-    from exporter.model import Link, Reading
-    from exporter.polling.queue import LinkSchedule
+if TYPE_CHECKING:
+    from exporter.polling.queue import LinkSchedule  # which has a ClickRate
 
 MEMORY = 3 * 3600.0
 """Seconds over which clicks are averaged: short messages are answered within hours."""

@@ -11,13 +11,13 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from aiohttp import AddrInfoType
 
+if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
-    from aiohttp import AddrInfoType
 
 MOST_RECEIVED = 256 * 1024
 """Bytes: the largest body, several headers of the largest size, and what TLS adds."""

@@ -12,9 +12,10 @@ import math
 import ssl
 import time
 import zlib
+from collections.abc import Callable
 from functools import lru_cache, partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import aiohttp
@@ -22,16 +23,11 @@ from yarl import URL
 
 from exporter import __version__
 from exporter.errors import MalformedError
+from exporter.model import Account, Link, Reading
 from exporter.provider.bounded import BoundedSocket
 from exporter.provider.failures import LONGEST_HEADER, Exchange, failure, status_error
 from exporter.provider.parsing import parse
 from exporter.provider.scrubbing import scrub
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import SimpleNamespace
-
-    from exporter.model import Account, Link, Reading
 
 _FORMATS = {"plain": "0", "csv": "1", "xml": "2", "json": "3"}
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}

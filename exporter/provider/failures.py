@@ -8,10 +8,10 @@ import os
 import re
 import socket
 import ssl
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.http_exceptions import LineTooLong
@@ -23,12 +23,8 @@ from exporter.errors import (
     PollTimeoutError,
     UnreachableError,
 )
+from exporter.model import Proxy
 from exporter.provider.bounded import MOST_RECEIVED
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from exporter.model import Proxy
 
 LONGEST_HEADER = 32 * 1024
 """Bytes of one header. Front proxies set large cookies; nginx sends no more than this by default."""

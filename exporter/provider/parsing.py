@@ -10,15 +10,10 @@ from __future__ import annotations
 import html
 import json
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from exporter.errors import UNPRINTABLE, MalformedError, NoAnswerError, PollError, api_error
-from exporter.model import LONGEST_NAME, MOST_CLICKS, Reading
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from exporter.model import Link
+from exporter.model import LONGEST_NAME, MOST_CLICKS, Link, Reading
 
 # What every format is read into: the page's field names with the values as they stand in the answer. They are
 # texts, but for JSON, where anything may stand.

@@ -6,12 +6,9 @@ import base64
 import html
 import json
 import re
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 _LEAST_BASE64 = 8
 """Characters. Shorter pieces occur anywhere by chance, and reveal almost nothing."""

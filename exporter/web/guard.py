@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import structlog
 from aiohttp import hdrs, web
 
-from exporter.web.connections import OncePerMinute
+from exporter.clock import Clock
+from exporter.web.connections import Handler, OncePerMinute
 from exporter.web.passwords import Passwords
 from exporter.web.queueing import BusyError, client_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from exporter.clock import Clock
-    from exporter.web.connections import Handler
-    from exporter.webconfig import WebConfig
+from exporter.webconfig import WebConfig
 
 log = structlog.stdlib.get_logger(__name__)
 

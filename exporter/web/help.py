@@ -7,17 +7,13 @@ import re
 from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
+from exporter.web.connections import Slots
 from exporter.web.templating import ENVIRONMENT, POLICY
-
-if TYPE_CHECKING:
-    from markdown_it.token import Token
-
-    from exporter.web.connections import Slots
 
 _PACKAGE = Path(__file__).parents[1]
 # An installation has the documents inside the package, a clone beside it.

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from exporter.errors import Outcome
-from exporter.exposition.slot import SHOWN
+from exporter.exposition.slot import SHOWN, View
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+Figures = Mapping[str, int]
 
-    from exporter.exposition.slot import View
-
-    Figures = Mapping[str, int]
-    Key = Callable[[View, Figures, float], Any]
+Key = Callable[[View, Figures, float], Any]
 
 PER_PAGE = 100
 

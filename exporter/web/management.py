@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from exporter.web.connections import sent
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from exporter.web.connections import Handler
+from exporter.web.connections import Handler, sent
 
 _OFF = "the lifecycle endpoints are off: start the exporter with --web.enable-lifecycle\n"
 _FROM_A_PAGE = "refused: a web page asked for this. Ask with a program, such as curl\n"

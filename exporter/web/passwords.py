@@ -7,15 +7,12 @@ import base64
 import hashlib
 import secrets
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 import bcrypt
 
 from exporter.threads import Threads
 from exporter.web.queueing import FairQueue
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 MOST_WAITING = 32
 """Logins that may wait for their check. At bcrypt's cost 10 these take two seconds."""

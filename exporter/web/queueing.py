@@ -6,11 +6,8 @@ import asyncio
 import ipaddress
 import secrets
 from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 
 class BusyError(Exception):

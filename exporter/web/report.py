@@ -8,24 +8,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exporter import __version__
 from exporter.errors import printable
-from exporter.exposition.slot import SHOWN
-from exporter.web.listing import PER_PAGE, state_of
+from exporter.exposition.slot import SHOWN, View
+from exporter.model import AccountStatus, Failure
+from exporter.telemetry import Telemetry
+from exporter.web.listing import PER_PAGE, Listing, state_of
 from exporter.web.wording import rfc3339
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from exporter.exposition.slot import View
-    from exporter.model import AccountStatus, Failure
-    from exporter.telemetry import Telemetry
-    from exporter.web.listing import Listing
-
-    Row = dict[str, Any]
+Row = dict[str, Any]
 
 _COLUMNS = ("account", "link", "id", "url", "short_link")
 """Those whose text comes from outside; as labels do."""

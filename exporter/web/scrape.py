@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from email.utils import formatdate
-from typing import TYPE_CHECKING
 
 import structlog
 from aiohttp import hdrs, web
 from isal import isal_zlib
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
 from exporter import threads
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
-
-    from prometheus_client import CollectorRegistry
-
-    from exporter.clock import Clock
-    from exporter.exposition.exposition import Exposition
+from exporter.clock import Clock
+from exporter.exposition.exposition import Exposition
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from aiohttp import web
 
 from exporter.web import listen
 from exporter.web.connections import MAX_REQUEST, Connection, Connections, OncePerMinute
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Iterable
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aiohttp import hdrs, web
 
-from exporter.web.connections import HEADERS, Slots
+from exporter.web.connections import HEADERS, Handler, Slots
 from exporter.web.help import Help
-
-if TYPE_CHECKING:
-    from exporter.web.connections import Handler
-    from exporter.web.management import Health, Lifecycle
-    from exporter.web.scrape import Scrape
-    from exporter.web.status import StatusPage
-
+from exporter.web.management import Health, Lifecycle
+from exporter.web.scrape import Scrape
+from exporter.web.status import StatusPage
 
 MAX_REQUESTS = 40
 """Scrapes at once, and as many readers of the page, unless ``--web.max-requests`` says otherwise."""

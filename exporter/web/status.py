@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import hdrs, web
 
+from exporter.clock import Clock
+from exporter.exposition.exposition import Exposition
 from exporter.limits import FAILED_LOGIN_LIMIT
+from exporter.polling.poller import Poller
+from exporter.telemetry import Telemetry
 from exporter.threads import Threads
+from exporter.web.connections import Slots
 from exporter.web.listing import ATTENTION, LONGEST, ORDERS, Query, one_of, select
-from exporter.web.report import account_row, as_csv, document, whole_row
+from exporter.web.report import Row, account_row, as_csv, document, whole_row
 from exporter.web.templating import ENVIRONMENT, POLICY
 from exporter.web.wording import rfc3339
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from concurrent.futures import Executor
-
-    from exporter.clock import Clock
-    from exporter.exposition.exposition import Exposition
-    from exporter.polling.poller import Poller
-    from exporter.telemetry import Telemetry
-    from exporter.web.connections import Slots
-    from exporter.web.report import Row
 
 T = TypeVar("T")
 

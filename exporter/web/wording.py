@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from exporter.errors import Outcome
 from exporter.limits import Reason
 from exporter.model import State
 from exporter.web.listing import LinkState
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-    from typing import Any
 
 _STEPS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from exporter.config.document import Document
 from exporter.config.secrets import given_as
 from exporter.config.sections import read_section
 from exporter.config.sources import Sources
 from exporter.config.tree import read
-from exporter.errors import ConfigError
-from exporter.webconfig.schema import CIPHERS, CIPHERS_13, NAMING, VERIFYING, VERSIONS, File
+from exporter.errors import ConfigError, Fault
+from exporter.webconfig.schema import CIPHERS, CIPHERS_13, NAMING, VERIFYING, VERSIONS, File, TlsSection
 from exporter.webconfig.tls import Loader, Tls, configure
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from exporter.config.document import Document
-    from exporter.errors import Fault
-    from exporter.webconfig.schema import TlsSection
 
 
 @dataclass(frozen=True, slots=True)

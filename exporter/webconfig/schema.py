@@ -7,8 +7,9 @@ ValueError with a sentence that says what to write.
 from __future__ import annotations
 
 import re
+from collections.abc import Sized
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import Annotated, TypeAlias
 
 import bcrypt
 
@@ -16,9 +17,6 @@ from exporter.config import values as texts
 from exporter.config.document import Loc, quote
 from exporter.config.sections import Section, items, keys, mapping, section, text
 from exporter.config.syntax import Naming
-
-if TYPE_CHECKING:
-    from collections.abc import Sized
 
 NAMING = Naming(
     "with --web.config.file",

@@ -6,20 +6,16 @@ import ipaddress
 import os
 import re
 import ssl
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from exporter.config.document import Document
 from exporter.config.secrets import given_as, read_text_file
-from exporter.webconfig.schema import CIPHERS, CURVES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
-
-    from exporter.config.document import Document
-    from exporter.config.sources import Sources
-    from exporter.webconfig.schema import TlsSection
+from exporter.config.sources import Sources
+from exporter.webconfig.schema import CIPHERS, CURVES, TlsSection
 
 # Base64 has no hyphen (RFC 7468), so that what has no end is given up at the next line of hyphens.
 _CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----[^-]*+-----END CERTIFICATE-----")
