@@ -10,7 +10,7 @@ from exporter.errors import Outcome
 from exporter.journal import StoredReading
 from exporter.model import Link, LinkKey, Reading, Snapshot
 
-Known: TypeAlias = "dict[LinkKey, Snapshot]"
+Known: TypeAlias = dict[LinkKey, Snapshot]
 
 
 class Snapshots:

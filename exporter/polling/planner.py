@@ -29,7 +29,7 @@ from exporter.polling.weights import Weights
 if TYPE_CHECKING:
     from exporter.polling.recorder import Recorder  # nothing here waits
 
-Known = Callable[[Link], "tuple[Reading, float] | None"]
+Known = Callable[[Link], tuple[Reading, float] | None]
 
 _LINK_RETRIES = 3
 """Failures in a row after which a link loses its place: one that always fails must not go first."""
