@@ -15,6 +15,7 @@ from functools import cache
 from exporter.config.document import EMPTY, quote
 from exporter.errors import UNPRINTABLE
 from exporter.limits import MAX_IN_FLIGHT
+from exporter.limits.constants import LONGEST_TIMEOUT
 from exporter.secret import split_url
 
 LEAST_INTERVAL = 21.0
@@ -26,7 +27,6 @@ LONGEST_TEXT = 1024
 LONGEST_ADDRESS = 8192
 """Characters of an address or a secret."""
 
-_LONGEST_TIMEOUT = 60.0
 _OUR_LABELS = frozenset({"account", "link", "id", "short_link", "outcome", "state", "le", "job", "instance"})
 # Unicode's category Cf, and the no-break space. A joiner between two letters or emoji belongs to them.
 _INVISIBLE = re.compile(
@@ -180,7 +180,7 @@ def interval(value: object) -> float:
 def timeout(value: object) -> float:
     """How long to wait for an answer, in seconds: at most a minute."""
     seconds = duration(value)
-    if seconds > _LONGEST_TIMEOUT:
+    if seconds > LONGEST_TIMEOUT:
         raise ValueError(f"{quote(plain_text(value))} is too long: write 60s or less")
     return seconds
 
