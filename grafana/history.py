@@ -50,9 +50,8 @@ FAMILIES = {
 }
 
 
-def history(until_then: int) -> Iterator[str]:
-    """OpenMetrics text of the demo's links up to a moment in seconds since the epoch."""
-    settings = Settings()
+def history(until_then: int, settings: Settings) -> Iterator[str]:
+    """OpenMetrics text of the simulated links up to a moment in seconds since the epoch."""
     calendar = Calendar(settings.midnight)
     pages = [
         (
@@ -173,18 +172,19 @@ def write(
     now: int,
     wanted: Iterable[str],
     spans: Sequence[tuple[int, int]],
+    settings: Settings,
     say: Callable[[str], None] = lambda part: None,
 ) -> None:
     """Writes the month up to now, and for some times what the rules record on the way to what is wanted.
 
-    ``say`` is told of each part before it is written.
+    ``settings`` have the links. ``say`` is told of each part before it is written.
     """
     parts = passes(yaml.safe_load(RULES.read_text())["groups"][0]["rules"], wanted)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         say(f"the clicks of {DAYS} days")
         with (folder / "history.txt").open("w") as file:
-            file.writelines(history(now))
+            file.writelines(history(now, settings))
         promtool(folder, "openmetrics", _LONG_BLOCKS, "history.txt", "data")
         for number, rules in enumerate(parts, 1):
             say(f"what the rules record, part {number} of {len(parts)}")
@@ -205,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if data.exists() and not (data.is_dir() and not any(data.iterdir())):
         parser.error(f"{data} is not an empty folder: name a new one")
     now = int(time.time()) // STEP * STEP
-    write(data, now, WANTED, [(now - RECORDED_DAYS * DAY, now)], _progress)
+    write(data, now, WANTED, [(now - RECORDED_DAYS * DAY, now)], Settings(), _progress)
     print(f"Done: prometheus --storage.tsdb.path={data} --storage.tsdb.retention.time=40d")
 
 

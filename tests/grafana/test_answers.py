@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from exporter.simulator import Settings
 from grafana import history
 from tests import needs
 from tests.grafana.committed import BOARDS, PANELS, QUERIES, Query, put_in
@@ -33,6 +34,9 @@ pytestmark = [
 DAY = 86_400
 LINKS = ("spring-sale", "misspelt-id")
 """One of the demo's links that has a history, and the one that the provider does not know."""
+
+PAST = ("spring-sale", "launch", "survey")
+"""The demo's links whose month is written: a steady one, one of the evening, and one made three days ago."""
 
 NEEDED = ((7 * 24 + 6, 6 * 24 + 18), (2, 0))
 """Hours before now: of what the rules record they look back to the same hour a week ago, and the last one."""
@@ -108,7 +112,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         simulator = running.expect(r"(http://\S+)/audit")[1]
         now = int(time.time())
         spans = [(now - begin * 3600, now - end * 3600) for begin, end in NEEDED]
-        history.write(folder / "data", now, ["smsc:clicks:smooth"], spans)
+        links = [link for link in Settings().links if link.name in PAST]
+        history.write(folder / "data", now, ["smsc:clicks:smooth"], spans, Settings(links=links))
         _install(folder, target)
         port = free_port()
         address = f"http://127.0.0.1:{port}"
