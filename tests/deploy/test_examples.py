@@ -12,7 +12,7 @@ import yaml
 from exporter import __version__
 from exporter.config import load as load_config
 from tests import needs
-from tests.deploy.shipped import DEPLOY, ROOT, SYSTEMD, output, parse, read, run
+from tests.deploy.shipped import DEPLOY, ROOT, SYSTEMD, check_schemas, documents, output, parse, read, run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,12 +62,10 @@ def test_docker_compose_accepts() -> None:
 
 @needs.kubernetes_schemas
 def test_kubernetes_accepts(tmp_path: Path) -> None:
-    objects = [*yaml.safe_load_all(output("kubectl", "kustomize", EXAMPLES / "kubernetes"))]
-    own = [each for each in objects if "coreos" not in each["apiVersion"]]
-    assert [each for each in own if each["kind"] == "Secret"] == []
-    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(own))
-    output("kubernetes-validate", "--strict", "-k", "1.37.0", tmp_path / "all.yaml")
-    (config_map,) = [each for each in own if each["kind"] == "ConfigMap"]
+    objects = documents(output("kubectl", "kustomize", EXAMPLES / "kubernetes"))
+    assert [each for each in objects if each["kind"] == "Secret"] == []
+    check_schemas(tmp_path, example=objects)
+    (config_map,) = [each for each in objects if each["kind"] == "ConfigMap"]
     (tmp_path / "config.yaml").write_text(config_map["data"]["config.yaml"])
     for name in ("login", "password"):
         (tmp_path / name).write_text("demo")

@@ -21,6 +21,8 @@ from tests.deploy.shipped import (
     KUBERNETES,
     PORT,
     README_COMMANDS,
+    check_schemas,
+    documents,
     load,
     output,
     parse,
@@ -28,8 +30,6 @@ from tests.deploy.shipped import (
 )
 
 OVERLAYS = ("single", "replicas")
-SCHEMAS = ("1.28.0", "1.37.0")
-"""The oldest and the newest Kubernetes the manifests are held against."""
 SECRETS = {"single": ("login", "password"), "replicas": ("login", "password", "storage-url")}
 
 pytestmark = needs.kubectl
@@ -37,12 +37,12 @@ everywhere = pytest.mark.parametrize("overlay", OVERLAYS)
 
 
 @cache
-def _rendered(overlay: str) -> str:
-    return output("kubectl", "kustomize", KUBERNETES / overlay)
+def _rendered(overlay: str) -> list[Any]:
+    return documents(output("kubectl", "kustomize", KUBERNETES / overlay))
 
 
 def _objects(overlay: str, kind: str) -> list[Any]:
-    return [each for each in yaml.safe_load_all(_rendered(overlay)) if each["kind"] == kind]
+    return [each for each in _rendered(overlay) if each["kind"] == kind]
 
 
 def _only(overlay: str, kind: str) -> Any:
@@ -60,20 +60,18 @@ def _container(overlay: str) -> Any:
 
 
 @needs.kubernetes_schemas
-@everywhere
-@pytest.mark.parametrize("version", SCHEMAS)
-def test_kubernetes_schemas_accept_them(overlay: str, version: str, tmp_path: Path) -> None:
-    """The kinds of Kubernetes itself; those of the Prometheus Operator have no schema here."""
-    own = [each for each in yaml.safe_load_all(_rendered(overlay)) if "coreos" not in each["apiVersion"]]
-    assert {each["kind"] for each in own} >= {"Deployment", "Service", "ConfigMap", "Secret", "NetworkPolicy"}
-    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(own))
-    output("kubernetes-validate", "--strict", "-k", version, tmp_path / "all.yaml")
+def test_kubernetes_schemas_accept_them(tmp_path: Path) -> None:
+    sets = {overlay: _rendered(overlay) for overlay in OVERLAYS}
+    for overlay, objects in sets.items():
+        kinds = {"Deployment", "Service", "ConfigMap", "Secret", "NetworkPolicy"}
+        assert {each["kind"] for each in objects} >= kinds, overlay
+    check_schemas(tmp_path, **sets)
 
 
 @everywhere
 def test_everything_is_in_the_namespace_that_is_made(overlay: str) -> None:
     name = _only(overlay, "Namespace")["metadata"]["name"]
-    others = [each for each in yaml.safe_load_all(_rendered(overlay)) if each["kind"] != "Namespace"]
+    others = [each for each in _rendered(overlay) if each["kind"] != "Namespace"]
     assert {each["metadata"]["namespace"] for each in others} == {name}
 
 
@@ -171,7 +169,7 @@ def test_tls_and_passwords_can_be_added(overlay: str, tmp_path: Path) -> None:
     path.write_text(
         text.replace("  - ../prometheus-operator\n", "  - ../prometheus-operator\n  - ../web-config\n")
     )
-    rendered = list(yaml.safe_load_all(output("kubectl", "kustomize", tmp_path / overlay)))
+    rendered = documents(output("kubectl", "kustomize", tmp_path / overlay))
     found = {(each["kind"], each["metadata"]["name"]): each for each in rendered}
     assert set(found["Secret", "smsc-exporter-web"]["data"]) == {"web.yaml", "server.crt", "server.key"}
     pod = found["Deployment", "smsc-exporter"]["spec"]["template"]["spec"]
@@ -184,10 +182,7 @@ def test_tls_and_passwords_can_be_added(overlay: str, tmp_path: Path) -> None:
     )
     (endpoint,) = found["ServiceMonitor", "smsc-exporter"]["spec"]["endpoints"]
     assert endpoint["scheme"] == "https"
-    (tmp_path / "all.yaml").write_text(
-        yaml.safe_dump_all(e for e in rendered if "coreos" not in e["apiVersion"])
-    )
-    output("kubernetes-validate", "--strict", "-k", SCHEMAS[-1], tmp_path / "all.yaml")
+    check_schemas(tmp_path, rendered=rendered)
 
 
 def test_one_exporters_series_stay_the_same_when_its_pod_is_replaced() -> None:
