@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 
 pytestmark = [needs.prometheus, pytest.mark.slow(1)]
 
-STEPS = 9 * DAY + 12 * HOUR
+STEPS = 7 * DAY + 11 * HOUR
 TIMES = (
     7 * DAY + 3,
-    7 * DAY + 7 * HOUR,
-    8 * DAY + 2 * HOUR,
-    8 * DAY + 5 * HOUR,
-    8 * DAY + 12 * HOUR,
+    7 * DAY + 2 * HOUR,
+    7 * DAY + 5 * HOUR,
+    7 * DAY + 9 * HOUR,
     STEPS - 1,
 )
 RULES = [rule for rule in shipped() if rule["group"] != HOURLY]
@@ -45,21 +44,25 @@ YOUNG_TIMES = (
 
 
 def _links() -> list[Traffic]:
-    """A spike, corrections that the counter forgets and that are undone; a link that stops; gaps."""
+    """A spike, corrections that the counter forgets and that are undone; a link that stops; gaps.
+
+    The longest gap is of days that nothing is compared with: promtool is three times as fast there.
+    """
     rng = np.random.default_rng(7)
     rates = np.full((2, STEPS), [[4.0], [3.0]])
     rates[0, 7 * DAY : 7 * DAY + HOUR] *= 12
-    rates[1, 8 * DAY :] = 0
+    rates[1, 7 * DAY + 4 * HOUR :] = 0
     total = np.cumsum(rng.poisson(rates), axis=1).astype(float)
     all_time = total.copy()
     all_time[0, 5 * DAY :] -= 3000
     total[0, 6 * DAY + 5 :] -= 3000
-    all_time[0, 8 * DAY : 8 * DAY + HOUR] -= 500
-    total[0, 8 * DAY + HOUR :] += 500
+    all_time[0, 7 * DAY + 3 * HOUR : 7 * DAY + 4 * HOUR] -= 500
+    total[0, 7 * DAY + 4 * HOUR :] += 500
     read_at = np.tile(np.arange(STEPS) * float(STEP), (2, 1))
     for row in (total, all_time, read_at):
-        row[:, 2 * DAY : 2 * DAY + 40] = row[:, 2 * DAY - 1 : 2 * DAY]
-        row[:, 8 * DAY + 4 * HOUR : 8 * DAY + 4 * HOUR + 3] = np.nan
+        row[:, DAY : DAY + 40] = row[:, DAY - 1 : DAY]
+        row[:, DAY + 40 : 4 * DAY + 12 * HOUR] = np.nan
+        row[:, 7 * DAY + 8 * HOUR : 7 * DAY + 8 * HOUR + 3] = np.nan
     return [Traffic(f"link-{n}", MEDIUM, total[n], all_time[n], read_at[n], ()) for n in range(2)]
 
 
@@ -175,7 +178,11 @@ def _agree(
     assert sum(len(one["exp_samples"]) for one in wanted) > 200
     for name in names:
         assert any(one["exp_samples"] for one in wanted if name in one["expr"]), name
-    rules = [{key: value for key, value in rule.items() if key != "group"} for rule in chosen]
+    rules = [
+        {key: value for key, value in rule.items() if key != "group"}
+        for rule in chosen
+        if rule.get("alert", names[0]) in names and "anomalous" not in rule.get("record", "")
+    ]
     group = {"name": "smsc-clicks", "interval": "5m", "rules": rules}
     _write(tmp_path / "rules.yml", {"groups": [group]})
     test = {"interval": "5m", "input_series": _series(stored), "promql_expr_test": wanted}
