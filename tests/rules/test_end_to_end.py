@@ -40,12 +40,20 @@ if TYPE_CHECKING:
 
 pytestmark = [needs.prometheus, needs.alertmanager]
 
+Hours = tuple[tuple[int, int], ...]
+
 STEP = 300
 STEPS = 8 * 288 + 60
 """Eight days and five hours, in steps of five minutes: the rules ask for a week."""
 
 YOUNG_STEPS = 30 * 12
 """Thirty hours: the rules of young links look back over one day, at what others recorded."""
+
+LOOKS_BACK = ((7 * 24 + 6, 6 * 24 + 18), (26, 21), (3, 0))
+"""Hours before now that are worked off: of old links a spike is held against last week, yesterday and now."""
+
+YOUNG_LOOKS_BACK = ((9, 0),)
+"""And of young ones a death against the hours before."""
 
 PER_STEP = 10
 """Clicks on each old link in five minutes."""
@@ -107,15 +115,18 @@ def _history(until_then: int, counts: dict[str, list[int]]) -> str:
     return "\n".join([*lines, "# EOF\n"])
 
 
-def _backfill(folder: Path, counts: dict[str, list[int]], *wanted: str) -> None:
-    """Puts the history into Prometheus' storage, and what the recording rules would have made of it."""
+def _backfill(folder: Path, counts: dict[str, list[int]], hours: Hours, *wanted: str) -> None:
+    """Puts the history into Prometheus' storage, and what the recording rules would have made of it.
+
+    Of the latter only some hours: working off all of them costs a minute.
+    """
     now = int(time.time())
     (folder / "history.txt").write_text(_history(now, counts))
     history.promtool(folder, "openmetrics", "history.txt", "data")
     groups = [read(PROMETHEUS / "rules" / name)["groups"][0] for name in ("clicks.yml", "young.yml")]
-    longest = max(len(clicks) for clicks in counts.values())
+    spans = [(now - begin * 3600, now - end * 3600) for begin, end in hours]
     for each in history.passes([rule for group in groups for rule in group["rules"]], wanted):
-        history.record(folder, each, [(now - longest * STEP, now)])
+        history.record(folder, each, spans)
 
 
 def _edit(path: Path, **changes: tuple[str, str]) -> None:
@@ -206,9 +217,13 @@ class Everything(NamedTuple):
 
 @contextlib.contextmanager
 def _everything(
-    folder: Path, links: dict[str, SimulatedLink], counts: dict[str, list[int]], *wanted: str
+    folder: Path,
+    links: dict[str, SimulatedLink],
+    counts: dict[str, list[int]],
+    hours: Hours,
+    *wanted: str,
 ) -> Iterator[Everything]:
-    """All of it, with a past: counts of clicks, and what rules recorded on the way to ``wanted``."""
+    """All of it, with a past: counts of clicks, and what rules recorded in some hours for ``wanted``."""
     with contextlib.ExitStack() as stack:
         simulated, provider_url = stack.enter_context(provider(Settings(links=list(links.values()))))
         for name, clicks in counts.items():
@@ -216,7 +231,7 @@ def _everything(
         (folder / "config.yaml").write_text(json.dumps(_document(provider_url, links)))
         running = stack.enter_context(exporter("--web.listen-address=127.0.0.1:0", cwd=folder))
         target = running.expect(r"event=listening url=(\S+)")[1]
-        _backfill(folder, counts, *wanted)  # while the exporter reads its links for the first time
+        _backfill(folder, counts, hours, *wanted)  # while the exporter reads its links for the first time
         webhook, arrived = stack.enter_context(_webhook())
         _install(folder, target, stack.enter_context(_alertmanager(folder, webhook)))
         prometheus = stack.enter_context(_prometheus(folder))
@@ -229,7 +244,8 @@ def _everything(
 def test_a_spike_in_the_simulator_reaches_the_webhook(tmp_path: Path) -> None:
     links = _links("promo", "steady", "new")
     counts = {name: [step * PER_STEP for step in range(STEPS)] for name in ("promo", "steady")}
-    with _everything(tmp_path, links, counts, "smsc:clicks:smooth") as (simulated, prometheus, arrived):
+    past = (counts, LOOKS_BACK, "smsc:clicks:smooth")
+    with _everything(tmp_path, links, *past) as (simulated, prometheus, arrived):
         # All is quiet, and known to be: the rules have figures and a line for both old links.
         until(
             lambda: (
@@ -264,8 +280,8 @@ def test_a_campaign_that_stops_and_one_that_surges_reach_the_webhook(tmp_path: P
     going = [step * YOUNG_PER_STEP for step in range(YOUNG_STEPS)]
     stopped = [min(count, going[-1 - SILENT_STEPS]) for count in going]
     counts = {name: stopped if name == "stops" else going for name in links}
-    wanted = ("smsc:young:delta", "smsc:young:all_time")
-    with _everything(tmp_path, links, counts, *wanted) as (simulated, prometheus, arrived):
+    past = (counts, YOUNG_LOOKS_BACK, "smsc:young:delta", "smsc:young:all_time")
+    with _everything(tmp_path, links, *past) as (simulated, prometheus, arrived):
         until(lambda: arrived, "a message about the campaign that stops")
         said = _said(arrived[0], "/chat", alertname="SmscYoungLinkDead", severity="warning", link="stops")
         assert said["summary"] == "Clicks on the new link stops (account main) have stopped"
