@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from grafana.boards.exporter import exporter_board
 from grafana.boards.link import link_board
 from grafana.boards.overview import overview
-
-if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders.dashboard import Dashboard
 
 DASHBOARDS = Path(__file__).parent / "dashboards"
 

@@ -13,20 +13,16 @@ import re
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from exporter.simulator import Settings
+from exporter.simulator import Settings, SimulatedLink
 from exporter.simulator.days import Calendar
 from exporter.simulator.links import Growth
 from tests.processes import free_port, get, program, until
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from exporter.simulator import SimulatedLink
 
 RULES = Path(__file__).parent.parent / "deploy" / "prometheus" / "rules" / "clicks.yml"
 WANTED = ("smsc:clicks:expected_lower", "smsc:clicks:spike_bound")

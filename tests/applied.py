@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from exporter.app import Exporter
-from exporter.clock import SystemClock
+from exporter.clock import Clock, SystemClock
 from exporter.config import Config
 from exporter.journal import MemoryJournal
+from exporter.model import Link
 from exporter.provider.client import open_session
 from exporter.secret import SecretStr
 from tests.factories import make_account
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from exporter.clock import Clock
-    from exporter.model import Link
 
 NOWHERE = "http://127.0.0.1:9"
 

@@ -9,15 +9,13 @@ import asyncio
 import base64
 import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 
 from tests.processes import PATIENCE, program
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
 
 FLAGS = (
     "--headless",

@@ -7,18 +7,15 @@ import os
 import resource
 import sys
 from collections import Counter
+from collections.abc import Generator, Iterator
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from exporter import logs
 from tests import forkserver
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-    from pathlib import Path
 
 # What is compiled once need not be compiled by every worker, and by every exporter that a test starts.
 sys.dont_write_bytecode = False
@@ -96,7 +93,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.getreports(""):
         folder = report.nodeid.partition("::")[0].rpartition("/")[0]
         costs[folder] += sum(cost for name, cost in report.user_properties if name == _COST)
-    terminalreporter.section("processor seconds by folder")
+    if costs:
+        terminalreporter.section("processor seconds by folder")
     for folder, cost in costs.most_common():
         terminalreporter.line(f"{cost:8.1f}  {folder}")
 

@@ -7,11 +7,8 @@ import contextlib
 import json
 import socketserver
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 from urllib.parse import parse_qs, quote_plus, unquote_plus
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 def _whole(status: str, body: str, *headers: str, kind: str = "text/html; charset=utf-8") -> bytes:

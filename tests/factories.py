@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from exporter.model import Account, Credentials, Link, Reading
+from exporter.exposition.exposition import Exposition
+from exporter.model import Account, Credentials, Link, Reading, Snapshot
 from exporter.secret import SecretStr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from exporter.exposition.exposition import Exposition
-    from exporter.model import Snapshot
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 

@@ -6,22 +6,16 @@ of the calendar.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.openmetrics import exposition, parser
 from prometheus_client.registry import Collector
 
 from exporter.errors import Outcome
 from exporter.exposition.slot import FAMILIES, ROLLOVER
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from prometheus_client.core import Metric
-
-    from exporter.model import Account, Snapshot
+from exporter.model import Account, Snapshot
 
 # prometheus_client leaves these untyped
 generate_openmetrics: Callable[[Collector], bytes] = exposition.generate_latest

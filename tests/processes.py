@@ -15,17 +15,15 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from subprocess import DEVNULL, CompletedProcess, Popen
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests import forkserver
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    Process = Popen[bytes] | forkserver.Forked
+Process = Popen[bytes] | forkserver.Forked
 
 PATIENCE = 60.0
 """Seconds after which something that never comes is given up; nothing is measured by it."""

@@ -6,12 +6,9 @@ import asyncio
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from exporter.simulator import Provider, Settings, serving
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @contextlib.contextmanager

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import redis
 
 from exporter.journal.redis_script import EPOCH, EVENTS
 from exporter.secret import SecretStr
 from tests.processes import PATIENCE, free_port, until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Server:

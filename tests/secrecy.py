@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 NASTY = " p@s+s&%41\"'\\wörd/:;,#?=<Ж>{[!*|`$~"
 """What encodings change, YAML and URLs take for their own, and terminals and shells as well."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING
+from random import Random
 
-from exporter.journal import Appended, History, MemoryJournal, StoredReading
-from exporter.limits import Answered, Dated, Sent, Unknown
+from exporter.journal import Appended, History, MemoryJournal, Reader, StoredReading
+from exporter.limits import Answered, Dated, Event, Sent, Unknown
 from exporter.limits.constants import (
     ABANDONED_TTL,
     FAILED_LOGIN_LIMIT,
@@ -17,15 +18,8 @@ from exporter.limits.constants import (
     VERIFIED_TTL,
 )
 from exporter.limits.events import binds, decode, encode
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-    from random import Random
-
-    from exporter.journal import Reader
-    from exporter.limits import Event
-    from exporter.model import LinkKey
-    from tests.virtual import VirtualClock
+from exporter.model import LinkKey
+from tests.virtual import VirtualClock
 
 
 @dataclass

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.builders import dashboard, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.builders.common import GraphThresholdsStyleConfig, StackingConfig
 from grafana_foundation_sdk.models import common
 
@@ -33,9 +31,6 @@ from grafana.boards.parts import (
     timeline,
     words,
 )
-
-if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
 
 PROCESS = 'job=~"$job", instance=~"$instance"'
 ACCOUNTS = f'{PROCESS}, account=~"$account"'

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from grafana_foundation_sdk.builders import dashboard
+from grafana_foundation_sdk.builders import dashboard, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.models import common
 
 from grafana.boards.overview import MIDNIGHT
@@ -33,9 +31,6 @@ from grafana.boards.parts import (
     timeline,
     words,
 )
-
-if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders import stat, statetimeline, table, timeseries
 
 THIS = chosen("job", "account", "link", several=False)
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from grafana_foundation_sdk.builders import dashboard, stat, table, text, timeseries
 from grafana_foundation_sdk.builders.common import TableSortByFieldState
 
 from grafana.boards.parts import (
@@ -34,9 +33,6 @@ from grafana.boards.parts import (
     to_link_board,
     words,
 )
-
-if TYPE_CHECKING:
-    from grafana_foundation_sdk.builders import dashboard, stat, table, text, timeseries
 
 CHOSEN = 'job=~"$job", account=~"$account", link=~"$link", $label=~"$value"'
 OF_NO_LINK = 'alertname=~"Smsc.+", job=~"$job", account=~"$account|", link=""'

@@ -5,7 +5,8 @@ Colours are names of Grafana's palette, which has a shade of each for the light 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard, stat, statetimeline, table, text, timeseries
@@ -14,9 +15,6 @@ from grafana_foundation_sdk.models import common
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.text import TextMode
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 TAG = "smsc"
 """Boards with this tag are linked to each other."""

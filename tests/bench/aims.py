@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tests.bench.prober import Waits
 from tests.bench.tables import markdown, times
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.bench.prober import Waits
-
-    Rows = dict[str, list[Any]]
+Rows = dict[str, list[Any]]
 
 COLUMNS = "with 10,000 links | measured | by | reached"
 SIZE = 10_000

@@ -12,18 +12,16 @@ import asyncio
 import json
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 
 from tests.bench.tables import Asked, markdown, say
 from tests.processes import exporter, get, get_json
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 COLUMNS = (
     "links | asked | requests | answered | refused, error 9 | blocked, error 4 | of all refused"

@@ -12,11 +12,12 @@ import json
 import resource
 import socket
 import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import aiohttp
 
@@ -24,10 +25,6 @@ from tests.bench.stored import prefill
 from tests.bench.tables import Asked, markdown, say
 from tests.factories import make_links
 from tests.processes import exporter
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager
 
 COLUMNS = (
     "links | scrapes among | answered | told to come back | median, ms | slowest, ms | sockets | memory, MB"

@@ -9,17 +9,12 @@ from __future__ import annotations
 import contextlib
 import gzip
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from tests.bench.serving import nginx, page_server
+from tests.bench.serving import Client, nginx, page_server
 from tests.bench.tables import SIZES, Asked, figure, markdown, say, times
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.bench.serving import Client
 
 COLUMNS = (
     "links | sent | kB | scrape, ms | gzip adds, ms | over objects, ms | times faster"

@@ -9,19 +9,14 @@ prober is a process of its own.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tests.bench.asking import ceiling
 from tests.bench.prober import Waits, probing
 from tests.bench.serving import Client, page_server
 from tests.bench.tables import SIZES, Asked, markdown, say, times
-from tests.bench.target import CLIMB, answered, polling, simulator
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.bench.target import Target
+from tests.bench.target import CLIMB, Target, answered, polling, simulator
 
 COLUMNS = (
     "links | sent | scrape, ms | over objects, ms | times faster | over a collector, ms | times faster"

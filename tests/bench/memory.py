@@ -7,15 +7,12 @@ scrape, and again after polling at full rate with scrapes of both kinds.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tests.bench.serving import Client
 from tests.bench.tables import SIZES, Asked, markdown, say
 from tests.bench.target import polling
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 COLUMNS = (
     "links | start to first scrape, s | in CPU, s | memory after it, MB | a link over the base, kB"

@@ -10,17 +10,14 @@ import asyncio
 import gc
 import http.client
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tests.bench.server import served
 from tests.bench.tables import SIZES, Asked, markdown, say
 from tests.bench.ways import Links, Ours
 from tests.virtual import VirtualClock
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 COLUMNS = (
     "links | usual, ms | at midnight, ms | at the month's end, ms | clock set back an hour, ms"

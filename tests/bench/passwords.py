@@ -11,26 +11,21 @@ import itertools
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import aiohttp
 import bcrypt
 
-from exporter.simulator import Settings, numbered_links
+from exporter.simulator import Provider, Settings, numbered_links
 from tests.bench.tables import Asked, markdown, say
 from tests.processes import exporter
 from tests.providers import provider
 from tests.unit.webconfig.door import basic
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from exporter.simulator import Provider
 
 COLUMNS = (
     "links | wrong passwords | refused (401) | turned away (503) | tries until the right one is let in"

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import mean
-from typing import TYPE_CHECKING
 
 from tests.bench.asking import CONCURRENCY, INTERVAL, LATENCY, Asking, ceiling
 from tests.bench.tables import SIZES, Asked, figure, markdown, say
 from tests.bench.target import CLIMB, polling, simulator
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 COLUMNS = (
     "links | ceiling, polls/s | polls/s | of the ceiling | a bare client's | of the bare client's"

@@ -9,21 +9,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
 
-from tests.bench.tables import markdown, say
-from tests.redis_servers import redis_server
+from tests.bench.tables import Asked, markdown, say
+from tests.redis_servers import Server, redis_server
 from tests.unit.journal.redis_places import RedisPlace
 from tests.unit.journal.redis_writers import write
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.bench.tables import Asked
-    from tests.redis_servers import Server
 
 COLUMNS = (
     "links | writers | at once | trips per request | tries per request | wait, µs | wait, times one alone"

@@ -7,15 +7,12 @@ the same configuration, once with another label for every link, so that each of 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tests.bench.prober import Waits, probing
 from tests.bench.tables import SIZES, Asked, markdown, say
 from tests.bench.target import reloading
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 COLUMNS = (
     "links | reloaded with | a reload, s | longest stall, ms | 99th percentile, ms"

@@ -7,19 +7,17 @@ take turns, so that a machine that slows down slows all. What the network adds i
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from prometheus_client import generate_latest
 
 from exporter.web.scrape import compressed
 from tests.bench.tables import SIZES, Asked, markdown, say, times
 from tests.bench.ways import Collecting, Links, Objects, Ours
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 COLUMNS = (
     "links | page, kB | changing 1 %, ms | page, ms | over objects, ms | times faster"

@@ -10,23 +10,19 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 from prometheus_client import start_http_server
 
 from exporter.web.connections import Connections, Slots
 from exporter.web.listen import open_socket
+from exporter.web.scrape import Scrape
 from exporter.web.server import Site
 from exporter.web.site import MAX_REQUESTS
 from tests.bench.asking import Asking
 from tests.bench.ways import Collecting, Links, Objects, Ours
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from exporter.web.scrape import Scrape
 
 FIRST_ID = 100_001
 """The simulator's first link."""

@@ -7,16 +7,13 @@ import http.client
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 from tests.bench.tables import say
 from tests.processes import free_port, until
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 _NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log stderr;

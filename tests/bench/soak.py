@@ -12,19 +12,15 @@ import signal
 import socket
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from tests.bench.tables import markdown, say
-from tests.processes import exporter, get, get_json, post, replace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.processes import Program
+from tests.processes import Program, exporter, get, get_json, post, replace
 
 COLUMNS = "after, min | memory, MB | descriptors | requests | scrapes | reloads"
 LINKS = 2000

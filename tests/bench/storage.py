@@ -11,15 +11,15 @@ import json
 import resource
 import signal
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING
 
-from exporter.clock import SystemClock
+from exporter.clock import Clock, SystemClock
 from exporter.exposition.exposition import Exposition
-from exporter.journal import journal_for
+from exporter.journal import Journal, journal_for
 from exporter.limits import Ledger
 from exporter.polling.recorder import Recorder
 from exporter.secret import SecretStr
@@ -28,12 +28,6 @@ from tests.bench.stored import answer_to, prefill, request_for
 from tests.bench.tables import SIZES, Asked, markdown, say
 from tests.factories import make_account, make_links, show
 from tests.processes import exporter, get
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from exporter.clock import Clock
-    from exporter.journal import Journal
 
 COLUMNS = (
     "links | wait for the attempt, µs | CPU per poll, µs | file, MB | restore to first page, CPU s"

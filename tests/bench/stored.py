@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
 from exporter.clock import SystemClock
 from exporter.errors import Outcome
 from exporter.journal import journal_for
 from exporter.limits import Answered, Ledger, Request, Sent
+from exporter.model import Link
 from exporter.polling.recorder import Recorder
 from exporter.secret import SecretStr
 from tests.factories import make_reading
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
-
-    from exporter.model import Link
 
 
 def request_for(link: Link) -> Request:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 SIZES = (100, 1_000, 10_000, 100_000)
 """Numbers of links that are measured where nobody asks for others."""

@@ -10,21 +10,17 @@ import json
 import signal
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from tests.bench.asking import CONCURRENCY, LATENCY
 from tests.bench.stored import prefill
 from tests.factories import make_link
-from tests.processes import exporter, free_port, get, get_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.processes import Program
+from tests.processes import Program, exporter, free_port, get, get_json
 
 CLIMB = 15.0
 """Seconds in which the number of requests in flight, which begins with one, has climbed to its limit."""

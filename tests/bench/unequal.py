@@ -6,20 +6,26 @@ In virtual time, with the exporter's own planner, and the same figures on every 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from math import inf
 from multiprocessing import get_context
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tests.bench.tables import Asked, markdown, say
-from tests.unit.polling.unequal import DAY, HOUR, Crowd, Simulation, adaptive, best, make_crowd, overloaded
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.unit.polling.unequal import Outcome
+from tests.unit.polling.unequal import (
+    DAY,
+    HOUR,
+    Crowd,
+    Outcome,
+    Simulation,
+    adaptive,
+    best,
+    make_crowd,
+    overloaded,
+)
 
 COLUMNS = (
     "links | clicks | refresh | equal turns | shares by clicks | best, rates known | share of best"

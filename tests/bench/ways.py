@@ -6,30 +6,22 @@ collector that makes families from readings. All pages hold the exporter's own m
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from exporter.clock import SystemClock
+from exporter.clock import Clock, SystemClock
 from exporter.errors import Outcome
 from exporter.exposition.exposition import Exposition
 from exporter.exposition.slot import FAMILIES
-from exporter.model import Snapshot
+from exporter.model import Reading, Snapshot
 from exporter.telemetry import Telemetry
 from exporter.web.scrape import Scrape
 from tests.factories import make_account, make_links, make_reading, show
 from tests.oracle import sample
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from prometheus_client.core import Metric
-
-    from exporter.clock import Clock
-    from exporter.model import Reading
 
 
 class Links:

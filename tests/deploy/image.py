@@ -14,17 +14,15 @@ import contextlib
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exporter import __version__
 from tests.deploy.shipped import DOCKER, ROOT, output, run
 from tests.processes import until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 IMAGE = f"smsc-exporter:{__version__}"
 PYTHON = "python3,python3-pip,python3-venv,ca-certificates"

@@ -5,13 +5,10 @@ python -m tests.deploy.prometheusrule
 
 from __future__ import annotations
 
+from pathlib import Path
 from textwrap import indent
-from typing import TYPE_CHECKING
 
 from tests.deploy.shipped import DEPLOY
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RULES = DEPLOY / "prometheus" / "rules"
 MANIFEST = DEPLOY / "kubernetes" / "prometheus-operator" / "prometheusrule.yaml"

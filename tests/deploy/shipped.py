@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from exporter import config
 from exporter.cli.flags import parser
 from tests import needs
-
-if TYPE_CHECKING:
-    import argparse
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"

@@ -8,9 +8,10 @@ import re
 import sys
 import threading
 import tomllib
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import yaml
@@ -23,10 +24,6 @@ from tests import needs
 from tests.deploy.shipped import DOCKER, PORT, ROOT, output, parse, run
 from tests.processes import exporter, free_port, program
 from tests.unit.webconfig.door import ALICE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 DOCKERFILE = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
 INSTRUCTIONS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,9 +13,6 @@ from exporter import __version__
 from exporter.config import load as load_config
 from tests import needs
 from tests.deploy.shipped import DEPLOY, ROOT, SYSTEMD, check_schemas, documents, output, parse, read, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 EXAMPLES = ROOT / "docs" / "examples"
 INDEX = (EXAMPLES / "README.md").read_text(encoding="utf-8")

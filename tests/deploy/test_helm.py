@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,9 +15,6 @@ from exporter import __version__
 from exporter.config import load as load_config
 from tests import needs
 from tests.deploy.shipped import DEPLOY, KUBERNETES, PORT, ROOT, check_schemas, documents, output, parse, read
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CHART = DEPLOY / "helm" / "smsc-exporter"
 SETS = {path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "ci").glob("*.yaml"))}

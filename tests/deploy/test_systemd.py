@@ -5,13 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tests import needs
 from tests.deploy.shipped import SYSTEMD, load, output, parse, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 UNIT = SYSTEMD / "smsc-exporter.service"
 OLDER = SYSTEMD / "before-253.conf"

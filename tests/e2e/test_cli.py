@@ -8,16 +8,13 @@ import re
 import shutil
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from exporter import __version__, cli
 from tests.processes import exporter, get, get_json, hanging, post, run, until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 ANY_PORT = "--web.listen-address=127.0.0.1:0"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import aiohttp
 import bcrypt
 
 from tests.processes import exporter
 from tests.unit.webconfig.door import basic
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ADDRESSES = [f"127.0.0.{n}" for n in range(2, 12)]
 PASSWORD = "right"

@@ -10,23 +10,19 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exporter.polling.oneshot import UNCOUNTED
-from exporter.simulator import Settings, numbered_links
+from exporter.simulator import Provider, Settings, numbered_links
 from tests import needs, processes
 from tests.processes import PATIENCE, exporter, free_port, get, post, until
 from tests.providers import provider
 from tests.redis_servers import redis_server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from exporter.simulator import Provider
 
 ANY_PORT = "--web.listen-address=127.0.0.1:0"
 LISTENING = r"event=listening url=(\S+)"

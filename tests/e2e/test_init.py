@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import pty
-from typing import TYPE_CHECKING
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from exporter.config import load
 from tests.processes import run
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from subprocess import CompletedProcess
 
 VALUES = {"SMSC_LOGIN": "alex", "SMSC_PASSWORD": "123", "MY_LOGIN": "alex", "MY_PASSWORD": "123"}
 

@@ -7,22 +7,18 @@ import re
 import signal
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from exporter.simulator import Settings, numbered_links
+from exporter.simulator import Provider, Settings, numbered_links
 from tests.processes import PATIENCE, exporter, get, hanging, until
 from tests.providers import provider
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from exporter.simulator import Provider
 
 FLAGS = ("--web.listen-address=127.0.0.1:0", "--web.enable-lifecycle")
 LISTENING = r"event=listening url=(\S+)"

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exporter.simulator import Settings, numbered_links
 from tests.processes import exporter, get
 from tests.providers import provider
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WINDOW_AND_MORE = 70.0
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.parse
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,10 +15,6 @@ from exporter.simulator import Settings, SimulatedLink
 from tests import needs
 from tests.processes import exporter, free_port, get, get_json, program, until
 from tests.providers import provider
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = needs.prometheus
 

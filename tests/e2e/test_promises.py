@@ -10,23 +10,19 @@ import json
 import re
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from exporter.simulator import Settings, numbered_links
+from exporter.simulator import Provider, Settings, numbered_links
 from tests import needs
 from tests.e2e.faults.machine import Page, hurried, stepped, without_jemalloc
 from tests.processes import Program, exporter, get, until
 from tests.providers import provider
 from tests.redis_servers import redis_server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from exporter.simulator import Provider
 
 pytestmark = [pytest.mark.slow(1), needs.faketime]
 

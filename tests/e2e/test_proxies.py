@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 import trustme
 
-from exporter.simulator import Settings, numbered_links
+from exporter.simulator import Provider, Settings, numbered_links
 from tests import needs
 from tests.processes import PATIENCE, exporter, free_port, get, run, until
 from tests.providers import provider
 from tests.proxies import TinyProxy, tinyproxy, tls_before
 from tests.unit.provider.servers import over_tls
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-    from subprocess import CompletedProcess
-
-    from exporter.simulator import Provider
 
 pytestmark = needs.tinyproxy
 

@@ -11,14 +11,16 @@ import json
 import re
 import signal
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from exporter.journal.redis_script import READINGS
 from exporter.limits.constants import longest_count
-from exporter.simulator import Settings, numbered_links
+from exporter.simulator import Provider, Settings, numbered_links
 from tests import needs
 from tests.e2e.faults.machine import hurried, stepped, without_jemalloc
 from tests.processes import Program, exporter, free_port, get, until
@@ -26,13 +28,7 @@ from tests.providers import provider
 from tests.redis_servers import redis_server
 from tests.unit.journal.proxy import relay
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from exporter.simulator import Provider
-
-    Hurry = Callable[[], dict[str, str] | None]
+Hurry = Callable[[], dict[str, str] | None]
 
 pytestmark = needs.redis
 

@@ -8,17 +8,15 @@ import resource
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from exporter.simulator import Settings, numbered_links
 from tests.processes import Program, exporter, get, until
 from tests.providers import provider
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LISTENING = r"event=listening url=(\S+)"
 ANY_PORT = "--web.listen-address=127.0.0.1:0"

@@ -6,17 +6,14 @@ import contextlib
 import re
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
 
 from tests import needs
 from tests.processes import exporter, free_port, get, post, program, until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = needs.nginx
 

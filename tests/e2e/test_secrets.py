@@ -15,8 +15,9 @@ import sys
 import traceback
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, quote_plus, urlsplit
 
 import bcrypt
@@ -27,15 +28,10 @@ from exporter.config import load
 from exporter.errors import ConfigError
 from tests import needs
 from tests.echoes import ANSWERS, echoing
-from tests.processes import PATIENCE, exporter, free_port, program, run, until
+from tests.processes import PATIENCE, Program, exporter, free_port, program, run, until
 from tests.redis_servers import redis_server
 from tests.secrecy import NASTY, Secret, told
 from tests.unit.webconfig.door import basic
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from tests.processes import Program
 
 LISTENING = r"^(?=.*listening).*(http://127.0.0.1:\d+)"
 WEB = "--web.config.file=web.yaml"

@@ -16,7 +16,6 @@ import zoneinfo
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import atheris
 
@@ -36,11 +35,10 @@ with atheris.instrument_imports(
     from exporter.webconfig import load as load_web
     from tests.fuzz import wires
 
+from collections.abc import Callable, Iterator
+
 from exporter.simulator import Provider, Settings
 from tests.factories import make_link
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 SECRET = "nobody-may-see-this"

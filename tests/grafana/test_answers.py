@@ -6,8 +6,11 @@ import re
 import shutil
 import time
 import urllib.parse
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,15 +19,8 @@ from exporter.simulator import Settings
 from grafana import history
 from tests import needs
 from tests.grafana.committed import BOARDS, PANELS, QUERIES, Query, put_in
-from tests.processes import exporter, free_port, get, get_json, post, program, until
+from tests.processes import Program, exporter, free_port, get, get_json, post, program, until
 from tests.rules.shipped import PROMETHEUS, RULE_FILES, read
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
-    from pathlib import Path
-
-    from tests.processes import Program
 
 pytestmark = [
     needs.prometheus,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -20,9 +21,6 @@ from grafana.boards.parts import UNKNOWN
 from grafana.build import boards
 from tests.grafana.committed import BOARDS, PANELS, QUERIES, Query, selectors
 from tests.rules.shipped import NAMES, ROOT, read, rules
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PROMETHEUS = {"ALERTS", "ALERTS_FOR_STATE", "up", "scrape_duration_seconds", "scrape_samples_scraped"}
 """Series that Prometheus makes itself."""

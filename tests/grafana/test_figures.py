@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,9 +11,6 @@ import yaml
 from tests import needs
 from tests.grafana.committed import QUERIES, put_in
 from tests.rules.shipped import run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 A1, A2, B = ('job="a", instance="1"', 'job="a", instance="2"', 'job="b", instance="1"')
 NODE = 'job="node", instance="1"'

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +15,6 @@ from exporter.simulator import Provider, Settings
 from grafana import history
 from tests import needs
 from tests.rules.shipped import rules
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NOON = 1_790_000_100
 TWO = Settings(links=[link for link in Settings().links if link.name in {"spring-sale", "survey"}])

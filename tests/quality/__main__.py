@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,9 +21,6 @@ from tests.quality import cost, young
 from tests.quality.rules import evaluate, firing, naive, scraped, shipped
 from tests.quality.score import Estimate, Tally, score
 from tests.quality.traffic import KINDS, RHYTHM, town
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Key = TypeVar("Key")
 

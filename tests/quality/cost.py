@@ -14,17 +14,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from tests.processes import Program, free_port, get, get_json, post, program, until
 from tests.quality.rules import HOURLY, shipped
 from tests.quality.traffic import DAY, HOUR, STEP
 from tests.rules.shipped import PROMETHEUS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 RULES = ("clicks.yml", "young.yml")
 GROUPS = ("smsc-clicks", HOURLY, "smsc-young")

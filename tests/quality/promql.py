@@ -10,19 +10,16 @@ has nothing. Offsets and ranges are multiples of a step, as the rules' are.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import promql_parser as parser
+from numpy.typing import NDArray
 
 from tests.quality.traffic import STEP
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from numpy.typing import NDArray
 
 Labels = frozenset[tuple[str, str]]
 Rows = Any

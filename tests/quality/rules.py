@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tests.quality.promql import Engine, Labels, Rows, Vector, parse
-from tests.quality.traffic import DAY, HOUR, SCORED, STEP, STEPS
+from tests.quality.traffic import DAY, HOUR, SCORED, STEP, STEPS, Traffic
 from tests.rules.shipped import PROMETHEUS, read
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from tests.quality.traffic import Traffic
 
 HOURLY = "smsc-clicks-hourly"
 """The group that looks back over two weeks, once an hour; here only for the half that is scored."""

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 from statistics import median
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from tests.quality.traffic import DAY, HOUR, SCORED, STEP, STEPS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-    from tests.quality.promql import Rows
-    from tests.quality.traffic import Event, Traffic
+from tests.quality.promql import Rows
+from tests.quality.traffic import DAY, HOUR, SCORED, STEP, STEPS, Event, Traffic
 
 AFTER = {"spike": 2 * HOUR, "drop": 6 * HOUR}
 """How long after its end an alert on an event is not false yet: windows still reach into it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +11,10 @@ import yaml
 
 from tests import needs
 from tests.quality import young
+from tests.quality.promql import Engine, Rows, Vector
 from tests.quality.rules import HOURLY, behind, evaluate, firing, scraped, shipped
 from tests.quality.traffic import DAY, HOUR, MEDIUM, STEP, Traffic
 from tests.rules.shipped import run
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.quality.promql import Engine, Rows, Vector
 
 pytestmark = [needs.prometheus, pytest.mark.slow(1)]
 

@@ -7,18 +7,15 @@ in the second.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    Figures = NDArray[np.floating[Any]]
+Figures = NDArray[np.floating[Any]]
 
 STEP = 300
 """Seconds from one step to the next."""

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
-from tests.quality.promql import Vector
+from tests.quality.promql import Rows, Vector
 from tests.quality.rules import behind, evaluate, firing, scraped, shipped
 from tests.quality.score import SIZES, Tally, episodes, rate, score, share
-from tests.quality.traffic import DAY, SCORED, STEP, STEPS
+from tests.quality.traffic import DAY, SCORED, STEP, STEPS, Kind, Traffic
 from tests.quality.young_traffic import BURSTY, CAMPAIGNS, EVERGREEN, MAILING, town
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from tests.quality.promql import Rows
-    from tests.quality.traffic import Kind, Traffic
 
 ALERTS = {"SmscYoungLinkSurge": "spike", "SmscYoungLinkDead": "drop"}
 WORDS = {"spike": "surge", "drop": "death"}

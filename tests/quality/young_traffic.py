@@ -9,10 +9,13 @@ corrections.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
 from tests.quality.traffic import (
     DAY,
@@ -29,13 +32,7 @@ from tests.quality.traffic import (
     uneven,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.random import Generator
-    from numpy.typing import NDArray
-
-    Figures = NDArray[np.floating[Any]]
+Figures = NDArray[np.floating[Any]]
 
 SMALL = Kind("campaign, small", 8, (150, 600))  # clicks in all, as for all campaigns
 MIDDLE = Kind("campaign, medium", 8, (600, 4000))

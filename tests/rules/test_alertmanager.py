@@ -6,7 +6,9 @@ import contextlib
 import json
 import time
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,10 +16,6 @@ import yaml
 from tests import needs
 from tests.processes import PATIENCE, free_port, get, get_json, program, until
 from tests.rules.shipped import ALERTMANAGER, ALERTS, alertmanager, label, read, run
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = needs.alertmanager
 

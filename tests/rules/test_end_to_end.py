@@ -15,12 +15,14 @@ import shutil
 import threading
 import time
 import urllib.parse
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
-from exporter.simulator import Settings, SimulatedLink
+from exporter.simulator import Provider, Settings, SimulatedLink
 from grafana import history
 from tests import needs
 from tests.processes import exporter, free_port, get, get_json, program, until
@@ -31,12 +33,6 @@ from tests.rules.shipped import (
     alertmanager,
     read,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from exporter.simulator import Provider
 
 pytestmark = [needs.prometheus, needs.alertmanager]
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests import needs
-from tests.rules.mutation import RULE_TEXTS, WRITTEN, all_rules, shipped, unnoticed
+from tests.rules.mutation import RULE_TEXTS, WRITTEN, Documents, all_rules, shipped, unnoticed
 from tests.rules.shipped import ALERTS, label, parse
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.rules.mutation import Documents
 
 pytestmark = needs.prometheus
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -28,9 +29,6 @@ from tests.rules.shipped import (
     run,
 )
 from tests.rules.test_mutants import YOUNG
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 RUNBOOK_BASE = (
     'http://{{ with query "smsc_exporter_build_info" }}'

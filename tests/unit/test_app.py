@@ -7,28 +7,23 @@ import os
 import re
 import threading
 import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from exporter.app import Exporter
 from exporter.clock import SystemClock
-from exporter.config import load
+from exporter.config import Config, load
 from exporter.journal import Appended, History, MemoryJournal, StoredReading
+from exporter.limits import Answered, Sent
+from exporter.model import Link, LinkKey
 from exporter.provider.client import open_session
 from exporter.threads import Threads, stuck
 from tests.applied import config_of, running
 from tests.factories import make_link, make_links, make_reading
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Sequence
-
-    from exporter.config import Config
-    from exporter.limits import Answered, Sent
-    from exporter.model import Link, LinkKey
 
 MANY = 40
 

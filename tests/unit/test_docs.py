@@ -6,8 +6,8 @@ import argparse
 import importlib.util
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import promql_parser
 import pytest
@@ -21,9 +21,6 @@ from exporter.exposition.slot import FAMILIES
 from exporter.model import State
 from exporter.telemetry import Telemetry
 from tests import words
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -6,13 +6,9 @@ import os
 import re
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tests import forkserver
-from tests.processes import exporter, run
-
-if TYPE_CHECKING:
-    from tests.processes import Program
+from tests.processes import Program, exporter, run
 
 SIMULATE = ("simulate", "--listen-address=127.0.0.1:0")
 

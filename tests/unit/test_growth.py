@@ -9,11 +9,12 @@ from __future__ import annotations
 import ast
 import re
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TypeGuard
 
 import pytest
 
@@ -22,9 +23,6 @@ from exporter.errors import ConfigError
 from exporter.limits import Dated, Ledger, Request, Sent
 from exporter.webconfig import load as load_web
 from exporter.webconfig import schema as web_schema
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).parents[2]
 MOST = 2.5

@@ -5,25 +5,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from exporter.config import LinkFile
+from exporter.config import Config, LinkFile
 from exporter.errors import ConfigError, Fault
 from exporter.reloading import Loaded, Loader, Reloader
 from exporter.secret import SecretStr
 from tests.applied import config_of
 from tests.factories import make_links
 from tests.unit.webconfig.door import ALICE, Keys
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from exporter.config import Config
 
 OLD, NEW = Loaded(config_of(*make_links(1))), Loaded(config_of(*make_links(2)))
 RELOADED = {"event": "reloaded", "log_level": "info", "accounts": 1, "links": 2}

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from exporter.errors import Outcome
 from exporter.journal import StoredReading
+from exporter.model import Link, Snapshot
 from exporter.snapshots import Snapshots
 from tests.factories import make_link, make_reading
-
-if TYPE_CHECKING:
-    from exporter.model import Link, Snapshot
 
 LINK = make_link()
 

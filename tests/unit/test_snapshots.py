@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 
 from exporter.errors import Outcome
 from exporter.journal import StoredReading
-from exporter.model import MOST_CLICKS, Snapshot
+from exporter.model import MOST_CLICKS, Link, Reading, Snapshot
 from exporter.snapshots import Snapshots
 from tests.factories import make_link, make_reading
-
-if TYPE_CHECKING:
-    from exporter.model import Link, Reading
 
 A = make_link("a", id="1")
 B = make_link("b", id="2")

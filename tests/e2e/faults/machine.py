@@ -7,16 +7,13 @@ import re
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from exporter.exposition.slot import FAMILIES
 from tests.needs import FAKETIME
 from tests.processes import PATIENCE
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 CLICKS = [family.name for family in FAMILIES if family.name.startswith("smsc_link_clicks_")]
 

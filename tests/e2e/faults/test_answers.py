@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,6 @@ from tests.e2e.faults.machine import Page, hurried
 from tests.e2e.faults.watch import Source, Watch, watched
 from tests.processes import exporter, until
 from tests.providers import provider
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = [pytest.mark.slow(1), needs.faketime]
 

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 import pytest
@@ -29,9 +30,6 @@ from tests.e2e.faults.watch import MOST_GROWTH, Source, Watch, watched
 from tests.factories import MOSCOW
 from tests.processes import Program, exporter, free_port, program, until
 from tests.providers import provider
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LINKS = tuple(
     SimulatedLink(str(1001 + number), f"https://shop.example/{number}", f"smsc.tips/{number}", rate=0)

@@ -9,7 +9,9 @@ import ssl
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -23,10 +25,6 @@ from tests.e2e.faults.machine import (
 )
 from tests.e2e.faults.watch import Source, watched
 from tests.processes import free_port, program, until
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = [
     pytest.mark.slow(1),

@@ -11,23 +11,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exporter.model import Reading, Snapshot
+from exporter.simulator import Provider
 from tests.e2e.faults.machine import CLICKS, Page, megabytes
 from tests.factories import make_account, make_link
 from tests.oracle import sample
-from tests.processes import until
+from tests.processes import Program, until
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from exporter.simulator import Provider
-    from tests.processes import Program
-
-    Key = tuple[str, str]
+Key = tuple[str, str]
 
 log = logging.getLogger(__name__)
 

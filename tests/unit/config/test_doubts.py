@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import yaml
@@ -14,9 +14,6 @@ from hypothesis import strategies as st
 from exporter import cli
 from exporter.config import load
 from tests.unit.config.test_bad_links import write_config
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DOUBTFUL = Path(__file__).parent / "doubtful"
 NAMES = sorted(path.name for path in DOUBTFUL.iterdir() if path.suffix != ".txt")

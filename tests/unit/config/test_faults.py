@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from exporter import cli, webconfig
 from exporter.config import load
 from exporter.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 BAD = Path(__file__).parent / "bad"
 NAMES = sorted(path.stem for path in BAD.glob("*.yaml"))

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from exporter.config import Config, load
 from exporter.model import Link
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 CONFIG = """\
 storage: {url: 'memory:'}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +11,6 @@ from exporter.config import Sources, load
 from exporter.config.sources import MOST_FILES
 from exporter.errors import ConfigError
 from tests.unit.config.test_bad_links import faults_of, write_config
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import trustme
@@ -11,11 +11,7 @@ import trustme
 from exporter.config import load
 from exporter.config.proxies import proxy_for
 from exporter.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from exporter.model import Account
+from exporter.model import Account
 
 
 def load_account(folder: Path, lines: str = "", **environ: str) -> Account:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,9 +13,6 @@ from hypothesis import strategies as st
 from exporter.config import load
 from exporter.config.document import quote
 from exporter.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Pieces that are YAML's own, or ours, more often than chance would have it
 MARKS = [

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -14,9 +14,6 @@ from hypothesis import strategies as st
 
 from exporter.config import load
 from exporter.errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CONFIG = """\
 accounts:

@@ -6,11 +6,13 @@ import asyncio
 import json
 import os
 import signal
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.config import Config
 from exporter.config.sources import Watcher
 from exporter.errors import ConfigError
 from exporter.reloading import Loader
@@ -19,12 +21,6 @@ from tests.processes import exporter, get, replace, until
 from tests.providers import provider
 from tests.unit.webconfig import pems
 from tests.unit.webconfig.door import Keys
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from exporter.config import Config
 
 ANY_PORT = "--web.listen-address=127.0.0.1:0"
 LISTENING = r"event=listening url=(\S+)"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,15 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.errors import Outcome
 from exporter.exposition.exposition import Exposition
 from exporter.exposition.slot import FAMILIES
-from exporter.model import Snapshot
+from exporter.model import Account, Link, Snapshot
 from tests.factories import MOSCOW, make_account, make_link, make_links, make_reading, show
 from tests.oracle import Oracle, generate_openmetrics, parse_openmetrics
 from tests.virtual import START, VirtualClock
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from exporter.model import Account, Link
 
 CLICKS = [family.name for family in FAMILIES if "_clicks_" in family.name]
 DAILY = {"smsc_link_clicks_today", "smsc_link_clicks_yesterday"}

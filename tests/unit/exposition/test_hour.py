@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
@@ -11,9 +11,6 @@ from hypothesis import strategies as st
 from exporter.exposition.hour import NOTHING, clicks_of_hour, remember
 from tests.factories import make_link
 from tests.unit.exposition.test_exposition import Bench
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 MINUTE, HOUR = 60.0, 3600.0
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.redis_servers import Server, redis_server
 from tests.unit.journal.places import Place, SqlitePlace
 from tests.unit.journal.redis_places import RedisPlace
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 PLACES = ["memory", "sqlite"]
 """Every place must pass ``test_contract``."""

@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import functools
 import shutil
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from exporter.clock import Clock
 from exporter.errors import Outcome
 from exporter.journal import Appended, History, Journal, MemoryJournal, SharedJournal, StoredReading
 from exporter.journal.sqlite import SqliteStore
 from exporter.journal.sqlite_mark import parsed
 from exporter.limits import Answered, Dated, Request, Sent, Unknown
+from exporter.model import LinkKey
 from tests.factories import make_reading
 from tests.virtual import VirtualClock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
-    from pathlib import Path
-
-    from exporter.clock import Clock
-    from exporter.model import LinkKey
 
 HOST = "smscentre.com"
 

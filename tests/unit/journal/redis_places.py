@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
 
 from exporter.errors import Outcome
-from exporter.journal import StoredReading, journal_for
-from exporter.limits import Answered, Ledger, Request, Sent
+from exporter.journal import Appended, History, StoredReading, journal_for
+from exporter.limits import Answered, Dated, Event, Ledger, Request, Sent, Unknown
+from exporter.model import LinkKey
 from exporter.polling.recorder import Recorder
+from exporter.secret import SecretStr
 from tests.factories import make_reading
 from tests.processes import PATIENCE
+from tests.redis_servers import Server
 from tests.virtual import VirtualClock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
-
-    from exporter.journal import Appended, History
-    from exporter.limits import Dated, Event, Unknown
-    from exporter.model import LinkKey
-    from exporter.secret import SecretStr
-    from tests.redis_servers import Server
 
 HOST = "smscentre.com"
 LINK = ("main", "spring-sale")

@@ -11,21 +11,15 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Sequence
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING
 
 from exporter.clock import SystemClock
 from exporter.errors import Outcome
-from exporter.journal import Appended, journal_for
-from exporter.limits import Answered, Request, Sent
+from exporter.journal import Appended, Journal, StoredReading, journal_for
+from exporter.limits import Answered, Dated, Request, Sent, Unknown
 from exporter.limits.events import binds
 from exporter.secret import SecretStr
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from exporter.journal import Journal, StoredReading
-    from exporter.limits import Dated, Unknown
 
 
 class Writer:

@@ -7,10 +7,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tests.redis_servers import Server
+from tests.redis_servers import Server
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("redis_writer.py")

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 
 from exporter.errors import Outcome
 from exporter.journal import Appended
 from exporter.limits import Sent
-from tests.unit.journal.places import answered, read, refused, scenario, sent
-
-if TYPE_CHECKING:
-    from tests.unit.journal.places import Place
+from tests.unit.journal.places import Place, answered, read, refused, scenario, sent
 
 LINK = ("main", "link")
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,9 +17,6 @@ from exporter.journal import Appended
 from exporter.journal.sqlite_mark import Lock, Mark, State
 from exporter.limits.constants import FAILED_LOGIN_WINDOW
 from tests.unit.journal.places import SqlitePlace, Writer, read, refused, scenario, sent
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SHORT = 120.0
 

@@ -7,8 +7,9 @@ import resource
 import shutil
 import signal
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,9 +18,6 @@ from exporter.journal import Appended
 from exporter.limits.constants import REMEMBERED, REMEMBERED_SHORTLY
 from exporter.limits.events import binds, encode
 from tests.unit.journal.places import SOON, SqlitePlace, Writer, answered, read, refused, scenario, sent
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LINK = ("main", "link")
 

@@ -7,9 +7,9 @@ import fcntl
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,9 +18,6 @@ from exporter.journal import Appended
 from exporter.journal.sqlite_mark import Mark, State
 from tests.unit.journal.places import SqlitePlace, answered, read, refused, scenario, sent
 from tests.unit.journal.test_full import full, works_again
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 @contextmanager

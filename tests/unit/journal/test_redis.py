@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,13 +15,19 @@ from exporter.journal.redis_wire import CHUNK
 from exporter.limits import SEND_BY
 from exporter.limits.constants import VERIFIED_TTL
 from tests import needs
+from tests.redis_servers import Server
 from tests.unit.journal.proxy import Proxy
-from tests.unit.journal.redis_places import answered, refused, request, scenario, sent, until, with_reading
+from tests.unit.journal.redis_places import (
+    RedisPlace,
+    answered,
+    refused,
+    request,
+    scenario,
+    sent,
+    until,
+    with_reading,
+)
 from tests.virtual import VirtualClock
-
-if TYPE_CHECKING:
-    from tests.redis_servers import Server
-    from tests.unit.journal.redis_places import RedisPlace
 
 pytestmark = needs.redis
 

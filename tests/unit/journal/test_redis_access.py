@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trustme
@@ -15,14 +16,8 @@ from exporter.journal.redis_wire import RefusedError, inspect
 from exporter.secret import SecretStr
 from tests import needs
 from tests.processes import free_port
-from tests.redis_servers import redis_server
+from tests.redis_servers import Server, redis_server
 from tests.unit.journal.redis_places import LINK, RedisPlace, refused, scenario, sent, until, with_reading
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.redis_servers import Server
 
 pytestmark = needs.redis
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,10 +25,6 @@ from tests.unit.journal.redis_places import (
     with_reading,
 )
 from tests.virtual import VirtualClock
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 pytestmark = [needs.redis, needs.faketime]
 

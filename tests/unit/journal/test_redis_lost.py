@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,7 +19,7 @@ from exporter.limits.constants import FAILED_LOGIN_WINDOW, REMEMBERED, REMEMBERE
 from tests import needs
 from tests.processes import free_port
 from tests.processes import until as wait
-from tests.redis_servers import redis_server
+from tests.redis_servers import Server, redis_server
 from tests.unit.journal.proxy import Proxy
 from tests.unit.journal.redis_places import (
     LINK,
@@ -30,12 +32,6 @@ from tests.unit.journal.redis_places import (
     with_reading,
 )
 from tests.virtual import VirtualClock
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from tests.redis_servers import Server
 
 pytestmark = needs.redis
 

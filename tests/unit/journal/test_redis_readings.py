@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
 
+from exporter.journal import StoredReading
 from exporter.journal.redis_script import EVENTS, LASTING, READINGS
 from exporter.journal.redis_wire import CHUNK
 from exporter.limits.events import encode
@@ -16,17 +16,13 @@ from tests.factories import make_reading
 from tests.unit.journal.redis_places import (
     LINK,
     RedisPlace,
+    Replica,
     answered,
     refused,
     scenario,
     sent,
     with_reading,
 )
-
-if TYPE_CHECKING:
-    from exporter.journal import StoredReading
-    from tests.unit.journal.redis_places import Replica
-
 
 pytestmark = needs.redis
 

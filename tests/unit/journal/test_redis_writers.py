@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exporter.journal.redis_script import EVENTS
 from exporter.limits.events import binds, decode
 from tests import needs
+from tests.redis_servers import Server
+from tests.unit.journal.redis_places import RedisPlace
 from tests.unit.journal.redis_writers import ROOT, write
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.redis_servers import Server
-    from tests.unit.journal.redis_places import RedisPlace
 
 pytestmark = needs.redis
 

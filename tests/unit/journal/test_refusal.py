@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from exporter.journal.sqlite_schema import VERSION, create, refusal
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NOT_OURS = "is not smsc-exporter's database: name another path in storage.url"
 

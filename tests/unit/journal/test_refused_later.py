@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
 
 from structlog.testing import capture_logs
 
 from exporter.clock import SystemClock
 from exporter.errors import StorageError
-from exporter.journal import History, SharedJournal
+from exporter.journal import History, SharedJournal, StoredReading
+from exporter.journal.outbox import Entry
 from exporter.journal.shared import LostError, Written
+from exporter.limits import Sent
+from exporter.model import LinkKey
 from tests.unit.journal.places import Writer
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-
-    from exporter.journal import StoredReading
-    from exporter.journal.outbox import Entry
-    from exporter.limits import Sent
-    from exporter.model import LinkKey
 
 
 class Reluctant:

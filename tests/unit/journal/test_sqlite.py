@@ -7,9 +7,10 @@ import os
 import sqlite3
 import stat
 import tempfile
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from math import inf
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -19,10 +20,6 @@ from exporter.journal.outbox import PACE
 from exporter.journal.sqlite import present_boot
 from exporter.limits.constants import REMEMBERED, REMEMBERED_SHORTLY, VERIFIED_TTL
 from tests.unit.journal.places import SqlitePlace, Writer, answered, read, refused, scenario, sent
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 LINK = ("main", "link")
 

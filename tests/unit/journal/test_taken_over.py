@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import TYPE_CHECKING
 
 from exporter.journal import Appended
-from tests.unit.journal.places import SOON, scenario, sent
-
-if TYPE_CHECKING:
-    from tests.unit.journal.places import SqlitePlace, Writer
+from tests.unit.journal.places import SOON, SqlitePlace, Writer, scenario, sent
 
 
 async def _until(writer: Writer, verdict: Appended) -> None:

@@ -6,23 +6,18 @@ import asyncio
 import multiprocessing
 import sqlite3
 from contextlib import closing
+from multiprocessing.queues import Queue
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 import pytest
 
 from exporter.clock import SystemClock
 from exporter.journal import Appended, Journal, journal_for
 from exporter.limits import Sent
-from exporter.limits.events import binds, decode
+from exporter.limits.events import Event, binds, decode
 from exporter.secret import SecretStr
 from tests.unit.journal.places import Writer, read, refused, sent
-
-if TYPE_CHECKING:
-    from multiprocessing.queues import Queue
-    from pathlib import Path
-
-    from exporter.limits.events import Event
 
 CLAIMS = 15
 

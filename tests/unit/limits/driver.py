@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from exporter.errors import Outcome
 from exporter.limits import Answered, Dated, Denied, Event, Ledger, Reason, Request, Sent
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from exporter.limits.logins import Host, Secret
+from exporter.limits.logins import Host, Secret
 
 HOST, LOGIN = "smscentre.com", "a"
 LOGINS = ("a", "b", "c", "d", "e", "f")

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.model import Account
 from exporter.secret import SecretStr
 from tests.factories import make_account, make_links
 from tests.unit.polling.world import Audit, Weather, World
-
-if TYPE_CHECKING:
-    from exporter.model import Account
 
 _rare = st.sampled_from([0.0, 0.0, 0.02, 0.2, 0.6])
 _weathers = st.builds(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
@@ -16,22 +17,15 @@ from exporter.config import Config
 from exporter.errors import Outcome, PollError, StorageError, ThrottledError, UnreachableError, api_error
 from exporter.journal import StoredReading
 from exporter.limits import MAX_IN_FLIGHT, RATE_LIMIT, SEND_BY, Answered, Ledger, Request, Sent, Unknown
-from exporter.model import Snapshot
+from exporter.model import Account, Link, Reading, Snapshot
 from exporter.polling import oneshot
 from exporter.polling.oneshot import NOT_SHARED, UNCOUNTED, OneShot, ReadFailure
 from exporter.polling.poller import LONGEST_WAIT
 from exporter.polling.recorder import Recorder
 from exporter.secret import SecretStr
 from tests.factories import make_account, make_link, make_links, make_reading
-from tests.shared_log import SharedLog
+from tests.shared_log import LogJournal, SharedLog
 from tests.virtual import VirtualClock, run
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
-
-    from exporter.model import Account, Link, Reading
-    from tests.shared_log import LogJournal
 
 LINK = make_link()
 THREE = "three requests in the last minute"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -29,9 +30,6 @@ from exporter.polling.poller import answer_of
 from exporter.polling.recorder import Recorder
 from exporter.secret import SecretStr
 from tests.factories import make_account, make_link, make_links, make_reading
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 MINUTE, HOUR, WALL = 60.0, 3600.0, 1_750_000_000.0
 REFUSED = UnreachableError("refused", sent=False)

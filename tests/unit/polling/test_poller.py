@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,18 +16,13 @@ from structlog.testing import capture_logs
 from exporter.errors import HttpStatusError, Outcome, PollError, PollTimeoutError, UnreachableError, api_error
 from exporter.journal import Appended, MemoryJournal
 from exporter.limits import Answered, Dated, Ledger, Request, Sent, Unknown
-from exporter.model import Snapshot, State
+from exporter.model import Account, Link, Reading, Snapshot, State
 from exporter.polling.poller import FAILURES, Poller
 from exporter.polling.recorder import Recorder
 from exporter.snapshots import Snapshots
 from tests import virtual
 from tests.factories import make_account, make_link, make_links, make_reading
 from tests.virtual import START
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from exporter.model import Account, Link, Reading
 
 
 class Desk:

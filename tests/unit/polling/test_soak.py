@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import cycle
 from random import Random
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -33,9 +33,6 @@ from exporter.snapshots import Snapshots
 from tests import virtual
 from tests.factories import MOSCOW, make_account, show
 from tests.oracle import sample
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 HOUR, DAY = 3600.0, 86_400.0
 LAST_EVENING_OF_THE_MONTH = 1_751_306_400.0  # 21:00 on 30 June 2025 in Moscow

@@ -6,12 +6,12 @@ from dataclasses import replace
 from itertools import pairwise
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING
 
 import pytest
 
 from exporter.config.links import LONGEST_WAIT
 from exporter.errors import Outcome
+from exporter.model import Account, Link, Reading
 from exporter.polling.planner import Poll
 from exporter.polling.queue import PATIENCE, LinkSchedule, PollQueue, phase
 from exporter.polling.weights import MEMORY, ClickRate, Weights
@@ -28,9 +28,6 @@ from tests.unit.polling.unequal import (
     make_crowd,
     overloaded,
 )
-
-if TYPE_CHECKING:
-    from exporter.model import Account, Link, Reading
 
 LINKS, BUDGET = 250, 50
 SETTLE, MEASURE = 2 * HOUR, 3 * HOUR

@@ -6,26 +6,22 @@ Clicks come by chance, at rates that are known here and that the planner has to 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from math import cos, exp, inf, pi, sin, sqrt
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from exporter.errors import HttpStatusError
+from exporter.errors import HttpStatusError, PollError
 from exporter.journal import MemoryJournal
 from exporter.limits import Ledger
+from exporter.model import Account, Link, Reading
 from exporter.polling.planner import Planner, Poll
 from exporter.polling.poller import answer_of
 from exporter.polling.recorder import Recorder
 from tests.factories import make_account, make_links, make_reading
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
-
-    from exporter.errors import PollError
-    from exporter.model import Account, Link, Reading
-
-    Known = Callable[[Link], tuple[Reading, float] | None]
+Known = Callable[[Link], tuple[Reading, float] | None]
 
 HOUR, DAY = 3600.0, 86_400.0
 Crowd = Literal["zipf", "lognormal", "campaigns"]

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING
 from zlib import crc32
 
 from exporter.errors import (
@@ -19,6 +19,7 @@ from exporter.errors import (
     HttpStatusError,
     MalformedError,
     NoAnswerError,
+    Outcome,
     PollError,
     PollTimeoutError,
     UnauthorizedError,
@@ -27,19 +28,13 @@ from exporter.errors import (
 )
 from exporter.limits import Ledger, Request
 from exporter.limits.constants import FIRST_PAUSE
+from exporter.model import Account, Link, LinkKey, Reading, Snapshot, State
 from exporter.polling.poller import Poller
 from exporter.polling.recorder import Recorder
 from exporter.snapshots import Snapshots
 from tests import virtual
 from tests.factories import make_reading
-from tests.shared_log import SharedLog
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-
-    from exporter.errors import Outcome
-    from exporter.model import Account, Link, LinkKey, Reading, Snapshot, State
-    from tests.shared_log import LogJournal
+from tests.shared_log import LogJournal, SharedLog
 
 
 @dataclass(frozen=True)

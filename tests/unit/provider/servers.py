@@ -6,25 +6,19 @@ import asyncio
 import socket
 import ssl
 import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import pytest
+import trustme
 
+from exporter.errors import PollError
+from exporter.model import Account, Link, Reading
 from exporter.provider.client import Client, open_session
 from tests.factories import make_account, make_link, make_reading
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    import trustme
-
-    from exporter.errors import PollError
-    from exporter.model import Account, Link, Reading
-
-    # What a server does with one request: the request's bytes, and where to write.
-    Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
 JSON = (
     b'{"id": "145142", "cnt": "7", "cnt_mon": "3", "cnt_day": "1", "cnt_yes": "2", "cnt_pmon": "4", '

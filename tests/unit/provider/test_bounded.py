@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import ssl
 import zlib
-from typing import TYPE_CHECKING
 
 import pytest
 import trustme
 
 from exporter.errors import MalformedError, NoAnswerError, PollError
+from exporter.model import Reading
 from exporter.provider.bounded import MOST_RECEIVED, BoundedSocket
 from exporter.provider.client import Client, open_session
 from tests.factories import make_account, make_link
 from tests.unit.provider.servers import (
     FAULTLESS,
     JSON,
+    Answer,
     Server,
     ask,
     failure,
@@ -28,12 +30,6 @@ from tests.unit.provider.servers import (
     then_closes,
     writes,
 )
-
-if TYPE_CHECKING:
-    import ssl
-
-    from exporter.model import Reading
-    from tests.unit.provider.servers import Answer
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 FLOODS = {

@@ -9,7 +9,10 @@ import json
 import logging
 import socket
 import traceback
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -38,6 +41,7 @@ from tests.unit.provider.servers import (
     FAULTLESS,
     JSON,
     RESETS,
+    Answer,
     ask,
     closed_port,
     drips,
@@ -52,13 +56,6 @@ from tests.unit.provider.servers import (
     then_resets,
     writes,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
-    from pathlib import Path
-    from types import TracebackType
-
-    from tests.unit.provider.servers import Answer
 
 BOTH = pytest.mark.parametrize("method", ["GET", "POST"])
 

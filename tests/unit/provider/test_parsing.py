@@ -5,8 +5,8 @@ from __future__ import annotations
 import encodings.aliases
 import json
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 import pytest
@@ -28,9 +28,6 @@ from exporter.errors import (
 from exporter.model import Link, Reading
 from exporter.provider.parsing import parse
 from tests.factories import make_link, make_reading
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 READING = make_reading()
 LINK = make_link()

@@ -6,15 +6,16 @@ import asyncio
 import base64
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from exporter.errors import HttpStatusError, NoAnswerError, PollError, PollTimeoutError, UnreachableError
-from exporter.model import Credentials, Proxy
+from exporter.model import Credentials, Proxy, Reading
 from exporter.provider.client import Client, open_session
 from exporter.secret import SecretStr
 from tests.factories import make_account, make_link
@@ -24,6 +25,7 @@ from tests.unit.provider.servers import (
     FAULTLESS,
     JSON,
     RESETS,
+    Answer,
     closed_port,
     over_tls,
     says,
@@ -32,12 +34,6 @@ from tests.unit.provider.servers import (
     then_closes,
     writes,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from exporter.model import Reading
-    from tests.unit.provider.servers import Answer
 
 PLAIN, SECURE = "http://provider.example", "https://provider.example"
 Login = tuple[SecretStr | None, SecretStr | None]

@@ -9,13 +9,14 @@ import logging
 import resource
 import socket
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
 
-from exporter.simulator import Settings, numbered_links
+from exporter.simulator import Provider, Settings, numbered_links
 from exporter.web.connections import (
     HEADERS,
     MAX_CONNECTIONS,
@@ -26,14 +27,8 @@ from exporter.web.connections import (
     max_connections,
 )
 from exporter.web.server import Site
-from tests.processes import exporter, get, program, until
+from tests.processes import Program, exporter, get, program, until
 from tests.providers import provider
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-
-    from exporter.simulator import Provider
-    from tests.processes import Program
 
 LARGE = 24 * 1024 * 1024  # more than the kernel keeps for a reader
 SHORT = 1.0

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient
 
 from exporter.web.help import DOCS, FOLDERS, pages
 from tests.unit.web.test_web import Desk
-
-if TYPE_CHECKING:
-    from aiohttp.test_utils import TestClient
 
 RUNBOOKS = sorted(path.stem for path in (DOCS / "runbooks").glob("*.md"))
 

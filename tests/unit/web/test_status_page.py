@@ -8,17 +8,20 @@ import io
 import json
 import re
 import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from aiohttp.test_utils import TestClient
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.config import LinkFile
 from exporter.errors import Fault, Outcome
 from exporter.exposition.slot import SHOWN, View
-from exporter.limits import Answered, Reason, Sent
+from exporter.limits import Answered, Ledger, Reason, Request, Sent
 from exporter.model import Failure, Snapshot, State
 from exporter.web.connections import RETRY_AFTER
 from exporter.web.help import pages
@@ -28,20 +31,11 @@ from exporter.web.site import MAX_REQUESTS
 from exporter.web.status import MOST_FILES
 from exporter.web.wording import ACCOUNT_WORDS, account_words, address, duration, link_words
 from tests import needs
-from tests.browser import browser
+from tests.browser import Page, browser
 from tests.factories import make_link, make_links, make_reading, show
 from tests.unit.web.test_connections import come_about
 from tests.unit.web.test_web import Desk
 from tests.virtual import START
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
-
-    from aiohttp.test_utils import TestClient
-
-    from exporter.limits import Ledger, Request
-    from tests.browser import Page
 
 HOUR, DAY = 3600.0, 86_400.0
 ANCIENT = 100 * DAY

@@ -6,8 +6,10 @@ import asyncio
 import errno
 import gzip
 import socket
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -19,7 +21,7 @@ from exporter.errors import Outcome
 from exporter.exposition.exposition import Exposition
 from exporter.journal import MemoryJournal
 from exporter.limits import Ledger, Request
-from exporter.model import AccountStatus, Snapshot, State
+from exporter.model import Account, AccountStatus, Link, Reading, Snapshot, State
 from exporter.polling.poller import Poller
 from exporter.polling.recorder import Recorder
 from exporter.snapshots import Snapshots
@@ -32,12 +34,6 @@ from exporter.web.status import StatusPage
 from tests.factories import make_account, make_link, make_links, make_reading, show
 from tests.oracle import parse_openmetrics
 from tests.virtual import VirtualClock
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from concurrent.futures import Executor
-
-    from exporter.model import Account, Link, Reading
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 

@@ -6,25 +6,21 @@ import asyncio
 import base64
 import contextlib
 import ssl
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import trustme
 from aiohttp import web
 
-from exporter.clock import SystemClock
+from exporter.clock import Clock, SystemClock
 from exporter.web.guard import Guard
 from exporter.web.listen import open_socket
 from exporter.web.server import HANDSHAKE_TIMEOUT, Server
 from exporter.webconfig import load
 from tests.processes import PATIENCE
 from tests.unit.webconfig import pems
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
-
-    from exporter.clock import Clock
 
 ALICE = "$2b$04$7VIGnwsYh7lMAZuTM2KDwuFKCNWBPrR.qBx05xOIWYViJEpbYVLTm"
 """Of wonderland."""

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +20,6 @@ from tests import needs
 from tests.processes import PATIENCE, exporter, free_port, get, get_json, program, run, until
 from tests.unit.webconfig import pems
 from tests.unit.webconfig.door import ALICE, Keys, basic
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 USERS = f"basic_auth_users:\n  alice: {ALICE}\n"
 MUTUAL = "client_ca_file: clients.crt\nclient_auth_type: RequireAndVerifyClientCert"

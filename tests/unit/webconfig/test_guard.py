@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import bcrypt
 import pytest
@@ -16,10 +17,6 @@ from exporter.web.queueing import MAX_BLAMED, BusyError, FairQueue, client_of
 from exporter.webconfig import load
 from tests.unit.webconfig.door import ALICE, LONG, Door, basic, run
 from tests.virtual import VirtualClock
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
 USERS = f"basic_auth_users:\n  alice: {ALICE}\n  long: {LONG}\n"
 

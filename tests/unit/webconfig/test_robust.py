@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,9 +14,6 @@ from exporter.errors import ConfigError
 from exporter.webconfig import load
 from exporter.webconfig.schema import HEADERS, File
 from tests.unit.webconfig.door import ALICE, Keys
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAMES = sorted({*File.keys_of_file, *HEADERS})
 WORDS = [

@@ -7,8 +7,10 @@ import contextlib
 import resource
 import socket
 import ssl
+from collections.abc import MutableMapping
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
@@ -19,11 +21,6 @@ from exporter.web.server import HANDSHAKES
 from exporter.webconfig import load
 from tests.processes import PATIENCE
 from tests.unit.webconfig.door import Door, Keys, run, until
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-    from pathlib import Path
-    from typing import Any
 
 REFUSED = (aiohttp.ClientConnectionError, ssl.SSLError)
 """With TLS 1.3 a client learns only after its handshake that its certificate was refused."""
