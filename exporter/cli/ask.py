@@ -23,7 +23,7 @@ from exporter.web.wording import rfc3339
 
 Answer = Snapshot | ReadFailure
 
-FIGURES = ("today", "yesterday", "month", "previous_month", "all_time")
+_CLICKS = ("today", "yesterday", "month", "previous_month", "all_time")
 """Of a reading, in the order of the table."""
 
 
@@ -164,7 +164,7 @@ def _print_json(snapshots: Sequence[Snapshot]) -> None:
 
 def _fields(snapshot: Snapshot) -> dict[str, Any]:
     reading = snapshot.reading
-    clicks = {f"clicks_{name}": getattr(reading, name) for name in FIGURES}
+    clicks = {f"clicks_{name}": getattr(reading, name) for name in _CLICKS}
     account, name = snapshot.link.key
     ids = {name: getattr(reading, name) for name in ("id", "short_link")}
     return {
@@ -180,7 +180,7 @@ def _fields(snapshot: Snapshot) -> dict[str, Any]:
 def _print_table(snapshots: Sequence[Snapshot]) -> None:
     if not snapshots:
         return
-    head = ("ACCOUNT", "LINK", "ID", "SHORT LINK", *(name.replace("_", " ").upper() for name in FIGURES))
+    head = ("ACCOUNT", "LINK", "ID", "SHORT LINK", *(name.replace("_", " ").upper() for name in _CLICKS))
     rows = [head, *([str(value) for value in list(_fields(one).values())[:9]] for one in snapshots)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
