@@ -590,8 +590,13 @@ KEPT = {
 TESTS = [(file, test["name"]) for file, written in WRITTEN.items() for test in written["tests"]]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("file", "test"), TESTS)
+LONGEST = {"aged.yml", "renamed.yml", "shift.yml"}
+"""Their tests begin first."""
+
+
+@pytest.mark.parametrize(
+    ("file", "test"), [pytest.param(*each, marks=pytest.mark.slow(int(each[0] in LONGEST))) for each in TESTS]
+)
 def test_the_rules_do_what_a_test_expects_and_it_fails_without_what_guards_them(
     file: str, test: str, tmp_path: Path
 ) -> None:
