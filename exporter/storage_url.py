@@ -118,6 +118,8 @@ def _redis(url: str) -> Redis:
     if "," in url.partition("://")[2].rpartition("@")[2].partition("/")[0]:
         raise ValueError(f"names several hosts, but Redis Sentinel and Cluster are not supported: {FORM}")
     parts, port = split_url(url, f"{FORM}; {ESCAPES}")
+    if not parts.hostname and not parts.fragment:
+        raise ValueError(f"names no host: {FORM}; {ESCAPES}")
     if not parts.hostname or parts.fragment or re.search(r"\s", url):
         raise ValueError(f"is not the URL of a Redis server: {FORM}; {ESCAPES}")
     tls = parts.scheme == "rediss"

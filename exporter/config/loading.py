@@ -58,7 +58,7 @@ def load(
     secrets = Secrets(Path(path).parent, environ, document, sources)
     loader = _Loader(file, secrets, last_good)
     accounts = tuple(loader.accounts())
-    url = _storage_url(file, secrets)
+    url = _storage_url(file, secrets, in_use=last_good is not None)
     faults = [fault for link_file in loader.link_files for fault in link_file.faults]
     warnings = sorted(document.warnings)
     if document.faults or (faults and last_good is None):
@@ -99,8 +99,12 @@ class _Loader:
         return account
 
 
-def _storage_url(file: File, secrets: Secrets) -> SecretStr:
-    """The storage's URL; a relative path of a database starts at the folder of the configuration."""
+def _storage_url(file: File, secrets: Secrets, *, in_use: bool) -> SecretStr:
+    """The storage's URL; a relative path of a database starts at the folder of the configuration.
+
+    A database that is ``in_use`` by this process is left alone. To close a file would end all locks on it,
+    those of SQLite included ("How To Corrupt An SQLite Database File", 2.2).
+    """
     at: Loc = ("storage",)
     url = DEFAULT_STORAGE
     if file.storage:
@@ -118,7 +122,7 @@ def _storage_url(file: File, secrets: Secrets) -> SecretStr:
         return SecretStr(url)
     wrong = storage_url.missing_file(found)
     if isinstance(found, storage_url.Sqlite):
-        wrong = refusal(secrets.folder / found.path)
+        wrong = None if in_use else refusal(secrets.folder / found.path)
         url = f"sqlite:{secrets.folder.absolute() / found.path}"
     if wrong:
         secrets.document.add(at, wrong)

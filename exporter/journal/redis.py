@@ -75,6 +75,7 @@ class RedisStore:
     def __init__(self, address: Address, clock: Clock, *, guest: bool = False) -> None:
         self.name = str(address)
         self.look = inf if guest else LOOK
+        self._forgets = not guest
         self._clock = clock
         self._wire = Wire(address)
         self._random = Random()  # noqa: S311 - jitter
@@ -152,9 +153,10 @@ class RedisStore:
         return minid
 
     async def read(self, links: Sequence[LinkKey]) -> list[StoredReading]:
-        """The readings of these links. Where new links come, old ones leave, so their readings go too."""
+        """The readings of these links. Where new links come, old ones leave, so old readings go then."""
         server, values = await self._wire.readings([encode(link) for link in links])
-        await self._wire.forget_readings()
+        if links and self._forgets:
+            await self._wire.forget_readings()
         return list(_understood(zip(links, values, strict=True), server, self._clock.time()))
 
     async def close(self) -> None:

@@ -53,7 +53,7 @@ LOOK = 2.0
 RETRY = 2.0
 """Seconds between two tries to write a file that could not be written."""
 
-BUSY = 2.0
+BUSY = 1.0
 """Seconds that a transaction waits for another process's, which takes milliseconds. An end waits too."""
 
 PREPARED_WITHIN, TRIES = 1.0, 20

@@ -146,7 +146,9 @@ _ANSWERED = [*_SENT, *_HOW, [str, str], list | None, int, bool, bool]
 def _fits(value: object, kind: Any) -> bool:
     if isinstance(kind, list):
         return isinstance(value, list) and len(value) == len(kind) and all(map(_fits, value, kind))
-    return isinstance(value, kind) and (not isinstance(value, _NUMBER) or abs(value) < _MOST)
+    if isinstance(value, bool) or not isinstance(value, _NUMBER):
+        return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    return isinstance(value, kind) and 0 <= value < _MOST
 
 
 def _decoded(values: Any) -> Event:

@@ -93,7 +93,15 @@ class OneShot:
         """
         answered = asyncio.Event()
         snapshots = Snapshots(lambda snapshot: answered.set())
-        poller = Poller(self.recorder, snapshots, self.fetch, lambda *ended: None, self.clock)
+        poller = Poller(
+            self.recorder,
+            snapshots,
+            self.fetch,
+            lambda *ended: None,
+            self.clock,
+            longest_wait=RECHECK,
+            tells_failures=False,  # a service may have another password, or another way to the provider
+        )
         planner = self._plan(poller, link)
         # Only now: a link with a fresh reading would not be due.
         snapshots.swap(snapshots.build([link], self.stored))
@@ -130,7 +138,7 @@ class OneShot:
                 reason = denied.reason
                 until = now + LONGEST_WAIT if denied.until == inf else denied.until
                 seconds = ceil(until - now)
-                if until > deadline:
+                if until > deadline and not await _comes(answered):
                     instead = "correct it, or " if reason is Reason.UNAUTHORIZED else ""
                     return f"{reason}: {instead}try again in {format_duration(seconds)}"
                 if seconds > RECHECK and reason not in said:
@@ -148,3 +156,9 @@ class OneShot:
         if denied is not None and denied.reason is Reason.STORAGE_DOWN:
             raise StorageError(UNCOUNTED)
         return denied
+
+
+async def _comes(answered: asyncio.Event) -> bool:
+    """Whether the answer is there now: what holds the link back may have come with it."""
+    await asyncio.sleep(0)
+    return answered.is_set()

@@ -60,6 +60,9 @@ class Poller:
         ended: Callable[[str, Outcome, float], None],
         clock: Clock,
         random: Random | None = None,
+        *,
+        longest_wait: float = LONGEST_WAIT,
+        tells_failures: bool = True,
     ) -> None:
         self._recorder = recorder
         self._snapshots = snapshots
@@ -69,6 +72,8 @@ class Poller:
         self._random = random or Random()  # noqa: S311 - jitter, not cryptography
         self._delay = self._random.uniform(0, REPLICA_DELAY) if recorder.journal.fail_closed else 0.0
         self._wall_offset = clock.time() - clock.monotonic()
+        self._longest_wait = longest_wait
+        self._tells_failures = tells_failures
         self.failures: deque[Failure] = deque(maxlen=FAILURES)
         self._planners: dict[str, Planner] = {}
         self._logbook = Logbook()
@@ -186,7 +191,7 @@ class Poller:
                 batch.append((planner, step))
             if len(batch) == polls:  # one that polls is looked at again in LONGEST_WAIT at the latest
                 self._logbook.state(planner, now)
-            self._wake(planner, min(step, now + LONGEST_WAIT))
+            self._wake(planner, min(step, now + self._longest_wait))
         return batch
 
     def _awake(self, now: float) -> list[Planner]:
@@ -230,7 +235,15 @@ class Poller:
             elapsed = self._clock.monotonic() - started
             request, number = poll.sent.request, poll.sent.number
             self._recorder.end(
-                Answered(request, number, Outcome.TIMEOUT, abandoned=True, transport=True, elapsed=elapsed)
+                Answered(
+                    request,
+                    number,
+                    Outcome.TIMEOUT,
+                    abandoned=True,
+                    transport=True,
+                    unclear=True,
+                    elapsed=elapsed,
+                )
             )
             raise
         now = self._clock.monotonic()
@@ -265,7 +278,7 @@ class Poller:
         if planner.finish(poll, now, result):
             outcome = answer.outcome or Outcome.UNREACHABLE
             changed = self._snapshots.apply(poll.link, order, outcome, answer.reading, read_at)
-        if changed is not None:
+        if changed is not None and (answer.reading is not None or self._tells_failures):
             # So that other processes can show and store it.
             answer = replace(answer, link=changed[1].key, total=changed[1].total)
         self._recorder.end(answer)

@@ -79,13 +79,13 @@ NO_STORAGE = "is not a storage: write sqlite:data/exporter.db"
 @pytest.mark.parametrize(
     ("url", "error"),
     [
-        ("redis://:hunter2@", NO_SERVER),
+        ("redis://:hunter2@", "names no host: "),
         ("redis://:p@ss/hunter2#1@host/0", NO_SERVER),
         ("redis://:#hunter2@h", NO_SERVER),
         ("redis://h/0#hunter2", NO_SERVER),
         ("redis://h:0", NO_URL),
         ("redis://:hunter2 @h", NO_SERVER),
-        ("redis:h", NO_SERVER),
+        ("redis:h", "names no host: "),
         ("redis://:hunter2/@h:6379", NO_URL),
         ("redis://h:hunter2", NO_URL),
         ("redis://[hunter2@h", NO_URL),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
+import os
+import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -53,6 +56,16 @@ def test_example() -> None:
     assert account.links[1].target == ("link", "https://mywebsite.ru/?q=a+b")
     assert config.storage_url.get_secret_value() == f"sqlite:{EXAMPLE.absolute().parent}/data/exporter.db"
     assert config.warnings == ()
+
+
+def test_a_reload_leaves_the_locks_of_the_database_alone(tmp_path: Path) -> None:
+    text = with_account("").replace("memory:", "sqlite:exporter.db")
+    config = load_text(tmp_path, text)
+    with open(tmp_path / "exporter.db", "wb") as database:
+        fcntl.lockf(database, fcntl.LOCK_EX)
+        load(tmp_path / "config.yaml", {}, last_good=config)
+        held = f"{os.getpid()} .*:{os.fstat(database.fileno()).st_ino} "
+        assert re.search(held, Path("/proc/locks").read_text())
 
 
 def test_least_that_is_needed(tmp_path: Path) -> None:

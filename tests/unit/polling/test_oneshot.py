@@ -17,6 +17,7 @@ from exporter.config import Config
 from exporter.errors import Outcome, PollError, StorageError, ThrottledError, UnreachableError, api_error
 from exporter.journal import StoredReading
 from exporter.limits import MAX_IN_FLIGHT, RATE_LIMIT, SEND_BY, Answered, Ledger, Request, Sent, Unknown
+from exporter.limits.events import decode
 from exporter.model import Account, Link, Reading, Snapshot
 from exporter.polling import oneshot
 from exporter.polling.oneshot import NOT_SHARED, UNCOUNTED, OneShot, ReadFailure
@@ -117,6 +118,13 @@ def test_a_reading_is_recorded_with_its_counter_for_the_service_to_show() -> Non
     ((_, stored),) = world.log.readings.values()
     assert (stored.link, stored.reading, stored.total) == (LINK.key, make_reading(), 7)
     assert [decoded.count("ok") for _, decoded in world.log.events] == [0, 1]
+
+
+def test_a_failure_is_recorded_without_a_link_for_the_service_has_its_own_way_to_the_provider() -> None:
+    world = World(api_error(3, ""))
+    world.read(LINK)
+    ended = [event for _, text in world.log.events if isinstance(event := decode(text), Answered)]
+    assert [(event.outcome, event.link) for event in ended] == [(Outcome.NOT_FOUND, ("", ""))]
 
 
 def test_a_fresh_reading_that_is_stored_is_no_answer_and_its_counter_goes_on() -> None:

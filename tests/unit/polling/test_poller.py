@@ -190,6 +190,7 @@ def test_a_request_in_flight_at_the_end_is_noted_as_abandoned() -> None:
     desk.run(1)
     (answer,) = journal.noted
     assert (answer.outcome, answer.abandoned) == (Outcome.TIMEOUT, True)
+    assert answer.unclear, "it may have been a failed login"
 
 
 def test_what_is_recorded_of_a_request() -> None:
