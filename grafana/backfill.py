@@ -6,7 +6,7 @@ has the rules that read nothing but scrapes and what the files before it record.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import yaml
@@ -29,4 +29,8 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(
+        prog="python -m grafana.backfill", description=__doc__.partition(": ")[2]
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the files are written")
+    main(parser.parse_args().folder)
