@@ -108,6 +108,38 @@ def test_promtool_accepts_the_rules(tmp_path: Path) -> None:
     output("promtool", "check", "rules", *tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("web", "start"),
+    [
+        ({}, "http://{{ with query"),
+        ({"externalUrl": "https://tools.example.com/smsc"}, "https://tools.example.com/smsc/runbooks/"),
+        ({"externalUrl": "https://tools.example.com/smsc/"}, "https://tools.example.com/smsc/runbooks/"),
+        ({"externalUrl": "https://$1.example.com"}, "https://$1.example.com/runbooks/"),
+    ],
+)
+def test_runbooks_are_where_people_reach_the_exporter(web: dict[str, str], start: str) -> None:
+    objects = _objects({"web": web, "prometheusRule": {"enabled": True}})
+    rules = [
+        rule
+        for each in _all(objects, "PrometheusRule")
+        for group in each["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    assert rules
+    for rule in rules:
+        url = rule["annotations"]["runbook_url"]
+        assert url.startswith(start)
+        assert url.endswith(f"/runbooks/{rule['alert']}")
+
+
+@pytest.mark.parametrize("prefix", ["/clicks", "/clicks/"])
+def test_runbooks_are_behind_the_prefix(prefix: str) -> None:
+    objects = _objects({"web": {"routePrefix": prefix}, "prometheusRule": {"enabled": True}})
+    urls = re.findall(r"\S+/runbooks/", json.dumps(_all(objects, "PrometheusRule")))
+    assert {url.rpartition("}}")[2] for url in urls} == {"/clicks/runbooks/"}
+
+
 def test_the_boards_are_those_of_grafana() -> None:
     boards = [each for each in _all(_rendered("operator"), "ConfigMap") if "config.yaml" not in each["data"]]
     shipped = {path.name: path for path in (ROOT / "grafana" / "dashboards").glob("*.json")}
