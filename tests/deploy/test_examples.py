@@ -12,7 +12,18 @@ import yaml
 from exporter import __version__
 from exporter.config import load as load_config
 from tests import needs
-from tests.deploy.shipped import DEPLOY, ROOT, SYSTEMD, check_schemas, documents, output, parse, read, run
+from tests.deploy.shipped import (
+    DEPLOY,
+    PORT,
+    ROOT,
+    SYSTEMD,
+    check_schemas,
+    documents,
+    output,
+    parse,
+    read,
+    run,
+)
 
 EXAMPLES = ROOT / "docs" / "examples"
 INDEX = (EXAMPLES / "README.md").read_text(encoding="utf-8")
@@ -47,6 +58,13 @@ def test_the_job_has_the_name_the_rules_know(path: str) -> None:
     (job,) = read(DEPLOY / "prometheus" / "prometheus.yml")["scrape_configs"]
     names = re.findall(r"job_name[ :=]+\"?(\w+)", (EXAMPLES / path).read_text(encoding="utf-8"))
     assert names == [job["job_name"]]
+
+
+@pytest.mark.parametrize("path", ["vmagent/scrape.yml", "alloy/config.alloy"])
+def test_the_instance_is_an_address(path: str) -> None:
+    """Alerts lead to the runbooks there."""
+    text = (EXAMPLES / path).read_text(encoding="utf-8")
+    assert re.findall(r"instance\"?(?: =|:) \"?([\w:-]+)", text) == [f"smsc-exporter:{PORT}"]
 
 
 @needs.compose

@@ -272,6 +272,18 @@ def test_a_prefix_is_scraped() -> None:
     assert endpoint["path"] == "/smsc/metrics"
 
 
+@pytest.mark.parametrize(
+    ("values", "address"),
+    [({}, "smsc-exporter:10145"), ({"fullnameOverride": "clicks", "service": {"port": 80}}, "clicks:80")],
+)
+def test_one_replicas_instance_is_the_services_address(values: dict[str, Any], address: str) -> None:
+    (endpoint,) = _only(_objects(values | {"serviceMonitor": {"enabled": True}}), "ServiceMonitor")["spec"][
+        "endpoints"
+    ]
+    named = [each["replacement"] for each in endpoint["relabelings"] if each.get("targetLabel") == "instance"]
+    assert named == [address]
+
+
 def test_the_chart_has_the_version_and_the_port() -> None:
     chart = read(CHART / "Chart.yaml")
     assert chart["version"] == chart["appVersion"] == __version__

@@ -186,12 +186,14 @@ def test_tls_and_passwords_can_be_added(overlay: str, tmp_path: Path) -> None:
 
 
 def test_one_exporters_series_stay_the_same_when_its_pod_is_replaced() -> None:
-    kept = {"action": "replace", "targetLabel": "instance", "replacement": "smsc-exporter"}
+    service = _only("single", "Service")
+    address = f"{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
+    kept = {"action": "replace", "targetLabel": "instance", "replacement": address}
     relabelings = {
         overlay: _only(overlay, "ServiceMonitor")["spec"]["endpoints"][0]["relabelings"]
         for overlay in OVERLAYS
     }
-    assert kept in relabelings["single"]
+    assert kept in relabelings["single"], "runbook_url leads to it"
     assert kept not in relabelings["replicas"], "two targets of one name would be one"
 
 
