@@ -163,6 +163,8 @@ def test_the_boards_are_those_of_grafana() -> None:
         ({"config": {"storage": {"url": "memory:"}}}, "storage"),
         ({"config": {"accounts": [{"name": "a", "links": [{"id": 145142}]}]}}, "want string"),
         ({"image": {"digest": "latest"}}, "does not match pattern"),
+        ({"configFiles": {"config.yaml": "accounts: []"}}, "config.yaml comes from `config`"),
+        ({"secret": {"data": {"config.yaml": "accounts: []"}}}, "config.yaml comes from `config`"),
     ],
 )
 def test_values_that_cannot_be_meant_are_refused(values: dict[str, Any], words: str) -> None:
@@ -170,6 +172,11 @@ def test_values_that_cannot_be_meant_are_refused(values: dict[str, Any], words: 
 
     with pytest.raises(helm_python.HelmError, match=words):
         _objects(values)
+
+
+def test_files_may_be_left_out() -> None:
+    objects = _objects({"configFiles": None, "secret": {"existingSecret": "smsc-login", "data": None}})
+    assert set(_only(objects, "ConfigMap")["data"]) == {"config.yaml"}
 
 
 def test_every_value_is_in_the_schema() -> None:

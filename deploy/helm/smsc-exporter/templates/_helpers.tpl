@@ -55,6 +55,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and .Values.redis.enabled (not .Values.redis.url) (not .Values.redis.existingSecret) -}}
 {{- fail "redis: it is not said where Redis is. Set redis.url or redis.existingSecret." -}}
 {{- end -}}
+{{- if or (hasKey (default dict .Values.configFiles) "config.yaml") (hasKey (default dict .Values.secret.data) "config.yaml") -}}
+{{- fail "configFiles and secret.data: config.yaml comes from `config`. Write it there, or give the file another name." -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "smsc-exporter.testLabels" -}}
