@@ -165,6 +165,7 @@ def test_the_boards_are_those_of_grafana() -> None:
         ({"image": {"digest": "latest"}}, "does not match pattern"),
         ({"configFiles": {"config.yaml": "accounts: []"}}, "config.yaml comes from `config`"),
         ({"secret": {"data": {"config.yaml": "accounts: []"}}}, "config.yaml comes from `config`"),
+        ({"ingress": {"enabled": True}}, "ingress: it has no hosts"),
     ],
 )
 def test_values_that_cannot_be_meant_are_refused(values: dict[str, Any], words: str) -> None:

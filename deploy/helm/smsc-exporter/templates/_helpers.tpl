@@ -58,6 +58,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if or (hasKey (default dict .Values.configFiles) "config.yaml") (hasKey (default dict .Values.secret.data) "config.yaml") -}}
 {{- fail "configFiles and secret.data: config.yaml comes from `config`. Write it there, or give the file another name." -}}
 {{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
+{{- fail "ingress: it has no hosts. Set ingress.hosts, or ingress.enabled to false." -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "smsc-exporter.testLabels" -}}
