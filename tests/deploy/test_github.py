@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -45,7 +47,10 @@ def test_every_python_that_is_promised_is_tested() -> None:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_actions_are_taken_by_a_version(path: str) -> None:
     used = [
-        step["uses"] for job in read(ROOT / path)["jobs"].values() for step in job["steps"] if "uses" in step
+        step["uses"]
+        for job in read(ROOT / path)["jobs"].values()
+        for step in job.get("steps", ())
+        if "uses" in step
     ]
     assert used
     assert [each for each in used if not re.search(r"@v\d+(\.\d+){0,2}$", each)] == []
@@ -55,6 +60,30 @@ def test_a_release_is_built_on_the_images_own_base() -> None:
     base = re.search(r"^ARG BASE=(\S+)$", (ROOT / "deploy/docker/Dockerfile").read_text(), re.MULTILINE)
     assert base
     assert f"base={base[1]}\n" in (GITHUB / "workflows" / "release.yml").read_text(encoding="utf-8")
+
+
+def test_a_released_chart_takes_the_released_image(tmp_path: Path) -> None:
+    jobs = read(GITHUB / "workflows" / "release.yml")["jobs"]
+    step = next(each for each in jobs["chart"]["steps"] if "helm package" in each.get("run", ""))
+    assert step["env"]["IMAGE"] == "${{ needs.image.outputs.image }}"
+    assert jobs["image"]["outputs"] == {"image": "${{ steps.names.outputs.image }}"}
+    chart = "deploy/helm/smsc-exporter"
+    shutil.copytree(ROOT / chart, tmp_path / chart)
+    before, _, _ = step["run"].partition("helm package")
+    image = "ghcr.io/example/smsc-exporter"
+    output("bash", "-ec", f"IMAGE={image} GITHUB_REF_NAME=v0.0.0\n{before}", cwd=tmp_path)
+    expected = read(ROOT / chart / "values.yaml")
+    expected["image"]["repository"] = image
+    assert read(tmp_path / chart / "values.yaml") == expected
+
+
+def test_nothing_is_published_before_the_tests_pass() -> None:
+    jobs = read(GITHUB / "workflows" / "release.yml")["jobs"]
+    assert jobs["tests"]["uses"] == "./.github/workflows/tests.yml"
+    assert "workflow_call" in read(GITHUB / "workflows" / "tests.yml")[True]  # YAML's "on"
+    publishing = [name for name, job in jobs.items() if "write" in job["permissions"].values()]
+    assert publishing
+    assert [name for name in publishing if "tests" not in jobs[name]["needs"]] == []
 
 
 def test_before_a_commit_the_quick_checks_of_ci_run() -> None:
