@@ -72,7 +72,7 @@ def test_twenty_kills_break_no_limit_and_lose_no_reading(tmp_path: Path) -> None
                 # in each life. What this says first is the figures, or that it has to wait.
                 with exporter("get", LINKS[0].id, cwd=tmp_path) as guest:
                     guest.expect(".")
-                    time.sleep(random.uniform(0, 5))
+                    time.sleep(random.uniform(1, 6))
                     guest.stop(signal.SIGKILL)
                 running.stop(signal.SIGKILL)
         with exporter(ANY_PORT, cwd=tmp_path) as running:
