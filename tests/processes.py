@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, CompletedProcess, Popen
 from tempfile import TemporaryFile
@@ -23,7 +24,7 @@ from typing import Any
 
 from tests import forkserver
 
-Process = Popen[bytes] | forkserver.Forked
+Process = Popen[Any] | forkserver.Forked
 
 PATIENCE = 60.0
 """Seconds after which something that never comes is given up; nothing is measured by it."""
@@ -111,7 +112,8 @@ def exporter(
     *arguments: str, cwd: Path, env: dict[str, str] | None = None, fresh: bool = False
 ) -> contextlib.AbstractContextManager[Program]:
     """``smsc-exporter`` with these arguments; ``fresh`` where its start is tested, or its cost measured."""
-    return _running(lambda output: _start(arguments, cwd, env, None, output, output, fresh=fresh))
+    start = _start(arguments, env, fresh=fresh)
+    return _running(lambda output: start(cwd=cwd, env=env, stdin=None, stdout=output, stderr=output))
 
 
 def run(
@@ -128,7 +130,8 @@ def run(
         open(os.devnull) as nothing,
     ):
         stdin = nothing.fileno() if stdin == DEVNULL else stdin
-        process = _start(arguments, cwd, env, stdin, output.fileno(), errors.fileno())
+        start = _start(arguments, env)
+        process = start(cwd=cwd, env=env, stdin=stdin, stdout=output.fileno(), stderr=errors.fileno())
         try:
             code = process.wait(3 * PATIENCE)
         finally:
@@ -139,20 +142,12 @@ def run(
 
 
 def _start(
-    arguments: Sequence[str],
-    cwd: Path,
-    env: dict[str, str] | None,
-    stdin: int | None,
-    stdout: int,
-    stderr: int,
-    *,
-    fresh: bool = False,
-) -> Process:
-    """Starts the exporter: by a fork unless only an exec will do."""
+    arguments: Sequence[str], env: dict[str, str] | None, *, fresh: bool = False
+) -> Callable[..., Process]:
+    """What starts the exporter: a fork unless only an exec will do."""
     if fresh or not forkserver.serves(env):
-        command = [sys.executable, "-m", "exporter", *arguments]
-        return Popen(command, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
-    return forkserver.Forked(arguments, cwd=cwd, env=env, stdin=stdin, stdout=stdout, stderr=stderr)
+        return partial(Popen, [sys.executable, "-m", "exporter", *arguments])
+    return partial(forkserver.Forked, arguments)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from exporter.limits.events import Unknown, encode
 from exporter.model import MOST_CLICKS, Link, LinkKey, Reading, Snapshot, Target
 
 FORGET_READINGS = 30 * 86_400.0
-"""Seconds after which a shared journal deletes the reading of a link that is no longer polled."""
+"""Seconds after which a shared journal deletes a reading: its link is probably no longer polled."""
 
 _LATEST = 5e10
 """Seconds since the epoch: the year 3554. Before the epoch may be right, where a clock has not been set."""

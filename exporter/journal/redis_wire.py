@@ -153,7 +153,7 @@ class Wire:
         return _seconds(time), values
 
     async def forget_readings(self) -> None:
-        """Deletes readings of links that are no longer polled."""
+        """Deletes readings older than ``FORGET_READINGS``."""
         cursor = "0"
         with _translated():
             while (cursor := await self._client.eval(FORGET, 1, READINGS, cursor, CHUNK)) != "0":

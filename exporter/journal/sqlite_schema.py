@@ -60,7 +60,7 @@ class DamagedError(Exception):
 
 
 def refusal(path: Path) -> str | None:
-    """Why ``serve`` would refuse the file at ``path``; None if it uses it, makes it or sets it aside."""
+    """Why ``serve``, run by the file's owner, would refuse it; None if it uses, makes or sets it aside."""
     lock = Lock(path)
     try:
         judge(path, ours=lock.path.is_file() and lock.look() is not UNREADABLE)
